@@ -1,0 +1,1 @@
+"""What files there are: datastores, categories, dates in names, the listing index, probing."""

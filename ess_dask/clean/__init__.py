@@ -1,0 +1,1 @@
+"""Cleaning commands: shell, SQL, Python functions; one small protocol, plug-ins by entry point."""

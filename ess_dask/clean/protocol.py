@@ -1,0 +1,65 @@
+"""What a cleaning command is: one of two small protocols, and what it is told about its input.
+
+A *bytes step* sees one file's decompressed bytes, before they are parsed. A *row step* sees typed
+rows. Steps are plain picklable values: they travel to workers and are run there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Per = Literal["batch", "file"]
+
+ROW_LABEL = "_ess_row"
+"""Name of the hidden int64 column by which a row is followed through row steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """What a step may know: the folder commands run in, the file (``per: file`` and bytes steps),
+    extra environment variables, and the seconds one command may take (0: no limit)."""
+
+    folder: str = "."
+    uri: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    timeout: float = 0.0
+
+
+@runtime_checkable
+class BytesStep(Protocol):
+    """Bytes in, bytes out, one file at a time."""
+
+    @property
+    def name(self) -> str:
+        """The command as a person would recognise it, one line."""
+
+    def pipe(self, source: Iterable[bytes], context: StepContext) -> Iterator[bytes]:
+        """Yield the cleaned bytes of one file; raise ``CleanError`` when the command fails.
+
+        Output is only valid once the iterator ended without an error.
+        """
+
+
+@runtime_checkable
+class RowStep(Protocol):
+    """Typed rows in, typed rows out.
+
+    ``per`` is ``batch`` (row by row in meaning: any slicing of the rows gives the same result) or
+    ``file`` (sees one whole file). The table holds an int64 column ``ROW_LABEL``; the step returns
+    it with the rows it keeps, so that each row's file and line stay known. A step that cannot carry
+    it (``per: file``) may leave it out.
+    """
+
+    per: Per
+
+    @property
+    def name(self) -> str:
+        """The command as a person would recognise it, one line."""
+
+    def apply(self, table: pa.Table, context: StepContext) -> pa.Table:
+        """Return the cleaned rows; raise ``CleanError`` when the command fails."""

@@ -1,0 +1,87 @@
+"""Entry point of ``ess``: finds the command, imports only its module, turns errors into exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from ess_dask._version import __version__
+from ess_dask.errors import EssError
+
+COMMANDS: dict[str, tuple[str, str]] = {}
+"""Command name: (``module:function`` below ``ess_dask.cli``, one line of help).
+
+The help stands here so that ``ess --help`` imports no command; a test compares it with the command.
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(f"ess_dask.cli.{module}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        # The original writes its versions to stderr (SPEC section 2); scripts use 2>&1.
+        click.echo(f"Essentia : {__version__}", err=True)
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version)
+@click.option("--traceback", is_flag=True, help="Show the Python traceback of an error.")
+@click.option("--profile", metavar="NAME", help="Settings profile (also ESS_PROFILE).")
+@click.pass_context
+def ess(ctx: click.Context, traceback: bool, profile: str | None) -> None:
+    """Dirty daily files in; clean, queryable, exactly-once loaded data out."""
+    ctx.obj = {"traceback": traceback}
+    if profile:
+        os.environ["ESS_PROFILE"] = profile
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run ``ess`` and exit with the documented code: 0 1 2 3 4 75 130."""
+    sys.exit(run(ess, sys.argv[1:] if args is None else args))
+
+
+def run(command: click.Command, args: list[str]) -> int:
+    """Run one command; return its exit code, with errors told on stderr and no traceback."""
+    try:
+        result: Any = command.main(args, prog_name=command.name, standalone_mode=False)
+    except EssError as error:
+        if "--traceback" in args:
+            raise
+        click.echo(f"{command.name}: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{command.name}: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0

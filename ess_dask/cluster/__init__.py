@@ -1,0 +1,1 @@
+"""The machines: the local daemon, its certificates and its life cycle."""

@@ -1,0 +1,1 @@
+"""The work on Dask: a ``dask.bag`` of file batches, in a bounded and ordered window."""

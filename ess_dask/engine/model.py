@@ -1,0 +1,119 @@
+"""What travels to a worker and what comes back: frozen, small, never with Arrow data inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ess_dask.catalog.model import Datastore, FileRef
+from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
+from ess_dask.records.spec import ReadSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Files that one task handles, in order. ``number`` counts from 0 over the whole job.
+
+    A function of the files and settings only, never of the number of workers.
+    """
+
+    number: int
+    files: tuple[FileRef, ...]
+
+    @property
+    def size(self) -> int:
+        """Stored bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Clean rows on their way into a sink; stays inside a worker.
+
+    ``files[file_of[i]]`` is the file row ``i`` came from and ``lines[i]`` its line (0 when a step
+    made the row). A piece holds either whole files or one part of one file, never a mixture.
+    """
+
+    table: pa.Table
+    files: tuple[FileRef, ...]
+    file_of: np.ndarray
+    lines: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class FileCount:
+    """The account of one file: ``read == kept + rejected + dropped`` (rows).
+
+    ``dropped`` is what cleaning commands removed, negative when they made rows. A file that failed
+    has ``error`` set and nothing of it is published.
+    """
+
+    uri: str
+    etag: str
+    read: int = 0
+    kept: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    error: str = ""
+    transient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What one task did. ``parts`` is what the sink's writer returned: small values only."""
+
+    number: int
+    counts: tuple[FileCount, ...]
+    steps: tuple[tuple[str, int, int], ...] = ()
+    """Per step: name, rows in, rows out."""
+    reasons: tuple[tuple[str, int], ...] = ()
+    """Rejected rows by reason."""
+    rejects: str = ""
+    """Path of the Parquet file with the rejected rows of this batch, or ''."""
+    parts: tuple[Any, ...] = ()
+    worker: str = ""
+    seconds: float = 0.0
+
+
+class SinkWriter(Protocol):
+    """Takes the pieces of one batch, in order. Nothing it wrote counts until ``close`` returned."""
+
+    def write(self, piece: Piece) -> None:
+        """Take one piece."""
+
+    def forget(self, file: FileRef) -> None:
+        """The file failed after some pieces were written: none of its rows may be in a part."""
+
+    def close(self) -> tuple[Any, ...]:
+        """Finish; return the parts (small picklable values)."""
+
+    def abort(self) -> None:
+        """Remove whatever was written."""
+
+
+class Sink(Protocol):
+    """Where rows go. A small picklable value; ``open`` runs on the worker."""
+
+    def open(self, batch: Batch) -> SinkWriter:
+        """Begin a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All a worker needs to turn a batch of files into clean rows in a sink.
+
+    ``file_columns`` are those of ``file_date``, ``file_uri`` that are asked for as columns.
+    ``rejects_folder`` is where rejected rows are written ('' keeps none).
+    """
+
+    store: Datastore
+    read: ReadSpec
+    bytes_steps: tuple[BytesStep, ...] = ()
+    row_steps: tuple[RowStep, ...] = ()
+    context: StepContext = field(default_factory=StepContext)
+    file_columns: tuple[str, ...] = ()
+    rejects_folder: str = ""

@@ -1,0 +1,1 @@
+"""Bytes to typed rows: codecs by magic bytes, archives, readers, rejects, writers."""

@@ -1,0 +1,42 @@
+"""What a reader yields: typed rows, the rejected ones, and where each row came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A file that can be opened (again): ``open()`` gives the bytes as stored, from the start."""
+
+    uri: str
+    open: Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Part of one file, in file order. Stays inside a worker; never travels.
+
+    ``table`` has the declared columns with Arrow types; ``lines[i]`` is the 1-based physical line
+    on which row ``i`` starts (``int64``); ``rejects`` has ``REJECT_FIELDS``; ``rows_read`` =
+    ``table.num_rows + rejects.num_rows``.
+    """
+
+    table: pa.Table
+    lines: np.ndarray
+    rejects: pa.Table
+
+    @property
+    def rows_read(self) -> int:
+        """Records met in this part, kept and rejected."""
+        return int(self.table.num_rows + self.rejects.num_rows)
+
+
+REJECT_FIELDS = ("uri", "line", "column", "reason", "raw")
+"""Arrow types: string, int64, string, string, binary. ``column`` is '' for a whole bad row."""

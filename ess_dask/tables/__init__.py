@@ -1,0 +1,1 @@
+"""Memory of the cluster: databases, tables, vectors, variables; partition, merge, version."""

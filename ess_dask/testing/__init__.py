@@ -1,0 +1,1 @@
+"""Shipped helpers for tests: conformance suites, a synthetic lake, fault-scripted doubles."""

@@ -1,0 +1,95 @@
+"""The words of a load: target, staged part, request, plan, result. Frozen, printable, picklable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ess_dask.records.spec import Column
+
+Mode = Literal["append", "replace", "upsert"]
+OnChange = Literal["fail", "reprocess", "ignore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The destination: ``url`` (``duckdb:///path`` ...), table (``[schema.]name``), how to write.
+
+    ``key`` names the columns that identify a row for ``upsert``. ``pipeline`` is the ledger's name
+    for who loads.
+    """
+
+    url: str
+    table: str
+    pipeline: str
+    mode: Mode = "append"
+    key: tuple[str, ...] = ()
+    on_change: OnChange = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFile:
+    """One file version as the ledger knows it; ``part`` is '' or a replay's id. Counts in rows."""
+
+    uri: str
+    etag: str
+    date: str = ""
+    part: str = ""
+    rows_read: int = 0
+    rows_loaded: int = 0
+    rows_rejected: int = 0
+    rows_dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StagedPart:
+    """A Parquet file written by a worker: all rows of the named files, or a share of one file's.
+
+    The Parquet holds the target's columns and ``_ess_file`` (uri). ``bytes`` as stored.
+    """
+
+    path: str
+    rows: int
+    bytes: int
+    uris: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What a load would do, made before any effect; dry-run prints it, load executes exactly it."""
+
+    target: Target
+    columns: tuple[Column, ...]
+    new: tuple[LoadFile, ...]
+    done: tuple[LoadFile, ...]
+    changed: tuple[LoadFile, ...]
+    ddl: tuple[str, ...]
+    """Statements that create or evolve the table, in order; empty when it fits."""
+    replaces: tuple[str, ...] = ()
+    """uris whose earlier rows are deleted in the load's transaction (reprocess, replace)."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """A plan plus what the workers staged for it. ``rejects`` are Parquet paths (REJECT_FIELDS)."""
+
+    load_id: str
+    plan: LoadPlan
+    plan_digest: str
+    files: tuple[LoadFile, ...]
+    parts: tuple[StagedPart, ...]
+    rejects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What a committed load did, in rows."""
+
+    load_id: str
+    files: int
+    rows_loaded: int
+    rows_rejected: int
+    rows_deleted: int = 0
+    already_done: int = 0
+    """Files another run had loaded in the meantime: left as they are."""
