@@ -1,4 +1,4 @@
-"""Entry point of ``ess``: finds the command, imports only its module, turns errors into exit codes."""
+"""Entry point of ``ess``: imports only the command that runs, turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
+        if not COMMANDS:
+            return
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
 
