@@ -1,0 +1,33 @@
+"""Batches as a ``dask.bag``: one partition per batch, one element per partition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from ess_dask.engine.model import Batch
+
+if TYPE_CHECKING:
+    from dask.bag import Bag
+    from dask.delayed import Delayed
+
+Result = TypeVar("Result")
+
+SLAB = 64
+"""Batches per graph when a job runs: submitting one partition costs time in its graph's size."""
+
+
+def make_bag(batches: Sequence[Batch], work: Callable[[Batch], object]) -> Bag:
+    """Return a bag of ``work(batch)``; one partition with one element for each batch, in order."""
+    import dask.bag
+
+    bag = dask.bag.from_sequence(batches, npartitions=max(len(batches), 1))
+    return bag.map(work)
+
+
+def partitions(batches: Iterable[Batch], work: Callable[[Batch], object]) -> Iterator[Delayed]:
+    """Yield each partition of the job's bag, in order; graphs are made slab by slab."""
+    todo = iter(batches)
+    while slab := list(islice(todo, SLAB)):
+        yield from make_bag(slab, work).to_delayed()

@@ -1,0 +1,99 @@
+"""Where partitions run: threads of this process, or the workers of a cluster."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ess_dask.errors import WorkerLostError
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+    from distributed import Client
+
+
+class Executor(Protocol):
+    """Runs partitions; ``slots`` is how many can run at the same time."""
+
+    @property
+    def slots(self) -> int:
+        """Partitions that can run at the same time."""
+
+    def submit(self, partition: Delayed) -> Any:
+        """Start one partition; return a handle."""
+
+    def result(self, handle: Any) -> Any:
+        """Wait for a partition; return its element. Raises what the work raised."""
+
+    def cancel(self) -> None:
+        """Stop what runs, children included; pending handles may then fail."""
+
+    def close(self) -> None:
+        """Let go of what the executor holds."""
+
+
+class ThreadExecutor:
+    """Threads of this process: no daemon, no ports. Dask's synchronous scheduler in each."""
+
+    def __init__(self, threads: int) -> None:
+        self.slots = max(1, threads)
+        self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ess-worker")
+
+    def submit(self, partition: Delayed) -> Future[Any]:
+        """Start one partition in a thread."""
+        return self._pool.submit(partition.compute, scheduler="synchronous")
+
+    def result(self, handle: Future[Any]) -> Any:
+        """Wait; return the partition's only element."""
+        return handle.result()[0]
+
+    def cancel(self) -> None:
+        """Kill the children of the running work and forget what has not begun."""
+        from ess_dask.clean.running import cancel_all
+
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        cancel_all()
+
+    def close(self) -> None:
+        """Wait for running work and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class ClusterExecutor:
+    """The workers of a Dask cluster. Lost work runs again; what kills workers is an error."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._running: set[Any] = set()
+        self.slots = max(1, sum(client.nthreads().values()))
+
+    def submit(self, partition: Delayed) -> Any:
+        """Start one partition on a worker."""
+        future = self._client.compute(partition, pure=False)
+        self._running.add(future)
+        return future
+
+    def result(self, handle: Any) -> Any:
+        """Wait; return the partition's only element."""
+        from distributed.scheduler import KilledWorker
+
+        try:
+            return handle.result()[0]
+        except KilledWorker as error:
+            raise WorkerLostError(
+                f"a worker died {error.allowed_failures + 1} times on the same work",
+                hint="often out of memory: see `ess udbd cklog`; lower batch_bytes or ESS_THREADS",
+            ) from None
+        finally:
+            self._running.discard(handle)
+
+    def cancel(self) -> None:
+        """Cancel on the scheduler and end the children of the work on every worker."""
+        from ess_dask.clean.running import cancel_all
+
+        self._client.cancel(list(self._running), force=True)
+        self._client.run(cancel_all)
+
+    def close(self) -> None:
+        """Let go of the futures; the client belongs to its owner."""
+        self._running.clear()

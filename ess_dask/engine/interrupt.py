@@ -1,0 +1,50 @@
+"""Ctrl-C: once drains (what runs is finished, nothing new begins), twice aborts."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from ess_dask.errors import InterruptedRunError
+
+
+class Interrupt:
+    """Context in which SIGINT and SIGTERM first set ``draining`` and then raise.
+
+    Outside the main thread (a notebook's worker, Airflow) signals cannot be caught: it then only
+    carries the flag, which ``drain`` sets.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.draining = False
+        self._say = say
+        self._before: dict[int, Any] = {}
+
+    def drain(self) -> None:
+        """Begin no new work."""
+        self.draining = True
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.draining:
+            raise InterruptedRunError("aborted", hint="run the same command again to go on")
+        self._say("interrupted: finishing what runs; once more aborts")
+        self.drain()
+
+    def __enter__(self) -> Interrupt:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        except ValueError:  # not the main thread
+            self._before.clear()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

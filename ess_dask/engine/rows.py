@@ -1,0 +1,124 @@
+"""Rows on their way through the row steps, each with its file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ess_dask.catalog.model import FileRef
+from ess_dask.clean.protocol import ROW_LABEL, LostRowLabels, RowStep, StepContext
+from ess_dask.engine.model import Piece
+from ess_dask.errors import CleanError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from ess_dask.records.chunk import Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class StepCount:
+    """Rows into and out of one step."""
+
+    name: str
+    rows_in: int
+    rows_out: int
+
+
+def gather(files: Sequence[FileRef], chunks: Sequence[Sequence[Chunk]]) -> Piece:
+    """Join the chunks of some files, in order, into one piece."""
+    import numpy as np
+    import pyarrow as pa
+
+    flat = [chunk for of_file in chunks for chunk in of_file]
+    rows = [sum(chunk.table.num_rows for chunk in of_file) for of_file in chunks]
+    return Piece(
+        table=pa.concat_tables([chunk.table for chunk in flat]),
+        files=tuple(files),
+        file_of=np.repeat(np.arange(len(files), dtype=np.int32), rows),
+        lines=np.concatenate([np.asarray(chunk.lines, dtype=np.int64) for chunk in flat]),
+    )
+
+
+def add_file_columns(piece: Piece, names: Sequence[str]) -> Piece:
+    """Append ``file_date`` (date) and ``file_uri`` (string) as asked for."""
+    import pyarrow as pa
+
+    table = piece.table
+    for name in names:
+        values = [_file_value(file, name) for file in piece.files]
+        kind = pa.date32() if name == "file_date" else pa.string()
+        column = pa.array(values, kind).take(pa.array(piece.file_of))
+        table = table.append_column(name, column)
+    return replace(piece, table=table)
+
+
+def _file_value(file: FileRef, name: str) -> object:
+    if name == "file_uri":
+        return file.uri
+    return None if file.date is None or isinstance(file.date, int) else file.date.date()
+
+
+def clean(
+    piece: Piece, steps: Sequence[RowStep], context: StepContext
+) -> tuple[Piece, list[StepCount]]:
+    """Run the steps over a piece; return the clean piece and the account of each step.
+
+    Raises ``CleanError`` of the first step that fails, and ``LostRowLabels`` when a ``per: batch``
+    step lost track of its rows and the piece holds several files.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    counts: list[StepCount] = []
+    if not steps:
+        return piece, counts
+    table = piece.table.append_column(ROW_LABEL, pa.array(np.arange(piece.table.num_rows)))
+    for step in steps:
+        rows_in = table.num_rows
+        table = _apply(step, table, context, alone=len(piece.files) == 1)
+        counts.append(StepCount(step.name, rows_in, table.num_rows))
+    return _follow(piece, table), counts
+
+
+def _apply(step: RowStep, table: pa.Table, context: StepContext, *, alone: bool) -> pa.Table:
+    """Run one step; of a single file, rows that lost their label get -1: of no line."""
+    import numpy as np
+    import pyarrow as pa
+
+    try:
+        cleaned = step.apply(table, context)
+    except LostRowLabels:
+        if not alone:
+            raise
+        cleaned = step.apply(table.drop_columns([ROW_LABEL]), context)
+    if ROW_LABEL in cleaned.column_names:
+        return cleaned
+    if not alone:
+        raise LostRowLabels(step.name)
+    labels = pa.array(np.full(cleaned.num_rows, -1, dtype=np.int64))
+    return cleaned.append_column(ROW_LABEL, labels)
+
+
+def _follow(piece: Piece, table: pa.Table) -> Piece:
+    """Look up file and line of each row by its label."""
+    import numpy as np
+
+    labels: np.ndarray = table.column(ROW_LABEL).to_numpy()
+    known = labels >= 0
+    file_of = np.zeros(len(labels), dtype=np.int32)
+    lines = np.zeros(len(labels), dtype=np.int64)
+    file_of[known] = piece.file_of[labels[known]]
+    lines[known] = piece.lines[labels[known]]
+    return Piece(table.drop_columns([ROW_LABEL]), piece.files, file_of, lines)
+
+
+def name_row(error: CleanError, piece: Piece) -> CleanError:
+    """Say file and line of the row that a step failed on, where the step knows it."""
+    if error.label is None or not 0 <= error.label < len(piece.lines):
+        return error
+    file = piece.files[int(piece.file_of[error.label])]
+    line = int(piece.lines[error.label])
+    return CleanError(f"{error.message} ({file.uri}, line {line})", hint=error.hint)
