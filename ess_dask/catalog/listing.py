@@ -1,0 +1,33 @@
+"""Streamed listing of the files that match, from a folder or a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+
+from ess_dask.catalog.model import Category, Datastore, FileRef
+from ess_dask.catalog.patterns import PathFilter, filter_of
+
+
+def list_files(
+    store: Datastore, category: Category, exclude: Iterable[str] = ()
+) -> Iterator[FileRef]:
+    """Yield the files of a category as they are now, undated, in no particular order.
+
+    Memory is bounded whatever the number of files. Raises ``AccessError`` (denied, no such bucket)
+    and ``TransientError`` (network); never ends early without an error.
+    """
+    yield from list_matching(store, filter_of(store, category, exclude))
+
+
+def list_matching(store: Datastore, wanted: PathFilter) -> Iterator[FileRef]:
+    """Yield the files of a datastore that pass a filter, undated, in no particular order."""
+    if store.is_local:
+        from ess_dask.catalog.local import list_local
+
+        yield from list_local(wanted)
+        return
+    from ess_dask.catalog.s3 import list_s3
+
+    with closing(list_s3(store, wanted)) as files:
+        yield from files
