@@ -39,8 +39,15 @@ def process(batch: Batch, job: Job, sink: Sink) -> BatchResult:
     """Work on one batch; return its account. Runs on a worker; safe to run again.
 
     A file that cannot be read or cleaned is named in its ``FileCount`` and the others go on.
-    Raises what the sink raises (nothing of the batch counts then).
+    Rejected rows are kept in the job's rejects folder. Raises what the sink raises (nothing of the
+    batch counts then).
     """
+    result, rejects = work_through(batch, job, sink)
+    return replace(result, rejects=_keep_rejects(batch, job, rejects))
+
+
+def work_through(batch: Batch, job: Job, sink: Sink) -> tuple[BatchResult, list[pa.Table]]:
+    """Work on one batch; return its account and the rejected rows. Raises as ``process``."""
     started = time.monotonic()
     work = _Work(batch, job, sink.open(batch))
     try:
@@ -52,16 +59,16 @@ def process(batch: Batch, job: Job, sink: Sink) -> BatchResult:
         work.writer.abort()
         raise
     rejects = work.tally.rejected_rows(batch.files)
-    return BatchResult(
+    result = BatchResult(
         number=batch.number,
         counts=tuple(work.tally.counts[file.uri] for file in batch.files),
         steps=work.tally.steps.listed(),
         reasons=reasons(rejects),
-        rejects=_keep_rejects(batch, job, rejects),
         parts=parts,
         worker=f"{socket.gethostname()}:{os.getpid()}",
         seconds=time.monotonic() - started,
     )
+    return result, rejects
 
 
 def _keep_rejects(batch: Batch, job: Job, rejects: list[pa.Table]) -> str:

@@ -1,0 +1,89 @@
+"""A batch's clean rows as a plain Arrow table, for a Python caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ess_dask.catalog.model import FileRef
+from ess_dask.engine.model import Batch, BatchResult, Job, Piece
+from ess_dask.engine.work import work_through
+from ess_dask.errors import DataError, TransientError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def collect(batch: Batch, job: Job) -> list[Any]:
+    """Work on one batch; return ``[table or None, rejects or None, BatchResult]``.
+
+    A plain list and not a dataclass: Arrow tables travel between workers without copies only so.
+    """
+    import pyarrow as pa
+
+    sink = _Memory()
+    result, rejects = work_through(batch, job, sink)
+    return [sink.table(), pa.concat_tables(rejects) if rejects else None, result]
+
+
+def collect_table(batch: Batch, job: Job) -> pa.Table:
+    """Work on one batch; return its clean rows. Raises when one of its files failed."""
+    table, _, result = collect(batch, job)
+    raise_failures(result)
+    return empty_table(job) if table is None else table
+
+
+def empty_table(job: Job) -> pa.Table:
+    """Return no rows with the columns that the job's rows have."""
+    import numpy as np
+    import pyarrow as pa
+
+    from ess_dask.engine.rows import add_file_columns, clean
+    from ess_dask.records.types import arrow_type
+
+    kept = [column for column in job.read.columns if column.type.name != "skip"]
+    schema = pa.schema([(column.name, arrow_type(column.type)) for column in kept])
+    nothing = np.zeros(0, dtype=np.int64)
+    file = FileRef("", None, 0, "")
+    piece = Piece(schema.empty_table(), (file,), nothing.astype(np.int32), nothing)
+    piece = add_file_columns(piece, job.file_columns)
+    return clean(piece, job.row_steps, job.context)[0].table
+
+
+def raise_failures(result: BatchResult) -> None:
+    """Raise ``DataError`` or ``TransientError`` naming the first file that failed."""
+    failed = [count for count in result.counts if count.error]
+    if not failed:
+        return
+    kind = TransientError if all(count.transient for count in failed) else DataError
+    more = f" (and {len(failed) - 1} more files of its batch)" if len(failed) > 1 else ""
+    raise kind(f"{failed[0].uri}: {failed[0].error}{more}")
+
+
+class _Memory:
+    """A sink that keeps the pieces of one batch; never leaves the task it was made in."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Piece] = []
+
+    def open(self, batch: Batch) -> _Memory:
+        return self
+
+    def write(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+
+    def forget(self, file: FileRef) -> None:
+        # A file that can fail after a piece of it was written has its pieces for itself.
+        self._pieces = [piece for piece in self._pieces if piece.files != (file,)]
+
+    def close(self) -> tuple[Any, ...]:
+        return ()
+
+    def abort(self) -> None:
+        self._pieces.clear()
+
+    def table(self) -> pa.Table | None:
+        import pyarrow as pa
+
+        if not self._pieces:
+            return None
+        return pa.concat_tables([piece.table for piece in self._pieces])

@@ -1,0 +1,188 @@
+"""``ess stream``: each file's bytes through a shell command; output whole and in file order.
+
+A file's output is kept aside until its command ended well, so that what a failing command printed
+first is never taken for a result (and one file's output never mixes with another's).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from ess_dask.catalog.model import Datastore, FileRef
+from ess_dask.clean.protocol import StepContext
+from ess_dask.engine.model import Batch
+from ess_dask.engine.substitute import Command, expand, substitute
+from ess_dask.errors import EssError, TransientError
+from ess_dask.records.spec import ReadSpec
+
+INLINE_BYTES = 1 << 16
+"""Output up to this size travels in the result; more goes through a spool file."""
+
+STREAM_FILES = 8
+STREAM_BYTES = 4 << 20
+"""Smaller batches than for rows: here a file costs a process, not a share of a read."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamJob:
+    """What a worker needs to stream files through a command.
+
+    ``command`` '' passes the bytes through. ``words`` are the substitutions that do not depend on
+    the file. ``spool`` is a folder that the caller can read. ``out`` and ``out_path``: send each
+    output to this path (with ``%`` words) of that store instead of back.
+    """
+
+    store: Datastore
+    read: ReadSpec
+    command: str
+    spool: str
+    words: dict[str, str] = field(default_factory=dict)
+    context: StepContext = field(default_factory=StepContext)
+    out: Datastore | None = None
+    out_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a file's command printed: inline bytes or a spool file. ``error`` '' when it went well.
+
+    ``shown`` is the pipeline as a person would type it (for ``--debug``).
+    """
+
+    uri: str
+    shown: str
+    data: bytes = b""
+    spooled: str = ""
+    error: str = ""
+    transient: bool = False
+
+    def copy_to(self, target: BinaryIO) -> None:
+        """Write the output and remove the spool file."""
+        if not self.spooled:
+            target.write(self.data)
+            return
+        with open(self.spooled, "rb") as source:  # noqa: PTH123
+            while block := source.read(1 << 20):
+                target.write(block)
+        Path(self.spooled).unlink()
+
+
+def file_words(uri: str) -> dict[str, str]:
+    """Return ``%path`` (folder), ``%file`` (name without its last extension) and ``%FILE``."""
+    path = PurePosixPath(uri.split("://", 1)[1].split("/", 1)[-1] if "://" in uri else uri)
+    folder = str(path.parent)
+    return {"path": "" if folder == "." else folder, "file": path.stem, "FILE": path.name}
+
+
+def stream_batch(batch: Batch, job: StreamJob) -> tuple[Output, ...]:
+    """Stream the files of one batch; runs on a worker. A failing file is told in its output."""
+    return tuple(_stream_file(batch.number, file, job) for file in batch.files)
+
+
+def stream_bulk(files: Iterable[FileRef], job: StreamJob) -> Output:
+    """Stream all files, one after the other, into a single run of the command (``--bulk``)."""
+    listed = list(files)
+    blocks = (block for file in listed for block in _blocks(file, job))
+    command = substitute(job.command, job.words)
+    shown = f"cat ({len(listed)} files) | {job.command or 'cat'}"
+    return _captured("(all files)", shown, command, blocks, job, "bulk")
+
+
+def _stream_file(number: int, file: FileRef, job: StreamJob) -> Output:
+    words = {**job.words, **file_words(file.uri)}
+    command = substitute(job.command, words)
+    shown = f"{_fetch_text(file)} | {expand(job.command or 'cat', words)}"
+    tag = f"{number}-{file_words(file.uri)['file'][:40].replace(os.sep, '_')}"
+    output = _captured(file.uri, shown, command, _blocks(file, job), job, tag)
+    if job.out is None or output.error:
+        return output
+    return _send(output, expand(job.out_path, words), job)
+
+
+def _fetch_text(file: FileRef) -> str:
+    import shlex
+
+    return f"ess cat {shlex.quote(file.uri)} --decompress"
+
+
+def _blocks(file: FileRef, job: StreamJob) -> Iterator[bytes]:
+    from ess_dask.catalog.store import check_version, open_file
+    from ess_dask.records.chunk import FileSource
+    from ess_dask.records.codecs import read_blocks
+
+    yield from read_blocks(FileSource(file.uri, lambda: open_file(job.store, file)), job.read)
+    check_version(job.store, file)
+
+
+def _captured(
+    uri: str, shown: str, command: Command, source: Iterable[bytes], job: StreamJob, tag: str
+) -> Output:
+    """Run the command on the bytes, keeping its output aside; tell a failure in the result."""
+    from ess_dask.clean.shell import run_command
+
+    context = replace(job.context, uri=uri, env={**job.context.env, **command.env})
+    blocks = run_command(command.text, source, context) if command.text else iter(source)
+    spool = _Spool(Path(job.spool), tag)
+    try:
+        for block in blocks:
+            spool.write(block)
+        data, spooled = spool.finish()
+    except EssError as error:
+        spool.discard()
+        transient = isinstance(error, TransientError)
+        return Output(uri, shown, error=error.message, transient=transient)
+    except BaseException:
+        spool.discard()
+        raise
+    return Output(uri, shown, data, spooled)
+
+
+def _send(output: Output, path: str, job: StreamJob) -> Output:
+    """Write an output into another store; by temporary name and rename where it is a folder."""
+    from ess_dask.catalog.store import write_file
+
+    assert job.out is not None
+    try:
+        with write_file(job.out, path) as target:
+            output.copy_to(target)
+    except EssError as error:
+        return replace(output, data=b"", spooled="", error=error.message)
+    return replace(output, data=b"", spooled="")
+
+
+class _Spool:
+    """Bytes in memory up to ``INLINE_BYTES``, then in a private file of the spool folder."""
+
+    def __init__(self, folder: Path, tag: str) -> None:
+        self._folder, self._tag = folder, tag
+        self._data = bytearray()
+        self._file: BinaryIO | None = None
+        self._path = Path()
+
+    def write(self, block: bytes) -> None:
+        if self._file is None and len(self._data) + len(block) <= INLINE_BYTES:
+            self._data += block
+            return
+        if self._file is None:
+            import tempfile
+
+            handle, name = tempfile.mkstemp(prefix=f"{self._tag}-", dir=self._folder)
+            self._path = Path(name)
+            self._file = os.fdopen(handle, "wb")
+            self._file.write(self._data)
+        self._file.write(block)
+
+    def finish(self) -> tuple[bytes, str]:
+        if self._file is None:
+            return bytes(self._data), ""
+        self._file.close()
+        return b"", str(self._path)
+
+    def discard(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
