@@ -22,8 +22,8 @@ def make_bag(batches: Sequence[Batch], work: Callable[[Batch], object]) -> Bag:
     """Return a bag of ``work(batch)``; one partition with one element for each batch, in order."""
     import dask.bag
 
-    bag = dask.bag.from_sequence(batches, npartitions=max(len(batches), 1))
-    return bag.map(work)
+    bag: Bag = dask.bag.from_sequence(batches, npartitions=max(len(batches), 1)).map(work)
+    return bag
 
 
 def partitions(batches: Iterable[Batch], work: Callable[[Batch], object]) -> Iterator[Delayed]:
