@@ -1,0 +1,147 @@
+"""Every setting of the product: meaning, unit, default, and where its value came from.
+
+Precedence: flag, environment (``ESS_<NAME>``), pipeline file (``settings:``), profile, default.
+No setting holds a secret; a password in a URL is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from ess_dask.fields import (
+    FORBID_UNKNOWN,
+    Before,
+    FieldError,
+    Seconds,
+    Size,
+    Text,
+    Whole,
+    as_text,
+    check,
+    choice,
+    show_seconds,
+    show_size,
+)
+
+MIB = 1 << 20
+
+
+def _about(description: str, unit: str, **limits: int) -> dict[str, Any]:
+    return {"description": description, "json_schema_extra": {"unit": unit}, **limits}
+
+
+def _as_url(value: Any) -> Any:
+    text = as_text(value)
+    if "://" not in text:
+        raise FieldError("not a warehouse URL", hint="write it like duckdb:///shop.duckdb")
+    try:
+        has_password = urlsplit(text).password is not None
+    except ValueError:
+        raise FieldError("the warehouse URL cannot be read") from None
+    if has_password:
+        hint = "leave it out; credentials come from the warehouse's own chain"
+        raise FieldError("a settings URL must not hold a password", hint=hint)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings with their defaults. Sizes are bytes, times seconds; 0 is 'choose for me'."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
+
+    cluster: Annotated[Literal["local"], choice("local")] = field(default="local", metadata=_about("Which machines hold tables and do the work of a cluster.", ""))
+    workers: Whole = field(default=1, metadata=_about("Worker processes on a machine. One with many threads is fastest, unless cleaning is done " "by Python functions: then as many as there are cores.", "processes", ge=1, le=1024))
+    threads: Whole = field(default=0, metadata=_about("Threads of a worker process; 0 shares the machine's cores among the workers.", "threads", ge=0, le=1024))
+    memory_limit: Size = field(default=0, metadata=_about("Memory of one worker process before it spills to disk; 0 shares the machine's memory " "among the workers.", "bytes", ge=0))
+    idle_timeout: Seconds = field(default=0.0, metadata=_about("The local cluster stops after so long without work; 0 never.", "seconds", ge=0))
+    batch_bytes: Size = field(default=64 * MIB, metadata=_about("Stored bytes of the files that one task handles together.", "bytes", ge=1))
+    window: Whole = field(default=0, metadata=_about("Batches in flight at a time, which bounds the memory of a stream; 0 is two for each " "thread.", "batches", ge=0))
+    chunk_bytes: Size = field(default=16 * MIB, metadata=_about("Decompressed bytes that are parsed together.", "bytes", ge=4096))
+    max_record_bytes: Size = field(default=1 * MIB, metadata=_about("Longest record; a longer one is rejected.", "bytes", ge=64))
+    task_retries: Whole = field(default=3, metadata=_about("How often work is done again after its worker died.", "times", ge=0, le=100))
+    step_timeout: Seconds = field(default=0.0, metadata=_about("Longest time of one cleaning command on one file; 0 no limit.", "seconds", ge=0))
+    partitions: Whole = field(default=32, metadata=_about("Partitions of a new memory table. Fixed when the table is made: machines come and go.", "partitions", ge=1, le=65536))
+    warehouse: Annotated[str, Before(_as_url, {"type": "string"})] = field(default="duckdb:///warehouse.duckdb", metadata=_about("Where loads go when a pipeline does not say.", "URL"))
+    runs_folder: Text = field(default="", metadata=_about("Where runs keep reports and rejects; empty is 'runs' in ESS_CACHE_DIR.", "folder"))
+    log_format: Annotated[Literal["text", "json"], choice("text", "json")] = field(default="text", metadata=_about("How log lines on stderr are written.", ""))
+
+
+NAMES = tuple(each.name for each in dataclasses.fields(Settings))
+"""All setting names, in the order in which they are shown."""
+
+
+def env_name(name: str) -> str:
+    """Return the environment variable of a setting: ``ESS_BATCH_BYTES``."""
+    return f"ESS_{name.upper()}"
+
+
+def unit(name: str) -> str:
+    """Return a setting's unit, '' when it has none."""
+    return str(_metadata(name)["json_schema_extra"]["unit"])
+
+
+def description(name: str) -> str:
+    """Return what a setting means, one or two sentences."""
+    return str(_metadata(name)["description"])
+
+
+def show(name: str, value: Any) -> str:
+    """Return a value as it would be written in a profile; reads back as the same value."""
+    if unit(name) == "bytes":
+        return show_size(value)
+    return show_seconds(value) if unit(name) == "seconds" else str(value)
+
+
+def _metadata(name: str) -> Mapping[str, Any]:
+    return next(each.metadata for each in dataclasses.fields(Settings) if each.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Settings together with the source of each value."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+    def origin(self, name: str) -> str:
+        """Return ``default``, ``profile local (path:line)``, ``environment ESS_X``,
+        ``pipeline file:line`` or ``flag --x``."""
+        return self.origins[name]
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    profile: str | None = None,
+) -> Settings:
+    """Return the settings in force; see ``resolve_settings``."""
+    return resolve_settings(flags, pipeline, profile).settings
+
+
+def resolve_settings(
+    flags: Mapping[str, Any] | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    profile: str | None = None,
+) -> Resolved:
+    """Return the settings in force and their origins.
+
+    ``flags`` maps names to values (None: not given), ``pipeline`` is the ``settings`` of a
+    pipeline, ``profile`` a profile's name (default: ``ESS_PROFILE``). Raises ``ConfigError`` naming
+    the place of a bad value, or every place that was searched for a profile.
+    """
+    from ess_dask import _settings_sources as sources
+    from ess_dask.yaml import Map, Place
+
+    chosen = sources.merge(flags or {}, pipeline or {}, profile)
+    node = Map(Place("settings"))
+    for name, found in chosen.items():
+        node.put(name, found.value, found.value.place)
+    origins = dict.fromkeys(NAMES, "default") | {
+        name: found.origin for name, found in chosen.items()
+    }
+    return Resolved(check(Settings, node), origins)
