@@ -1,0 +1,218 @@
+"""The detached process: ``python -m ess_dask.cluster.daemon FOLDER OPTIONS DESCRIPTOR``.
+
+Runs a scheduler and its nannies; the workers are its children. It writes its state as one line of
+JSON to DESCRIPTOR when the workers have joined, ends in order on SIGTERM or when nothing has run
+and no client was connected for the idle time, and takes its workers with it however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import signal
+import socket
+import sys
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ess_dask._version import __version__
+from ess_dask.cluster.options import LocalOptions
+from ess_dask.cluster.state import DaemonState, hold, write_state
+
+if TYPE_CHECKING:
+    from distributed import Nanny, Scheduler
+    from distributed.security import Security
+
+LOOPBACK = "127.0.0.1"
+CLOSE_TIMEOUT = 10.0
+
+
+def main(folder: Path, options: LocalOptions, ready: int) -> None:
+    """Detach, take the folder's lock and serve until told to end; does not return."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    umask = os.umask(0o077)
+    # Commands that look at the lock hold it for microseconds: one of them must not win.
+    if hold(folder, "lock", timeout=2.0) is None:
+        _tell(ready, {"error": f"another daemon holds {folder}"})
+        os._exit(1)
+    (folder / "state.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
+    try:
+        asyncio.run(_serve(folder, options, ready, umask))
+    except BaseException as error:
+        # The process' own boundary: whatever it was belongs into the log and to who waits.
+        traceback.print_exc()
+        _tell(ready, {"error": f"{type(error).__name__}: {error}"})
+        _end(folder, 1)
+    _end(folder, 0)
+
+
+def _tell(ready: int, answer: dict[str, object]) -> None:
+    # Who started us may have been killed since.
+    with suppress(BrokenPipeError):
+        os.write(ready, (json.dumps(answer) + "\n").encode())
+
+
+def _end(folder: Path, code: int) -> None:
+    """Leave at once: Dask's threads may wait for ever for peers that are gone."""
+    (folder / "state.json").unlink(missing_ok=True)
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join(5)
+    sys.stderr.flush()
+    os._exit(code)
+
+
+async def _serve(folder: Path, options: LocalOptions, ready: int, umask: int) -> None:
+    security = _configure(folder, umask)
+    scheduler = await _start_scheduler(security)
+    nannies = await _start_workers(scheduler, folder, _sized(options), security)
+    state = _describe(scheduler, nannies, folder, options)
+    write_state(state)
+    _tell(ready, asdict(state))
+    await _until_told(scheduler, nannies, options.idle_timeout)
+    (folder / "state.json").unlink(missing_ok=True)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(_close(scheduler, nannies), CLOSE_TIMEOUT)
+
+
+def _configure(folder: Path, umask: int) -> Security:
+    """Set Dask up the same whatever configuration files and variables the user has for it."""
+    import dask
+    import distributed  # noqa: F401  (registers its defaults)
+
+    from ess_dask.cluster.tls import ensure_certificates, security
+
+    dask.config.refresh(paths=[], env={})
+    dask.config.set(
+        {
+            "ess.umask": umask,
+            "temporary-directory": str(folder / "scratch"),
+            "distributed.scheduler.http.routes": [],
+            "distributed.worker.http.routes": [],
+            "distributed.worker.preload": ["ess_dask.cluster.preload"],
+            "distributed.worker.multiprocessing-method": "spawn",
+            "distributed.worker.daemon": True,
+        }
+    )
+    ensure_certificates(folder / "tls")
+    return security(folder / "tls")
+
+
+async def _start_scheduler(security: Security) -> Scheduler:
+    from distributed import Scheduler
+
+    scheduler = Scheduler(
+        host=LOOPBACK,
+        port=0,
+        protocol="tls://",
+        security=security,
+        dashboard=False,
+        dashboard_address=f"{LOOPBACK}:0",
+    )
+    # Its HTTP server listens as soon as it is made; mutual TLS does not cover it.
+    scheduler.http_server.stop()
+    await scheduler
+    return scheduler
+
+
+def _sized(options: LocalOptions) -> LocalOptions:
+    """Fill in what depends on the machine: threads and bytes per worker."""
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    return LocalOptions(
+        workers=options.workers,
+        threads=options.threads or max(1, CPU_COUNT // options.workers),
+        idle_timeout=options.idle_timeout,
+        memory_limit=options.memory_limit or MEMORY_LIMIT // options.workers,
+    )
+
+
+async def _start_workers(
+    scheduler: Scheduler, folder: Path, options: LocalOptions, security: Security
+) -> list[Nanny]:
+    from distributed import Nanny
+
+    nannies = [
+        Nanny(
+            scheduler.address,
+            name=number,
+            host=LOOPBACK,
+            protocol="tls://",
+            security=security,
+            nthreads=options.threads,
+            memory_limit=options.memory_limit,
+            local_directory=str(folder / "scratch"),
+            dashboard=False,
+            dashboard_address=f"{LOOPBACK}:0",
+        )
+        for number in range(options.workers)
+    ]
+    return list(await asyncio.gather(*nannies))
+
+
+def _describe(
+    scheduler: Scheduler, nannies: list[Nanny], folder: Path, options: LocalOptions
+) -> DaemonState:
+    return DaemonState(
+        address=scheduler.address,
+        pid=os.getpid(),
+        workers=len(nannies),
+        threads=nannies[0].nthreads,
+        memory_limit=nannies[0].memory_manager.memory_limit or 0,
+        idle_timeout=options.idle_timeout,
+        started=time.time(),
+        folder=str(folder),
+        version=__version__,
+        python=platform.python_version(),
+        host=socket.gethostname(),
+    )
+
+
+async def _until_told(scheduler: Scheduler, nannies: list[Nanny], idle: float) -> None:
+    """Return on SIGTERM, after the idle time, or when scheduler or all nannies have ended."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    reasons = {
+        asyncio.ensure_future(told.wait()),
+        asyncio.ensure_future(scheduler.finished()),
+        asyncio.ensure_future(asyncio.wait([asyncio.ensure_future(n.finished()) for n in nannies])),
+    }
+    if idle:
+        reasons.add(asyncio.ensure_future(_until_idle(scheduler, idle)))
+    await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _until_idle(scheduler: Scheduler, limit: float) -> None:
+    """Return when for ``limit`` seconds no task has run and no client was connected.
+
+    Dask's own idle time-out does not look at clients: it would take the tables of a notebook
+    whose user is thinking.
+    """
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < limit:
+        await asyncio.sleep(min(1.0, limit / 4))
+        connected = any(name != "fire-and-forget" for name in scheduler.clients)
+        if connected or scheduler.check_idle() is None:
+            quiet_since = time.monotonic()
+
+
+async def _close(scheduler: Scheduler, nannies: list[Nanny]) -> None:
+    await asyncio.gather(*(nanny.close(timeout=3) for nanny in nannies))
+    await scheduler.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), LocalOptions(**json.loads(sys.argv[2])), int(sys.argv[3]))

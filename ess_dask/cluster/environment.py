@@ -1,0 +1,34 @@
+"""Which environment variables a long-lived process of ours may have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+ALLOWED = frozenset(
+    {
+        "ESS_CACHE_DIR",
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "LD_LIBRARY_PATH",
+        "LOGNAME",
+        "PATH",
+        "PYTHONPATH",
+        "SHELL",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "TMPDIR",
+        "TZ",
+        "USER",
+        "VIRTUAL_ENV",
+    }
+)
+"""Everything else stays behind: a daemon outlives the shell that had the keys, and any process of
+the same user can read ``/proc/PID/environ``. Other ``ESS_*`` are left out on purpose too: a
+warehouse address may hold a password."""
+
+
+def daemon_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the part of ``environ`` that a daemon and its workers get."""
+    return {k: v for k, v in environ.items() if k in ALLOWED or k.startswith("LC_")}
