@@ -12,7 +12,11 @@ import click
 from ess_dask._version import __version__
 from ess_dask.errors import EssError
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "cluster": ("cluster:cluster", "Choose and look at the machines that do the work."),
+    "server": ("server:server", "Reset, restart, commit or summarise this folder's databases."),
+    "udbd": ("udbd:udbd", "Start, stop and look at the servers that hold databases in memory."),
+}
 """Command name: (``module:function`` below ``ess_dask.cli``, one line of help).
 
 The help stands here so that ``ess --help`` imports no command; a test compares it with the command.
