@@ -14,7 +14,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask._version import __version__
 from ess_dask.cluster.options import LocalOptions
-from ess_dask.cluster.state import DaemonState, hold, write_state
+from ess_dask.cluster.state import DaemonState, hold, this_host, write_state
 
 if TYPE_CHECKING:
     from distributed import Nanny, Scheduler
@@ -176,7 +175,7 @@ def _describe(
         folder=str(folder),
         version=__version__,
         python=platform.python_version(),
-        host=socket.gethostname(),
+        host=this_host(),
     )
 
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ess_dask.cluster.launch import launch
-from ess_dask.cluster.options import LocalOptions, options_from
 from ess_dask.cluster.process import gone, send, session_memory
 from ess_dask.cluster.state import (
     DaemonState,
@@ -29,6 +27,8 @@ from ess_dask.errors import LockedError, TransientError
 
 if TYPE_CHECKING:
     from distributed import Client, Nanny
+
+    from ess_dask.cluster.options import LocalOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,10 @@ def start(options: LocalOptions | None = None) -> DaemonState:
 
     ``options`` None reads the environment. Returns when the workers have joined.
     """
+    # Most commands only look whether there is a daemon: these two modules are for starting one.
+    from ess_dask.cluster.launch import launch
+    from ess_dask.cluster.options import options_from
+
     options = options or options_from()
     folder = private_folder(daemon_folder())
     with starting(folder):

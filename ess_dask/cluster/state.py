@@ -17,7 +17,6 @@ import fcntl
 import json
 import os
 import platform
-import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -58,6 +57,11 @@ class DaemonState:
     def path(self) -> Path:
         """Return the daemon's folder."""
         return Path(self.folder)
+
+
+def this_host() -> str:
+    """Return this machine's name."""
+    return os.uname().nodename
 
 
 def daemon_folder() -> Path:
@@ -198,9 +202,9 @@ def starting(folder: Path, timeout: float = 90.0) -> Iterator[None]:
 
 def check_compatible(state: DaemonState) -> DaemonState:
     """Return ``state``; raise ``ConfigError`` when this program cannot talk to that daemon."""
-    if state.host != socket.gethostname():
+    if state.host != this_host():
         raise ConfigError(
-            f"the cluster in {state.folder} runs on {state.host}, this is {socket.gethostname()}",
+            f"the cluster in {state.folder} runs on {state.host}, this is {this_host()}",
             hint="set ESS_CACHE_DIR to a folder that is not shared between machines",
         )
     theirs = (state.version, _minor(state.python))

@@ -1,0 +1,142 @@
+"""``ess udbd``: the servers that hold databases in memory.
+
+All databases live in one local cluster; a database's port is its name in these messages, which are
+the original's, and nothing listens on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ess_dask.errors import UsageError
+
+if TYPE_CHECKING:
+    from ess_dask.cluster.state import DaemonState
+
+
+@click.group()
+def udbd() -> None:
+    """Start, stop and look at the servers that hold databases in memory."""
+
+
+@udbd.command()
+def start() -> None:
+    """Start the servers; the ones that run stay as they are."""
+    start_servers()
+
+
+@udbd.command()
+def stop() -> None:
+    """Stop the servers; the data in their memory is lost."""
+    stop_servers()
+
+
+@udbd.command()
+def restart() -> None:
+    """Stop the servers, then start them empty."""
+    restart_servers()
+
+
+@udbd.command()
+def status() -> None:
+    """Say which servers run."""
+    from ess_dask.cluster import local
+
+    _tell_running(local.find())
+
+
+@udbd.command()
+def ckmem() -> None:
+    """Show the memory of each worker process: used, spilled to disk and limit, in kB."""
+    from ess_dask.cluster import local
+
+    state = local.attach()
+    if state is None:
+        _tell_running(None)
+        return
+    for worker in local.worker_memory(state):
+        _say(
+            f"worker {worker.name} ({worker.pid}): {worker.used // 1024} kB used, "
+            f"{worker.spilled // 1024} kB spilled, limit {worker.limit // 1024} kB."
+        )
+
+
+@udbd.command()
+@click.option("--lines", default=40, show_default=True, type=click.IntRange(1), metavar="N")
+def cklog(lines: int) -> None:
+    """Show the end of the servers' log."""
+    from ess_dask.cluster import local
+
+    click.echo(local.log_tail(lines), nl=False)
+
+
+def start_servers() -> DaemonState:
+    """Start the local cluster and tell of each port, in the original's words."""
+    from ess_dask.cluster import local
+
+    found = local.attach()
+    if found:
+        for port in server_ports():
+            _say(f"udbd-{port} ({found.pid}) is already running.")
+        return found
+    for port in server_ports():
+        _say(f"Starting udbd-{port}.")
+    state = local.start()
+    for port in server_ports():
+        _say(f"udbd-{port} ({state.pid}) started.")
+    return state
+
+
+def stop_servers() -> None:
+    """Stop the local cluster and tell of each port, in the original's words."""
+    from ess_dask.cluster import local
+
+    found = local.find()
+    if found is None:
+        _tell_running(None)
+        return
+    for port in server_ports():
+        _say(f"Stopping udbd-{port} ({found.pid}).")
+    local.stop()
+    for port in server_ports():
+        _say(f"udbd-{port} stopped.")
+
+
+def restart_servers() -> DaemonState:
+    """Stop the local cluster if it runs, then start it: the data is gone, the specs stay."""
+    from ess_dask.cluster import local
+
+    if local.find():
+        stop_servers()
+    return start_servers()
+
+
+def server_ports() -> list[int]:
+    """Return the ports of the working folder's databases, ascending; the first port when none."""
+    from ess_dask.tables.databases import FIRST_PORT, database_names, load_database
+
+    ports: set[int] = set()
+    for name in database_names():
+        try:
+            spec = load_database(name)
+        except UsageError as error:
+            # A broken spec must not keep anybody from stopping the servers.
+            click.echo(f"ess: {error}", err=True)
+            continue
+        own = [server.rpartition(":")[2].partition("*")[0] for server in spec.servers]
+        ports.update(int(port) for port in own if port.isdigit())
+        ports.update([spec.port] if spec.port else [])
+    return sorted(ports) or [FIRST_PORT]
+
+
+def _tell_running(state: DaemonState | None) -> None:
+    for port in server_ports():
+        _say(f"udbd-{port} ({state.pid}) is running." if state else f"udbd-{port} is not running.")
+
+
+def _say(text: str) -> None:
+    from ess_dask.cluster.state import this_host
+
+    click.echo(f"{this_host()}: {text}")
