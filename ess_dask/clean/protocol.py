@@ -64,7 +64,9 @@ class RowStep(Protocol):
     tables without it.
     """
 
-    per: Per
+    @property
+    def per(self) -> Per:
+        """Whether the step sees a batch of rows of any files, or one whole file."""
 
     @property
     def name(self) -> str:

@@ -32,6 +32,13 @@ class Executor(Protocol):
         """Let go of what the executor holds."""
 
 
+def usable_cores() -> int:
+    """Return the cores this process may use (a container may have fewer than the machine)."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class ThreadExecutor:
     """Threads of this process: no daemon, no ports. Dask's synchronous scheduler in each."""
 
