@@ -1,0 +1,103 @@
+"""DuckDB as a closed room: one connection per thread that sees one Arrow table and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ess_dask.clean.running import running
+from ess_dask.errors import CleanError, ConfigError, InterruptedRunError
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+TABLE = "records"
+
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    # One thread: with more, the order of rows and of float sums changes from run to run.
+    "threads": 1,
+    "preserve_insertion_order": True,
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    # Otherwise a query could name any Python variable of the caller as a table.
+    "python_enable_replacements": False,
+}
+
+_local = threading.local()
+
+
+def connection() -> duckdb.DuckDBPyConnection:
+    """Return this thread's connection: in memory, no files, no network, settings locked."""
+    found: duckdb.DuckDBPyConnection | None = getattr(_local, "connection", None)
+    if found is None:
+        import duckdb
+
+        found = duckdb.connect(":memory:", config=_SETTINGS)
+        found.execute("set lock_configuration = true")
+        _local.connection = found
+    return found
+
+
+def rows(query: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
+    """Run one of our own queries and return all rows."""
+    # fetchall: a result that is not read to its end blocks the connection.
+    return connection().execute(query, values or []).fetchall()
+
+
+def run(query: str, table: pa.Table, timeout: float = 0.0) -> pa.Table:
+    """Run ``query`` with ``table`` as ``records``; raise DuckDB's errors as they are.
+
+    ``timeout`` in seconds, 0 for none: a query that takes longer raises ``CleanError``. A query
+    stopped by ``cancel_all`` raises ``InterruptedRunError``.
+    """
+    import duckdb
+
+    database = connection()
+    late = threading.Event()
+    timer = _timer(timeout, database, late)
+    database.register(TABLE, table)
+    try:
+        with running.registered(database.interrupt):
+            return database.sql(query).to_arrow_table()
+    except duckdb.InterruptException:
+        if late.is_set():
+            raise CleanError(
+                f"the query took longer than {timeout:g} s", hint="raise the step's timeout"
+            ) from None
+        raise InterruptedRunError("the query was cancelled") from None
+    finally:
+        timer.cancel()
+        database.unregister(TABLE)
+
+
+def _timer(
+    timeout: float, database: duckdb.DuckDBPyConnection, late: threading.Event
+) -> threading.Timer:
+    def stop() -> None:
+        late.set()
+        database.interrupt()
+
+    timer = threading.Timer(timeout, stop)
+    if timeout:
+        timer.daemon = True
+        timer.start()
+    return timer
+
+
+def describe(query: str, schema: pa.Schema) -> pa.Schema:
+    """Return the columns ``query`` gives; raise ``ConfigError`` when it does not fit ``schema``."""
+    import duckdb
+
+    try:
+        return run(query, schema.empty_table()).schema
+    except duckdb.Error as error:
+        raise ConfigError(plain(error)) from None
+
+
+def plain(error: Exception) -> str:
+    """Return DuckDB's message without its echo of the (rewritten) query, on one line."""
+    text = str(error).partition("\n\nLINE ")[0]
+    text = text.partition("\nCandidate bindings")[0].partition("\nDid you mean")[0]
+    return " ".join(text.split())

@@ -1,0 +1,57 @@
+"""What runs right now in this process on behalf of steps, so that cancelling reaches it.
+
+Every step registers the way to stop its work (kill a process group, interrupt a connection) for as
+long as the work runs. ``cancel_all`` is called from another thread: on Ctrl-C and when a worker is
+torn down.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Stop = Callable[[], None]
+
+
+class Running:
+    """A thread-safe set of running pieces of work, each with the way to stop it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stops: dict[int, Stop] = {}
+        self._numbers = itertools.count()
+
+    @contextmanager
+    def registered(self, stop: Stop) -> Iterator[None]:
+        """Have ``stop`` called by ``cancel_all`` while the block runs. ``stop`` must not raise."""
+        with self._lock:
+            number = next(self._numbers)
+            self._stops[number] = stop
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stops.pop(number, None)
+
+    def cancel_all(self) -> int:
+        """Stop everything that is registered now; return how many pieces of work that were."""
+        with self._lock:
+            # Under the lock: work that ends meanwhile cannot hand its process id to somebody else
+            # before we have signalled it.
+            for stop in self._stops.values():
+                stop()
+            return len(self._stops)
+
+    def __len__(self) -> int:
+        return len(self._stops)
+
+
+running = Running()
+"""The registry of this process."""
+
+
+def cancel_all() -> int:
+    """Stop every command and query that steps run in this process; return how many there were."""
+    return running.cancel_all()

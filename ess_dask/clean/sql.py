@@ -1,0 +1,126 @@
+"""Cleaning by SQL: ``select ... from records``, executed by DuckDB on the Arrow table in place.
+
+The query is parsed by DuckDB itself, checked, and (where its rows are still the rows of the input)
+rewritten so that the hidden row label comes out again. Unless ``per`` is ``file``, whatever depends
+on which rows happen to lie in one batch is refused when the step is made, not when it runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ess_dask.clean import duck
+from ess_dask.clean.arrow import standard_table, standard_type
+from ess_dask.clean.options import read_options, read_per
+from ess_dask.clean.protocol import ROW_LABEL, Per, StepContext
+from ess_dask.clean.sqltree import carry_label, parse, text_of
+from ess_dask.errors import CleanError, ConfigError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class SqlStep:
+    """A row step: one SELECT over the table ``records`` (and its own CTEs), DuckDB's dialect.
+
+    Raises ``ConfigError`` with line and column for whatever is not one SELECT, reads anything but
+    ``records``, is not deterministic, or (``per="batch"``) is not row by row in meaning.
+    """
+
+    query: str
+    per: Per = "batch"
+    timeout: float = 0.0
+    _runnable: str = field(init=False, repr=False, compare=False, default="")
+    _carries: bool = field(init=False, repr=False, compare=False, default=True)
+
+    def __post_init__(self) -> None:
+        tree = parse(self.query)
+        carried = carry_label(tree, self.query, per_batch=self.per == "batch")
+        object.__setattr__(self, "_carries", carried is not None)
+        object.__setattr__(self, "_runnable", text_of(carried) if carried else self.query)
+
+    @classmethod
+    def from_pipeline(cls, value: str | dict[str, object], folder: str) -> SqlStep:
+        """Make the step from a pipeline's ``sql:`` value: a query, or ``{query, per, timeout}``."""
+        options = read_options("sql", value, main="query", known=("per", "timeout"))
+        return cls(options.main, read_per(options.rest), options.timeout)
+
+    @property
+    def name(self) -> str:
+        """The query on one line, shortened."""
+        line = " ".join(self.query.split())
+        return f"sql: {line}" if len(line) <= 70 else f"sql: {line[:67]}..."
+
+    def describe(self, schema: pa.Schema) -> pa.Schema:
+        """Return the columns that come out for the columns that go in (both without the label).
+
+        Raises ``ConfigError`` for a column, function or type that does not fit; nothing is read.
+        """
+        import pyarrow as pa
+
+        given = _without_label(schema)
+        try:
+            result = duck.describe(self._runnable, self._input_schema(given))
+        except ConfigError as error:
+            columns = ", ".join(given.names)
+            raise ConfigError(
+                f"{self.name}: {error.message}", hint=f"the columns are: {columns}"
+            ) from None
+        self._check_label(result)
+        fields = [
+            pa.field(column.name, standard_type(column.type, column.name, given))
+            for column in _without_label(result)
+        ]
+        return pa.schema(fields)
+
+    def apply(self, table: pa.Table, context: StepContext) -> pa.Table:
+        """Return the query's rows in the order of the rows they came from.
+
+        Raises ``CleanError`` with DuckDB's message when a value cannot be worked on.
+        """
+        import duckdb
+
+        try:
+            result = duck.run(self._runnable, self._input(table), self.timeout or context.timeout)
+        except duckdb.Error as error:
+            raise CleanError(
+                f"{self.name}: {duck.plain(error)}",
+                hint="try_cast() gives null where cast() fails; ess preview shows single rows",
+            ) from None
+        result = standard_table(result, table.schema)
+        return _in_row_order(result) if self._carries and self.per == "batch" else result
+
+    def _input_schema(self, schema: pa.Schema) -> pa.Schema:
+        import pyarrow as pa
+
+        return schema.append(pa.field(ROW_LABEL, pa.int64())) if self._carries else schema
+
+    def _input(self, table: pa.Table) -> pa.Table:
+        """The label last (column alias lists name the others), or left out."""
+        names = [name for name in table.column_names if name != ROW_LABEL]
+        return table.select([*names, ROW_LABEL] if self._carries else names)
+
+    def _check_label(self, schema: pa.Schema) -> None:
+        hidden = [name for name in schema.names if name.startswith(ROW_LABEL)]
+        if hidden != ([ROW_LABEL] if self._carries else []):
+            raise ConfigError(
+                f"{self.name}: the rows cannot be followed through this query",
+                hint="name the columns instead of *, or use `per: file`",
+            )
+
+
+def _without_label(schema: pa.Schema) -> pa.Schema:
+    place = schema.get_field_index(ROW_LABEL)
+    return schema if place < 0 else schema.remove(place)
+
+
+def _in_row_order(table: pa.Table) -> pa.Table:
+    """Rows of the same input row stay together (union all, joins), so batches do not show."""
+    import numpy as np
+
+    labels = table.column(ROW_LABEL).to_numpy()
+    if bool((labels[1:] >= labels[:-1]).all()):
+        return table
+    return table.take(np.argsort(labels, kind="stable"))
