@@ -1,0 +1,114 @@
+"""The house itself: imports point one way, rooms stay small, start-up stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
+
+GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
+GROUND |= {"checking", "fields", "variables", "yaml"}
+
+FLOORS = {
+    "catalog": GROUND,
+    "records": GROUND,
+    "cluster": GROUND,
+    "clean": {"records", "catalog", "cluster"} | GROUND,
+    "aq": {"records", "catalog"} | GROUND,
+    "engine": {"clean", "aq", "cluster", "records", "catalog"} | GROUND,
+    "tables": {"engine", "clean", "aq", "cluster", "records", "catalog"} | GROUND,
+    "warehouse": {"engine", "clean", "aq", "records", "catalog"} | GROUND,
+    "query": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
+}
+ALL_ROOMS = set(FLOORS) | GROUND
+FLOORS["pipelines"] = ALL_ROOMS
+FLOORS["api"] = ALL_ROOMS | {"pipelines"}
+FLOORS["testing"] = ALL_ROOMS | {"pipelines", "api"}
+FLOORS["cli"] = ALL_ROOMS | {"pipelines", "api", "testing"}
+
+NEIGHBOURS = {
+    # What a datastore holds is opened there and read by records: both only describe files.
+    ("catalog", "records"),
+    ("cluster", "tables"),
+}
+
+
+def modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imported_rooms(path):
+    """Yield (room, line) of every import inside the package, at any depth of the code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ess_dask."):
+            yield node.module.split(".")[1], node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.module == "ess_dask":
+            for name in node.names:
+                yield name.name, node.lineno
+        elif isinstance(node, ast.Import):
+            for name in node.names:
+                if name.name.startswith("ess_dask."):
+                    yield name.name.split(".")[1], node.lineno
+
+
+def test_imports_point_one_way():
+    wrong = []
+    for path in modules():
+        parts = path.relative_to(PACKAGE).parts
+        if len(parts) < 2:
+            continue
+        room = parts[0]
+        for other, line in imported_rooms(path):
+            allowed = other == room or other in FLOORS[room] or (room, other) in NEIGHBOURS
+            if not allowed:
+                wrong.append(f"{path.relative_to(PACKAGE)}:{line} imports {other}")
+    assert wrong == []
+
+
+def test_no_module_is_a_mansion():
+    sizes = {path: len(path.read_text().splitlines()) for path in modules()}
+    assert {str(path): size for path, size in sizes.items() if size > 450} == {}
+
+
+def test_functions_fit_the_eye():
+    long = []
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                size = node.end_lineno - node.lineno + 1
+                if size > 60:
+                    long.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name} {size}")
+    assert long == []
+
+
+HEAVY = ["boto3", "botocore", "dask", "distributed", "duckdb", "fsspec", "numpy", "pandas"]
+HEAVY += ["polars", "pyarrow", "pydantic", "rich", "ruamel", "s3fs", "sqlglot", "structlog"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import ess_dask",
+        "import ess_dask.cli.main",
+        "from ess_dask.cli.main import run, ess; run(ess, ['--help'])",
+    ],
+)
+def test_start_up_imports_nothing_heavy(code, tmp_path):
+    script = (
+        f"import sys\n{code}\nprint([m for m in {HEAVY} if m in sys.modules], len(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"HOME": str(tmp_path), "PATH": ""},
+    )
+    last = done.stdout.strip().splitlines()[-1]
+    heavy, count = last.rsplit(" ", 1)
+    assert heavy == "[]"
+    # A budget in modules, not in milliseconds: 190 modules are about 60 ms on two slow cores.
+    assert int(count) < 320
