@@ -84,14 +84,7 @@ class ColumnsError(DataError):
 
 
 class CleanError(DataError):
-    """A cleaning command failed; the message carries the tail of what it said.
-
-    ``label`` is the ``ROW_LABEL`` of the row it failed on, where that is known.
-    """
-
-    def __init__(self, message: str, *, hint: str = "", label: int | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.label = label
+    """A cleaning command failed; the message carries the tail of what it said."""
 
 
 class ConflictError(DataError):

@@ -19,14 +19,6 @@ ROW_LABEL = "_ess_row"
 """Name of the hidden int64 column by which a row is followed through row steps."""
 
 
-class LostRowLabels(Exception):  # noqa: N818 - a signal to the engine, not an error
-    """A ``per: batch`` step returned rows without saying which they were.
-
-    Not a user's error: the engine answers by running the step file by file, on tables without
-    ``ROW_LABEL``, so that at least each row's file is known.
-    """
-
-
 @dataclass(frozen=True, slots=True)
 class StepContext:
     """What a step may know: the folder commands run in, the file (``per: file`` and bytes steps),
@@ -60,8 +52,8 @@ class RowStep(Protocol):
     ``per`` is ``batch`` (row by row in meaning: any slicing of the rows gives the same result) or
     ``file`` (sees one whole file). The table holds an int64 column ``ROW_LABEL``; the step returns
     it with the rows it keeps, so that each row's file and line stay known. A ``per: file`` step may
-    leave it out; a ``per: batch`` step that lost it raises ``LostRowLabels`` and is then given
-    tables without it.
+    leave it out; a ``per: batch`` step that lost it raises ``signals.LostRowLabelsError`` and
+    is then given one file at a time, without it.
     """
 
     @property

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
-from ess_dask.clean.protocol import ROW_LABEL, LostRowLabels, RowStep, StepContext
+from ess_dask.clean.protocol import ROW_LABEL, RowStep, StepContext
+from ess_dask.clean.signals import LostRowLabelsError, RowCleanError
 from ess_dask.engine.model import Piece
 from ess_dask.errors import CleanError
 
@@ -66,7 +67,7 @@ def clean(
 ) -> tuple[Piece, list[StepCount]]:
     """Run the steps over a piece; return the clean piece and the account of each step.
 
-    Raises ``CleanError`` of the first step that fails, and ``LostRowLabels`` when a ``per: batch``
+    Raises ``CleanError`` of the first step that fails, and ``LostRowLabelsError`` when a ``per: batch``
     step lost track of its rows and the piece holds several files.
     """
     import numpy as np
@@ -90,14 +91,14 @@ def _apply(step: RowStep, table: pa.Table, context: StepContext, *, alone: bool)
 
     try:
         cleaned = step.apply(table, context)
-    except LostRowLabels:
+    except LostRowLabelsError:
         if not alone:
             raise
         cleaned = step.apply(table.drop_columns([ROW_LABEL]), context)
     if ROW_LABEL in cleaned.column_names:
         return cleaned
     if not alone:
-        raise LostRowLabels(step.name)
+        raise LostRowLabelsError(step.name)
     labels = pa.array(np.full(cleaned.num_rows, -1, dtype=np.int64))
     return cleaned.append_column(ROW_LABEL, labels)
 
@@ -117,8 +118,8 @@ def _follow(piece: Piece, table: pa.Table) -> Piece:
 
 def name_row(error: CleanError, piece: Piece) -> CleanError:
     """Say file and line of the row that a step failed on, where the step knows it."""
-    if error.label is None or not 0 <= error.label < len(piece.lines):
+    label = error.label if isinstance(error, RowCleanError) else None
+    if label is None or not 0 <= label < len(piece.lines):
         return error
-    file = piece.files[int(piece.file_of[error.label])]
-    line = int(piece.lines[error.label])
+    file, line = piece.files[int(piece.file_of[label])], int(piece.lines[label])
     return CleanError(f"{error.message} ({file.uri}, line {line})", hint=error.hint)

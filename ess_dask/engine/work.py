@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
-from ess_dask.clean.protocol import LostRowLabels, StepContext
+from ess_dask.clean.protocol import StepContext
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece, Sink, SinkWriter
 from ess_dask.engine.rows import add_file_columns, clean, gather, name_row
 from ess_dask.engine.tally import BatchTally, FileTally, StepTally, reasons
@@ -142,7 +142,7 @@ class _Work:
             return
         try:
             self._flush(waiting)
-        except (CleanError, LostRowLabels) as error:
+        except CleanError as error:
             if len(waiting) > 1:
                 # One file's rows must not take its neighbours down: each on its own.
                 for one in waiting:
