@@ -67,8 +67,8 @@ def clean(
 ) -> tuple[Piece, list[StepCount]]:
     """Run the steps over a piece; return the clean piece and the account of each step.
 
-    Raises ``CleanError`` of the first step that fails, and ``LostRowLabelsError`` when a ``per: batch``
-    step lost track of its rows and the piece holds several files.
+    Raises ``CleanError`` of the first step that fails, and ``LostRowLabelsError`` when a
+    ``per: batch`` step lost track of its rows and the piece holds several files.
     """
     import numpy as np
     import pyarrow as pa
