@@ -1,1 +1,1 @@
-"""Memory of the cluster: databases, tables, vectors, variables; partition, merge, version."""
+"""Memory of the cluster: databases, key-partitioned tables and vectors, and their versions."""

@@ -1,0 +1,272 @@
+"""Which tables there are, their versions and the segments of each: SQLite, for one running cluster.
+
+What a cluster holds in memory is lost when it stops, so a registry belongs to one instance of it
+and is left behind with it. A version is the segments that lie in it: ``first <= version < last``.
+Nothing of a version is visible before the transaction that makes it the current one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ess_dask.errors import EssError
+from ess_dask.tables.layout import TableLayout
+from ess_dask.tables.segment import ORDINAL_SHIFT, Segment, remove_segments
+
+_TABLES = """
+create table if not exists tables (
+    id text primary key, workspace text not null, database text not null, name text not null,
+    layout text not null, version integer not null, unique (workspace, database, name));
+create table if not exists segments (
+    table_id text not null, ordinal integer not null, path text not null, rows text not null,
+    bytes integer not null, first integer not null, last integer, primary key (table_id, path));
+create table if not exists sources (
+    table_id text not null, path text not null, place integer not null, uri text not null,
+    etag text not null);
+create index if not exists sources_path on sources (table_id, path);
+create table if not exists ordinals (
+    workspace text not null, database text not null, next integer not null,
+    primary key (workspace, database));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table's full name. ``workspace`` is the working folder; compared without case otherwise."""
+
+    workspace: str
+    database: str
+    table: str
+
+    def __str__(self) -> str:
+        return f"{self.database}.{self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a table: its segments in the order of import, each with its ordinal.
+
+    ``number`` is 0 for a table that was made and never imported to.
+    """
+
+    table_id: str
+    number: int
+    layout: TableLayout
+    segments: tuple[tuple[int, Segment], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """A name of this version that no other has."""
+        return f"{self.table_id}-{self.number}"
+
+
+class Registry:
+    """The tables of one cluster instance, in ``folder`` (shared by the processes of its user)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "pins").mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "segments").mkdir(exist_ok=True, mode=0o700)
+        self._path = folder / "tables.sqlite"
+        with self._transaction() as db:
+            for statement in _TABLES.split(";"):
+                db.execute(statement)
+        self._path.chmod(0o600)
+
+    def names(self) -> tuple[TableName, ...]:
+        """Return all tables, sorted."""
+        with self._transaction() as db:
+            rows = db.execute("select workspace, database, name from tables order by 1, 2, 3")
+            return tuple(TableName(*row) for row in rows)
+
+    def current(self, name: TableName) -> Version | None:
+        """Return the current version, or None when there is no such table."""
+        with self._transaction() as db:
+            row = db.execute(
+                "select id, version, layout from tables"
+                " where workspace = ? and database = ? and name = ?",
+                _key(name),
+            ).fetchone()
+            if row is None:
+                return None
+            segments = _segments(db, row[0], row[1])
+            return Version(row[0], row[1], TableLayout.from_json(row[2]), segments)
+
+    def create(self, name: TableName, layout: TableLayout) -> Version:
+        """Return the table, made without rows if it is missing (whatever its layout otherwise)."""
+        with self._transaction() as db:
+            db.execute(
+                "insert or ignore into tables values (?, ?, ?, ?, ?, 0)",
+                (uuid.uuid4().hex, *_key(name), layout.to_json()),
+            )
+        version = self.current(name)
+        assert version is not None
+        return version
+
+    def reserve(self, name: TableName, count: int) -> int:
+        """Return the first of ``count`` ordinals that rise over all imports to the database."""
+        workspace, database, _ = _key(name)
+        with self._transaction() as db:
+            db.execute("insert or ignore into ordinals values (?, ?, 1)", (workspace, database))
+            row = db.execute(
+                "update ordinals set next = next + ? where workspace = ? and database = ?"
+                " returning next",
+                (count, workspace, database),
+            ).fetchone()
+        if row[0] >= 1 << (63 - ORDINAL_SHIFT):
+            raise EssError(f"database {database} has had too many imports", hint="ess udbd restart")
+        return int(row[0]) - count
+
+    def commit(self, base: Version, new: Version) -> None:
+        """Make ``new`` the table's current version in place of ``base``: one transaction.
+
+        Raises ``EssError`` when the table was changed or dropped since ``base``; the caller holds
+        ``writing``, so only a drop can be the reason.
+        """
+        old = {segment.path for _, segment in base.segments}
+        kept = {segment.path for _, segment in new.segments}
+        with self._transaction() as db:
+            changed = db.execute(
+                "update tables set version = ? where id = ? and version = ?",
+                (new.number, base.table_id, base.number),
+            )
+            if changed.rowcount != 1:
+                raise EssError("the table was dropped while it was being changed")
+            for path in old - kept:
+                db.execute(
+                    "update segments set last = ? where table_id = ? and path = ?",
+                    (new.number, base.table_id, path),
+                )
+            for ordinal, segment in new.segments:
+                if segment.path not in old:
+                    _insert(db, new, ordinal, segment)
+
+    def drop(self, name: TableName) -> str:
+        """Remove a table and its segments; return its id, or '' when there was none."""
+        with self._transaction() as db:
+            row = db.execute(
+                "delete from tables where workspace = ? and database = ? and name = ? returning id",
+                _key(name),
+            ).fetchone()
+        return str(row[0]) if row else ""
+
+    def sweep(self, table_id: str) -> None:
+        """Delete the segments that neither the current version nor a reader needs any more."""
+        with self._transaction() as db:
+            row = db.execute("select version from tables where id = ?", (table_id,)).fetchone()
+            dead = db.execute(
+                "select path from segments where table_id = ? and (? is null or last <= ?)",
+                (table_id, row and row[0], row and row[0]),
+            ).fetchall()
+            if not dead or self._is_read(table_id, row[0] if row else None):
+                return
+            for (path,) in dead:
+                for table in ("segments", "sources"):
+                    db.execute(
+                        f"delete from {table} where table_id = ? and path = ?",  # noqa: S608
+                        (table_id, path),
+                    )
+        remove_segments(path for (path,) in dead)
+
+    def segment_folder(self) -> Path:
+        """Return a new folder for the segments of one import."""
+        return self.folder / "segments" / uuid.uuid4().hex
+
+    def pin(self, version: Version) -> int:
+        """Keep a version's segments; return the file descriptor whose closing lets them go."""
+        path = self.folder / "pins" / version.label
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        return handle
+
+    @contextmanager
+    def writing(self, name: TableName) -> Iterator[None]:
+        """Hold the right to change a table; waits for whoever has it. Freed when we die."""
+        lock = uuid.uuid5(uuid.NAMESPACE_URL, "\0".join(_key(name))).hex
+        handle = os.open(self.folder / f"{lock}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _is_read(self, table_id: str, current: int | None) -> bool:
+        for path in (self.folder / "pins").glob(f"{table_id}-*"):
+            if path.name == f"{table_id}-{current}":
+                continue
+            with path.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+                path.unlink(missing_ok=True)
+        return False
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as db:
+                db.execute("begin immediate")
+                with db:
+                    yield db
+        except sqlite3.Error as error:
+            raise EssError(
+                f"the list of memory tables {self._path} cannot be used: {error}"
+            ) from None
+
+
+def sweep_instances(folder: Path, running: str) -> None:
+    """Remove what earlier instances of a cluster left in ``folder``: their memory is gone."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name != running:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _key(name: TableName) -> tuple[str, str, str]:
+    return name.workspace, name.database.lower(), name.table.lower()
+
+
+def _segments(
+    db: sqlite3.Connection, table_id: str, version: int
+) -> tuple[tuple[int, Segment], ...]:
+    sources: dict[str, list[tuple[str, str]]] = {}
+    for path, uri, etag in db.execute(
+        "select path, uri, etag from sources where table_id = ? order by path, place", (table_id,)
+    ):
+        sources.setdefault(path, []).append((uri, etag))
+    rows = db.execute(
+        "select ordinal, path, rows, bytes from segments where table_id = ? and first <= ?"
+        " and (last is null or last > ?) order by ordinal, path",
+        (table_id, version, version),
+    )
+    return tuple(
+        (ordinal, Segment(path, _counts(counts), size, tuple(sources.get(path, ()))))
+        for ordinal, path, counts, size in rows
+    )
+
+
+def _insert(db: sqlite3.Connection, version: Version, ordinal: int, segment: Segment) -> None:
+    rows = ",".join(map(str, segment.rows))
+    db.execute(
+        "insert into segments values (?, ?, ?, ?, ?, ?, null)",
+        (version.table_id, ordinal, segment.path, rows, segment.bytes, version.number),
+    )
+    db.executemany(
+        "insert into sources values (?, ?, ?, ?, ?)",
+        [
+            (version.table_id, segment.path, place, uri, etag)
+            for place, (uri, etag) in enumerate(segment.sources)
+        ],
+    )
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))

@@ -1,0 +1,278 @@
+"""The tables held in one cluster's memory: import, open, change, clear, drop.
+
+A version is published whole or not at all: its partitions are computed first and kept alive by the
+scheduler, then one transaction of the registry makes it the current one. Who reads an older version
+keeps it until done.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ess_dask.errors import ConflictError, UsageError
+from ess_dask.tables.layout import TableLayout
+from ess_dask.tables.load import Recipe, load_partition, write_partition
+from ess_dask.tables.registry import Registry, TableName, Version, sweep_instances
+from ess_dask.tables.segment import Segment
+from ess_dask.tables.sink import SegmentSink
+from ess_dask.tables.table import MemoryTable, worker_errors
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from distributed import Client, Future
+
+DATASET = "ess-table-"
+"""Begins the name under which the scheduler keeps a version's partitions alive."""
+
+RETRIES = 3
+"""How often a partition's task is tried when it fails by an error (lost workers count apart)."""
+
+
+class TableStore:
+    """The tables of the cluster that ``client`` is connected to.
+
+    ``folder`` is where segments and the list of tables lie: on a disk that this process and all
+    workers share, private to the user. What earlier instances of the cluster left there is removed.
+    """
+
+    def __init__(self, client: Client, folder: Path) -> None:
+        self._client = client
+        instance = str(client.scheduler_info(n_workers=0)["id"]).lower()
+        sweep_instances(folder, instance)
+        self._registry = Registry(folder / instance)
+
+    def names(self) -> tuple[TableName, ...]:
+        """Return the names of all tables, sorted."""
+        return self._registry.names()
+
+    def sink(self, layout: TableLayout) -> SegmentSink:
+        """Return a sink for one import; its segments go to ``publish`` or ``discard``."""
+        return SegmentSink(str(self._registry.segment_folder()), layout)
+
+    def discard(self, sink: SegmentSink) -> None:
+        """Remove what a failed or abandoned import wrote."""
+        _remove_folder(Path(sink.folder), keep=set())
+
+    def publish(
+        self,
+        name: TableName,
+        sink: SegmentSink,
+        segments: Sequence[Segment],
+        *,
+        fresh: bool = False,
+    ) -> MemoryTable:
+        """Add an import's segments, in their order, as the table's next version; return it.
+
+        The table is made when missing. ``fresh``: the new version holds nothing else. Raises
+        ``ConflictError`` when the table has another layout, ``ReadError`` or ``WorkerLostError``
+        when the new version could not be made; the old one stays in each case.
+        """
+        with self._registry.writing(name):
+            base = self._base(name, sink.layout)
+            first = self._registry.reserve(name, len(segments))
+            added = tuple((first + place, segment) for place, segment in enumerate(segments))
+            old = () if fresh else base.segments
+            table = self._advance(name, base, (*old, *added))
+        _remove_folder(Path(sink.folder), keep={segment.path for segment in segments})
+        return table
+
+    def open(self, name: TableName) -> MemoryTable:
+        """Return the current version of a table; ``UsageError`` when there is none."""
+        while True:
+            version = self._registry.current(name)
+            if version is None:
+                known = ", ".join(str(n) for n in self.names() if n.workspace == name.workspace)
+                raise UsageError(
+                    f"there is no table {name} in memory", hint=f"in memory are: {known or 'none'}"
+                )
+            pin = self._registry.pin(version)
+            if self._registry.current(name) == version:
+                try:
+                    return self._table(name, version, self._partitions(version), pin)
+                except KeyError:
+                    pass  # published and replaced since we looked: look again
+            os.close(pin)
+
+    def create(self, name: TableName, layout: TableLayout) -> MemoryTable:
+        """Return the table, made if missing; ``ConflictError`` when it has another layout."""
+        with self._registry.writing(name):
+            self._base(name, layout)
+        return self.open(name)
+
+    def rewrite(self, name: TableName, function: Callable[[pa.Table], pa.Table]) -> MemoryTable:
+        """Replace every partition by ``function(partition)`` as one new version; return it.
+
+        ``function`` runs on the workers, sees ``layout.stored_schema`` (with ``ORDER`` for ordered
+        tables), returns the same columns, and may change or remove rows but no key. No import can
+        come between.
+        """
+        with self._registry.writing(name):
+            table = self.open(name)
+            folder = self._registry.segment_folder()
+            base = table.version
+            segments = self._write(table, function, folder)
+            # ORDER is absolute by now: ordinal 0 leaves it as it is.
+            sources = tuple(s for _, segment in base.segments for s in segment.sources)
+            if segments:
+                segments[0] = replace(segments[0], sources=sources)
+            changed = self._advance(name, base, tuple((0, segment) for segment in segments))
+            table.close()
+        return changed
+
+    def clear(self, name: TableName) -> None:
+        """Remove all rows of a table; the table stays. A table that is not there is no error."""
+        with self._registry.writing(name):
+            version = self._registry.current(name)
+            if version is not None:
+                self._advance(name, version, ()).close()
+
+    def drop(self, name: TableName) -> bool:
+        """Remove a table; return False when there was none. Readers keep what they have open."""
+        with self._registry.writing(name):
+            version = self._registry.current(name)
+            if version is None:
+                return False
+            self._registry.drop(name)
+            self._unpublish(version)
+            self._registry.sweep(version.table_id)
+        return True
+
+    def drop_database(self, workspace: str, database: str) -> tuple[TableName, ...]:
+        """Remove all tables of a database; return their names."""
+        found = tuple(
+            name
+            for name in self.names()
+            if (name.workspace, name.database) == (workspace, database.lower())
+        )
+        for name in found:
+            self.drop(name)
+        return found
+
+    def _base(self, name: TableName, layout: TableLayout) -> Version:
+        version = self._registry.create(name, layout)
+        if version.layout.to_json() != layout.to_json():
+            raise ConflictError(
+                f"table {name} is in memory with other columns, key, order or partitions",
+                hint="drop it first, or import into a table of another name",
+            )
+        return version
+
+    def _advance(
+        self, name: TableName, base: Version, segments: tuple[tuple[int, Segment], ...]
+    ) -> MemoryTable:
+        new = replace(base, number=base.number + 1, segments=segments)
+        futures = self._compute(base, new)
+        # Published before it is current, so that it outlives us; override: an attempt that died
+        # between the two steps may have left the same name.
+        self._client.publish_dataset(futures, name=DATASET + new.label, override=True)
+        pin = self._registry.pin(new)
+        try:
+            self._registry.commit(base, new)
+        except BaseException:
+            self._unpublish(new)
+            os.close(pin)
+            raise
+        self._unpublish(base)
+        self._registry.sweep(base.table_id)
+        return self._table(name, new, futures, pin)
+
+    def _compute(self, base: Version, new: Version) -> list[Future[pa.Table]]:
+        from distributed import wait
+
+        previous = _recipes(base)
+        held = self._held(base)
+        places = self._places(held)
+        futures = []
+        for old, recipe in zip(previous, _recipes(new), strict=True):
+            future = held[recipe.partition] if held else None
+            if future is None or recipe != old:
+                future = self._client.submit(
+                    load_partition,
+                    recipe,
+                    old,
+                    key=recipe.key,
+                    retries=RETRIES,
+                    workers=places.get(old.key),
+                    allow_other_workers=bool(places.get(old.key)),
+                )
+            futures.append(future)
+        with worker_errors(f"memory table {new.table_id}"):
+            wait(futures)
+            for future in futures:
+                if future.status != "finished":
+                    future.result()
+        return futures
+
+    def _held(self, version: Version) -> list[Future[pa.Table]]:
+        try:
+            return self._partitions(version)
+        except KeyError:
+            return []
+
+    def _partitions(self, version: Version) -> list[Future[pa.Table]]:
+        if version.number == 0:
+            return self._compute_empty(version)
+        futures: list[Future[pa.Table]] = self._client.get_dataset(DATASET + version.label)
+        return futures
+
+    def _compute_empty(self, version: Version) -> list[Future[pa.Table]]:
+        return [
+            self._client.submit(load_partition, recipe, None, key=recipe.key)
+            for recipe in _recipes(version)
+        ]
+
+    def _places(self, futures: list[Future[pa.Table]]) -> dict[str, list[str]]:
+        """Return on which workers each partition lies: it is extended there without moving."""
+        if len(self._client.scheduler_info()["workers"]) < 2:
+            return {}
+        return {key: list(where) for key, where in self._client.who_has(futures).items() if where}
+
+    def _write(
+        self, table: MemoryTable, function: Callable[[pa.Table], pa.Table], folder: Path
+    ) -> list[Segment]:
+        futures = [
+            self._client.submit(
+                write_partition, function, future, str(folder), recipe, pure=False, retries=RETRIES
+            )
+            for future, recipe in zip(table.futures, _recipes(table.version), strict=True)
+        ]
+        with worker_errors(str(table.name)):
+            written: list[Segment | None] = self._client.gather(futures)
+        segments = [segment for segment in written if segment is not None]
+        _remove_folder(folder, keep={segment.path for segment in segments})
+        return segments
+
+    def _table(
+        self, name: TableName, version: Version, futures: list[Future[pa.Table]], pin: int
+    ) -> MemoryTable:
+        return MemoryTable(name, version, tuple(futures), self._client, pin)
+
+    def _unpublish(self, version: Version) -> None:
+        self._client.unpublish_dataset(DATASET + version.label)
+
+
+def _recipes(version: Version) -> list[Recipe]:
+    layout = version.layout
+    return [
+        Recipe(
+            layout,
+            number,
+            tuple((place, s.path) for place, s in version.segments if s.rows[number]),
+        )
+        for number in range(layout.partitions)
+    ]
+
+
+def _remove_folder(folder: Path, keep: set[str]) -> None:
+    """Delete what is not in ``keep``: temporary files, and segments of attempts that were lost."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if str(path) not in keep:
+            path.unlink(missing_ok=True)
+    if not keep:
+        with suppress(FileNotFoundError):
+            folder.rmdir()

@@ -1,0 +1,161 @@
+"""A table of the cluster's memory as its user sees it: one version, immutable, by partitions."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ess_dask.errors import TransientError, WorkerLostError
+from ess_dask.tables.layout import ORDER, TableLayout
+from ess_dask.tables.merge import key_order
+from ess_dask.tables.registry import TableName, Version
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from distributed import Client, Future
+
+T = TypeVar("T")
+
+
+class MemoryTable:
+    """One version of a table. It stays readable, whatever happens to the table, until ``close``.
+
+    Rows come in partition order, and within a partition in import order (or sorted): the same rows
+    in the same order whatever the number of workers. Ordered tables (Essentia's) come by key, keys
+    in the order in which they were first imported.
+    """
+
+    def __init__(
+        self,
+        name: TableName,
+        version: Version,
+        futures: tuple[Future[pa.Table], ...],
+        client: Client,
+        pin: int,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self._futures = futures
+        self._client = client
+        self._unpin = weakref.finalize(self, os.close, pin)
+
+    def __repr__(self) -> str:
+        return f"<MemoryTable {self.name} version {self.version.number}: {self.schema.names}>"
+
+    def __enter__(self) -> MemoryTable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def layout(self) -> TableLayout:
+        """Key, partitions, order and merge rules."""
+        return self.version.layout
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and their Arrow types."""
+        return self.layout.schema
+
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        """(uri, etag) of every file whose rows are in the table, in import order."""
+        return tuple(source for _, segment in self.version.segments for source in segment.sources)
+
+    @property
+    def futures(self) -> tuple[Future[pa.Table], ...]:
+        """One per partition, each a ``pa.Table`` with ``layout.stored_schema``: for Dask work."""
+        return self._futures
+
+    def map(self, function: Callable[..., T], *args: Any) -> list[T]:
+        """Return ``function(partition, *args)`` of every partition, in their order.
+
+        Runs on the workers; a partition has ``layout.stored_schema`` (``ORDER`` last if ordered).
+        """
+        results = self._client.map(_apply, self._futures, function=function, args=args, pure=False)
+        return self._gather(results)
+
+    def to_arrow(self) -> pa.Table:
+        """Return all rows, here."""
+        import pyarrow as pa
+
+        table = pa.concat_tables(self._gather(list(self._futures)))
+        return self._in_order(table)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return all rows as a data frame, here."""
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def head(self, count: int = 5) -> pa.Table:
+        """Return the first ``count`` rows; only these travel, except from an ordered table."""
+        import pyarrow as pa
+
+        if self.layout.ordered:
+            return self.to_arrow().slice(0, count)
+        rows = self.schema.empty_table()
+        for future in self._futures:
+            if rows.num_rows >= count:
+                break
+            first = self._client.submit(_first_rows, future, count - rows.num_rows, pure=False)
+            rows = pa.concat_tables([rows, *self._gather([first])])
+        return rows
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        if not self.layout.merges:
+            return sum(sum(segment.rows) for _, segment in self.version.segments)
+        return sum(self.map(_num_rows))
+
+    def close(self) -> None:
+        """Let the version go; what others use of it stays."""
+        self._futures = ()
+        self._unpin()
+
+    def _in_order(self, table: pa.Table) -> pa.Table:
+        if not self.layout.ordered:
+            return table
+        return key_order(table, self.layout.key).drop_columns([ORDER])
+
+    def _gather(self, futures: Sequence[Future[Any]]) -> list[Any]:
+        with worker_errors(f"table {self.name}"):
+            gathered: list[Any] = self._client.gather(futures)
+        return gathered
+
+
+@contextmanager
+def worker_errors(what: str) -> Iterator[None]:
+    """Turn Dask's errors about lost workers and a lost cluster into ours."""
+    from distributed import CancelledError, KilledWorker
+    from distributed.client import FutureCancelledError
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise WorkerLostError(
+            f"{what}: workers died while they worked on it ({error.allowed_failures + 1} times)",
+            hint="they may lack memory: look at the cluster's log (ess udbd cklog)",
+        ) from None
+    except (FutureCancelledError, CancelledError):
+        raise TransientError(
+            f"{what}: the cluster stopped or was restarted; what it held in memory is lost",
+            hint="import it again",
+        ) from None
+
+
+def _apply(partition: pa.Table, function: Callable[..., T], args: tuple[Any, ...]) -> T:
+    return function(partition, *args)
+
+
+def _first_rows(partition: pa.Table, count: int) -> pa.Table:
+    # A slice would drag the whole partition's buffers along.
+    return partition.take(list(range(min(count, partition.num_rows))))
+
+
+def _num_rows(partition: pa.Table) -> int:
+    return int(partition.num_rows)
