@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.catalog.patterns import PathFilter, filter_of
@@ -27,7 +26,6 @@ def list_matching(store: Datastore, wanted: PathFilter) -> Iterator[FileRef]:
 
         yield from list_local(wanted)
         return
-    from ess_dask.catalog.s3 import list_s3
+    from ess_dask.catalog.s3_listing import list_s3
 
-    with closing(list_s3(store, wanted)) as files:
-        yield from files
+    yield from list_s3(store, wanted)

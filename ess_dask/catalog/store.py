@@ -19,7 +19,7 @@ def open_file(store: Datastore, file: FileRef) -> BinaryIO:
         from ess_dask.catalog.local import open_local
 
         return open_local(file)
-    from ess_dask.catalog.s3 import open_s3
+    from ess_dask.catalog.s3_reader import open_s3
 
     return open_s3(store, file)
 

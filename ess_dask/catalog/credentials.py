@@ -1,0 +1,83 @@
+"""References to credentials, and the keys behind them: read at each use, never stored."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ess_dask.errors import AccessError, ConfigError
+
+FROM_ENVIRONMENT = "env"
+"""Reference: the keys stand in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY at each use."""
+
+_COLUMNS = ("access key id", "secret access key")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a connection is made with; all blank is botocore's own chain."""
+
+    profile: str = ""
+    access_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+
+
+def resolve(reference: str) -> Keys:
+    """Return the keys behind ``''``, ``env``, ``profile:NAME`` or ``file:/abs/path.csv``.
+
+    Raises ``ConfigError`` for a file that is missing or is not a credentials file, and
+    ``AccessError`` when the environment holds no keys. No key is ever part of a message.
+    """
+    kind, _, rest = reference.partition(":")
+    if kind == "file":
+        return _read_file(Path(rest))
+    if kind == "profile":
+        return Keys(profile=rest)
+    if kind == FROM_ENVIRONMENT:
+        return _read_environment()
+    if reference:
+        raise ConfigError(f"unknown kind of credentials {kind!r}", hint="select the store again")
+    return Keys()
+
+
+def file_reference(path: str) -> str:
+    """Return the reference to a credentials file, after reading it once."""
+    reference = f"file:{Path(path).expanduser().absolute()}"
+    resolve(reference)
+    return reference
+
+
+def _read_environment() -> Keys:
+    access = os.environ.get("AWS_ACCESS_KEY_ID", "")
+    secret = os.environ.get("AWS_SECRET_ACCESS_KEY", "")
+    if not (access and secret):
+        raise AccessError(
+            "the keys of this datastore were given on the command line and are not stored",
+            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or select it with --credentials",
+        )
+    # Botocore reads them (and a session token next to them) from the same place.
+    return Keys()
+
+
+def _read_file(path: Path) -> Keys:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines, skipinitialspace=True)
+            row = next(reader, None)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the credentials file {path}: {error.strerror}",
+            hint="give --credentials the path of the CSV file you got from AWS",
+        ) from None
+    except (UnicodeDecodeError, csv.Error):
+        row = None
+    found = {str(name).strip().lower(): (value or "") for name, value in (row or {}).items()}
+    if not all(found.get(name) for name in _COLUMNS):
+        raise ConfigError(
+            f"{path}:1:1: not a credentials file",
+            hint="it needs the title line 'User Name,Access Key Id,Secret Access Key' and one row",
+        )
+    access, secret = (found[name].strip() for name in _COLUMNS)
+    return Keys(access_key=access, secret_key=secret)

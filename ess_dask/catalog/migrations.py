@@ -1,0 +1,68 @@
+"""The catalogue's tables, and the steps from one release's to the next one's."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from ess_dask.errors import ConfigError
+
+Step = Sequence[str]
+
+STEPS: tuple[Step, ...] = (
+    (
+        "create table settings (name text primary key, value text not null) without rowid",
+        "create table datastores (label text primary key, root text not null,"
+        " region text not null, credentials text not null, endpoint text not null)"
+        " without rowid",
+        "create table categories (id integer primary key,"
+        " label text not null references datastores (label) on delete cascade,"
+        " name text not null, definition text not null, unique (label, name))",
+        # Names are bytes: a file system does not promise that they are text.
+        "create table files (category integer not null"
+        " references categories (id) on delete cascade,"
+        " uri blob not null, size integer not null, etag text not null,"
+        " primary key (category, uri)) without rowid",
+    ),
+)
+"""Statements of each step; ``user_version`` counts the steps that were done."""
+
+
+def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Step] = STEPS) -> None:
+    """Bring the catalogue at ``path`` to the last step, after a copy ``*.vN.bak`` of the old one.
+
+    Safe when several processes begin at once. Raises ``ConfigError`` when a newer release wrote it.
+    """
+    if _version(connection) == len(steps):
+        return
+    connection.execute("begin immediate")
+    try:
+        done = _version(connection)
+        if done > len(steps):
+            raise ConfigError(
+                f"{path}: written by a newer release (state {done}, this one knows {len(steps)})",
+                hint="install that release, or set ESS_CACHE_DIR to another folder",
+            )
+        if done:
+            _back_up(path, done)
+        for step in steps[done:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"pragma user_version = {len(steps)}")
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def _back_up(path: Path, version: int) -> None:
+    copy = path.with_name(f"{path.name}.v{version}.bak")
+    copy.touch(mode=0o600)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)

@@ -1,0 +1,114 @@
+"""S3: the connection of a datastore, with retries; listing and opening stand on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ess_dask.catalog.credentials import Keys, resolve
+from ess_dask.catalog.model import Datastore
+from ess_dask.catalog.s3_errors import explain
+from ess_dask.errors import TransientError
+
+if TYPE_CHECKING:
+    import s3fs
+    import stamina.instrumentation
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+DEADLINE = 120.0
+"""Tries of one request, and the seconds after which no further one begins."""
+
+_CONNECT_SECONDS, _READ_SECONDS = 5, 30
+
+
+def filesystem(store: Datastore) -> s3fs.S3FileSystem:
+    """Return the s3fs file system of a datastore (made once per process and credentials).
+
+    Credentials are resolved at each call; listings are not cached. Raises ``ConfigError`` for a
+    bad reference.
+    """
+    keys = resolve(store.credentials)
+    return _connect(os.getpid(), store.region, endpoint_of(store), keys)
+
+
+def endpoint_of(store: Datastore) -> str:
+    """Return the address requests go to; '' is AWS's own for the region."""
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    return store.endpoint or next(filter(None, map(os.environ.get, names)), "")
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key of ``s3://bucket/key``, byte for byte."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def retrying(store: Datastore, action: str, uri: str, request: Callable[[], T]) -> T:
+    """Run one request; try again while it is transient, then raise the product's error.
+
+    ``action`` is the permission the request needs, such as ``s3:GetObject``.
+    """
+    import stamina
+
+    stamina.instrumentation.set_on_retry_hooks([_tell])
+    started = time.monotonic()
+    attempts = stamina.retry_context(on=TransientError, attempts=ATTEMPTS, timeout=DEADLINE)
+    for attempt in attempts:
+        with attempt:
+            try:
+                return request()
+            except Exception as error:  # botocore and aiohttp share no base class
+                elapsed = time.monotonic() - started
+                raise explain(error, action, uri, endpoint_of(store), elapsed) from None
+    raise AssertionError("unreachable: the last attempt raises")
+
+
+def call(store: Datastore, action: str, uri: str, method: str, **arguments: Any) -> dict[str, Any]:
+    """Call one method of the S3 client and return its answer, with retries."""
+    connection = filesystem(store)
+    answer: dict[str, Any] = retrying(
+        store, action, uri, lambda: connection.call_s3(method, **arguments)
+    )
+    return answer
+
+
+def _tell(details: stamina.instrumentation.RetryDetails) -> None:
+    # In place of stamina's own hook, which through structlog would print on stdout.
+    cause = getattr(details.caused_by, "message", details.caused_by)
+    log = logging.getLogger("ess_dask")
+    log.warning("%s; trying again in %.1f s", cause, details.wait_for)
+
+
+@lru_cache(maxsize=32)
+def _connect(process: int, region: str, endpoint: str, keys: Keys) -> s3fs.S3FileSystem:
+    import s3fs
+
+    del process  # part of the cache's key: a connection does not survive a fork
+    options: dict[str, Any] = {"profile": keys.profile} if keys.profile else {}
+    # One place retries (``retrying``): with three layers of them a dead endpoint takes minutes.
+    settings: dict[str, Any] = {
+        "retries": {"total_max_attempts": 1},
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": _READ_SECONDS,
+        "max_pool_connections": 64,
+    }
+    if endpoint:
+        settings["s3"] = {"addressing_style": "path"}
+    connection = s3fs.S3FileSystem(
+        key=keys.access_key or None,
+        secret=keys.secret_key or None,
+        endpoint_url=endpoint or None,
+        client_kwargs={"region_name": region} if region else {},
+        config_kwargs=settings,
+        use_listings_cache=False,
+        skip_instance_cache=True,
+        **options,
+    )
+    connection.retries = 1
+    return connection
