@@ -36,9 +36,10 @@ def status(form: str, as_json: bool) -> None:
     if as_json or form == "json":
         click.echo(json.dumps(found))
         return
-    width = max(map(len, found))
     for name, value in found.items():
-        click.echo(f"{name:<{width}}  {_shown(name, value)}".rstrip())
+        # Of a stopped cluster there is nothing more to say than that.
+        if value:
+            click.echo(f"{name:<8} {_shown(name, value)}")
 
 
 def _shown(name: str, value: object) -> str:

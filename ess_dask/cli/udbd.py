@@ -6,14 +6,11 @@ the original's, and nothing listens on it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from ess_dask.errors import UsageError
 
-if TYPE_CHECKING:
-    from ess_dask.cluster.state import DaemonState
+NOT_RUNNING = "udbd-{} is not running."
 
 
 @click.group()
@@ -44,7 +41,8 @@ def status() -> None:
     """Say which servers run."""
     from ess_dask.cluster import local
 
-    _tell_running(local.find())
+    found = local.find()
+    _tell(server_ports(), f"udbd-{{}} ({found.pid}) is running." if found else NOT_RUNNING)
 
 
 @udbd.command()
@@ -54,7 +52,7 @@ def ckmem() -> None:
 
     state = local.attach()
     if state is None:
-        _tell_running(None)
+        _tell(server_ports(), NOT_RUNNING)
         return
     for worker in local.worker_memory(state):
         _say(
@@ -72,45 +70,40 @@ def cklog(lines: int) -> None:
     click.echo(local.log_tail(lines), nl=False)
 
 
-def start_servers() -> DaemonState:
+def start_servers() -> None:
     """Start the local cluster and tell of each port, in the original's words."""
     from ess_dask.cluster import local
 
+    ports = server_ports()
     found = local.attach()
     if found:
-        for port in server_ports():
-            _say(f"udbd-{port} ({found.pid}) is already running.")
-        return found
-    for port in server_ports():
-        _say(f"Starting udbd-{port}.")
-    state = local.start()
-    for port in server_ports():
-        _say(f"udbd-{port} ({state.pid}) started.")
-    return state
+        _tell(ports, f"udbd-{{}} ({found.pid}) is already running.")
+        return
+    _tell(ports, "Starting udbd-{}.")
+    _tell(ports, f"udbd-{{}} ({local.start().pid}) started.")
 
 
 def stop_servers() -> None:
     """Stop the local cluster and tell of each port, in the original's words."""
     from ess_dask.cluster import local
 
+    ports = server_ports()
     found = local.find()
     if found is None:
-        _tell_running(None)
+        _tell(ports, NOT_RUNNING)
         return
-    for port in server_ports():
-        _say(f"Stopping udbd-{port} ({found.pid}).")
+    _tell(ports, f"Stopping udbd-{{}} ({found.pid}).")
     local.stop()
-    for port in server_ports():
-        _say(f"udbd-{port} stopped.")
+    _tell(ports, "udbd-{} stopped.")
 
 
-def restart_servers() -> DaemonState:
+def restart_servers() -> None:
     """Stop the local cluster if it runs, then start it: the data is gone, the specs stay."""
     from ess_dask.cluster import local
 
     if local.find():
         stop_servers()
-    return start_servers()
+    start_servers()
 
 
 def server_ports() -> list[int]:
@@ -131,9 +124,9 @@ def server_ports() -> list[int]:
     return sorted(ports) or [FIRST_PORT]
 
 
-def _tell_running(state: DaemonState | None) -> None:
-    for port in server_ports():
-        _say(f"udbd-{port} ({state.pid}) is running." if state else f"udbd-{port} is not running.")
+def _tell(ports: list[int], text: str) -> None:
+    for port in ports:
+        _say(text.format(port))
 
 
 def _say(text: str) -> None:
