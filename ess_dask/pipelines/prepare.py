@@ -1,0 +1,171 @@
+"""From a pipeline to its plan: list, compare with the ledger, describe; nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ess_dask.catalog.bounds import OPEN, Bounds, parse_bounds
+from ess_dask.catalog.model import Datastore, FileRef
+from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
+from ess_dask.engine.batches import BATCH_FILES, make_batches
+from ess_dask.engine.collect import empty_table
+from ess_dask.engine.executor import usable_cores
+from ess_dask.engine.model import Job
+from ess_dask.pipelines.plan import MemoryPlan, RunPlan
+from ess_dask.pipelines.steps import make_step
+from ess_dask.records.spec import Column
+from ess_dask.warehouse.model import LoadFile, LoadPlan, Target
+
+if TYPE_CHECKING:
+    from ess_dask.pipelines.model import Load, Pipeline
+    from ess_dask.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The date range of a run, both ends inclusive; ``*`` is open."""
+
+    lower: str = OPEN
+    upper: str = OPEN
+
+
+def make_plan(
+    pipeline: Pipeline, folder: Path, settings: Settings, window: Window | None = None
+) -> RunPlan:
+    """Return what a run of the pipeline would do now.
+
+    ``folder`` is the pipeline file's: Python steps are looked up there. Raises ``ConfigError`` for
+    steps that are refused, ``UsageError`` for a wrong range, ``ConflictError`` when the table does
+    not fit or a loaded file has changed and the policy is ``fail``, and what listing raises.
+    """
+    window = window or Window()
+    job, store = _job(pipeline, folder, settings)
+    bounds, files, undated = _select(pipeline, store, window)
+    columns = _columns(job)
+    digest = pipeline.digest(folder)
+    load = _plan_load(pipeline, settings, columns, files, bounds, digest)
+    memory = _plan_memory(pipeline, files)
+    wanted = _wanted(files, load, memory)
+    warnings = [*(load.warnings if load else ()), *_empty(pipeline, files, undated)]
+    return RunPlan(
+        pipeline=pipeline,
+        digest=digest,
+        bounds=bounds,
+        files=files,
+        undated=undated,
+        job=job,
+        columns=columns,
+        batches=make_batches(wanted, settings.batch_bytes, BATCH_FILES),
+        slots=settings.threads or usable_cores(),
+        load=load,
+        memory=memory,
+        warnings=tuple(warnings),
+    )
+
+
+def _job(pipeline: Pipeline, folder: Path, settings: Settings) -> tuple[Job, Datastore]:
+    from ess_dask.catalog.categories import find_store
+
+    store = find_store(pipeline.source.store)
+    steps = [make_step(step, folder) for step in pipeline.clean]
+    row_steps: list[RowStep] = [step for step in steps if isinstance(step, RowStep)]
+    bytes_steps: list[BytesStep] = [step for step in steps if not isinstance(step, RowStep)]
+    job = Job(
+        store=store,
+        read=pipeline.source.read_spec(settings),
+        bytes_steps=tuple(bytes_steps),
+        row_steps=tuple(row_steps),
+        context=StepContext(folder=str(Path.cwd()), timeout=settings.step_timeout),
+        file_columns=pipeline.source.file_columns,
+    )
+    return job, store
+
+
+def _select(
+    pipeline: Pipeline, store: Datastore, window: Window
+) -> tuple[Bounds, tuple[FileRef, ...], int]:
+    from ess_dask.catalog.dates import compile_dates
+    from ess_dask.catalog.selection import select_files
+
+    category = pipeline.source.as_category()
+    selection = select_files(store, category, window.lower, window.upper)
+    bounds = parse_bounds(window.lower, window.upper, compile_dates(category.dateregex))
+    return bounds, selection.files, selection.undated
+
+
+def _columns(job: Job) -> tuple[Column, ...]:
+    """The columns that come out of the last step: found by cleaning no rows at all."""
+    from ess_dask.warehouse.schema import from_arrow
+
+    schema = empty_table(job).schema
+    return tuple(Column(field.name, from_arrow(field.name, field.type)) for field in schema)
+
+
+def target_of(pipeline: Pipeline, load: Load, settings: Settings) -> Target:
+    """Return the destination that a pipeline's ``load`` names."""
+    return Target(
+        url=load.to or settings.warehouse,
+        table=load.table,
+        pipeline=pipeline.name,
+        mode=load.mode,
+        key=load.key,
+        on_change=load.on_change,
+    )
+
+
+def _plan_load(
+    pipeline: Pipeline,
+    settings: Settings,
+    columns: Sequence[Column],
+    files: Iterable[FileRef],
+    bounds: Bounds,
+    digest: str,
+) -> LoadPlan | None:
+    from ess_dask.warehouse.changes import refuse_changed
+    from ess_dask.warehouse.connect import open_warehouse
+    from ess_dask.warehouse.dates import date_text
+
+    if pipeline.load is None:
+        return None
+    target = target_of(pipeline, pipeline.load, settings)
+    listed = [LoadFile(file.uri, file.etag, date_text(file.date)) for file in files]
+    in_range = bounds if target.mode == "replace" else None
+    plan = open_warehouse(target.url).plan(target, columns, listed, in_range, digest)
+    refuse_changed(plan)
+    return plan
+
+
+def _plan_memory(pipeline: Pipeline, files: Sequence[FileRef]) -> MemoryPlan | None:
+    if pipeline.memory is None:
+        return None
+    from ess_dask.pipelines.memory import held_files
+
+    held = held_files(pipeline.memory.table)
+    rebuild = any(held.get(file.uri, file.etag) != file.etag for file in files)
+    missing = frozenset(file.uri for file in files if rebuild or file.uri not in held)
+    memory = pipeline.memory
+    return MemoryPlan(memory.table, memory.key, memory.sort, missing, rebuild)
+
+
+def _wanted(
+    files: Sequence[FileRef], load: LoadPlan | None, memory: MemoryPlan | None
+) -> list[FileRef]:
+    """Files that some destination does not hold yet; all when there is no destination."""
+    if load is None and memory is None:
+        return list(files)
+    uris = set(memory.uris) if memory else set()
+    if load is not None:
+        uris |= {file.uri for file in (*load.new, *load.changed)}
+    return [file for file in files if file.uri in uris]
+
+
+def _empty(pipeline: Pipeline, files: Sequence[FileRef], undated: int) -> list[str]:
+    if files:
+        return []
+    patterns = ", ".join(pipeline.source.pattern)
+    undated_too = f"; {undated} matching files hold no date in their name" if undated else ""
+    return [f"no file matches {patterns} in {pipeline.source.store} and the range{undated_too}"]
+

@@ -1,0 +1,141 @@
+"""What a run did: every file and every row accounted for. Frozen, printable, kept as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ess_dask.engine.model import BatchResult, FileCount
+
+FAILED_SHOWN = 10
+"""Failed files that a summary names; the report has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The account of one run. Counts in rows; ``seconds`` of wall time; ``state`` of the run:
+    ``done``, ``nothing new``, ``failed files``, ``interrupted``.
+
+    ``rows_read == rows_loaded + rows_rejected + rows_dropped`` over the files that succeeded.
+    """
+
+    run_id: str
+    pipeline: str
+    state: str
+    files: int
+    files_done: int
+    rows_read: int
+    rows_loaded: int
+    rows_rejected: int
+    rows_dropped: int
+    reasons: tuple[tuple[str, int], ...]
+    steps: tuple[tuple[str, int, int], ...]
+    failed: tuple[tuple[str, str], ...]
+    """(uri, error) of each file that failed; nothing of these is published."""
+    seconds: float
+    warehouse: str = ""
+    table: str = ""
+    memory: str = ""
+    rejects: str = ""
+    """Folder of the rejected rows, '' when there are none."""
+    exit_code: int = 0
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows read per second of the whole run."""
+        return self.rows_read / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row that was read is loaded, rejected or dropped."""
+        return self.rows_read == self.rows_loaded + self.rows_rejected + self.rows_dropped
+
+    def to_json(self) -> str:
+        """Return the report as JSON, for ``--json`` and the run's folder."""
+        body: dict[str, Any] = asdict(self)
+        body["reasons"] = dict(self.reasons)
+        body["steps"] = [{"step": n, "rows_in": i, "rows_out": o} for n, i, o in self.steps]
+        body["failed"] = [{"uri": uri, "error": error} for uri, error in self.failed]
+        body["rows_per_second"] = round(self.rows_per_second)
+        return json.dumps(body, indent=2, ensure_ascii=False)
+
+    def render(self) -> str:
+        """Return the report as a few lines for a person."""
+        if self.state == "nothing new":
+            return f"{self.pipeline}: nothing new ({self.files_done} files are done)"
+        lines = [
+            f"{self.pipeline}: {self.state} in {self.seconds:.1f} s, "
+            f"{self.rows_per_second:,.0f} rows/s (run {self.run_id})",
+            f"  files     {self.files:>12,}  (and {self.files_done:,} that were done before)",
+            f"  rows read {self.rows_read:>12,}",
+            f"  loaded    {self.rows_loaded:>12,}{self._where()}",
+            f"  dropped   {self.rows_dropped:>12,}  by cleaning commands",
+            f"  rejected  {self.rows_rejected:>12,}" + (f"  in {self.rejects}" * bool(self.rejects)),
+            *(f"    {count:>12,}  {reason}" for reason, count in self.reasons),
+        ]
+        if self.failed:
+            lines.append(f"  failed    {len(self.failed):>12,}  files, nothing of them is published:")
+            lines += [f"    {uri}: {error}" for uri, error in self.failed[:FAILED_SHOWN]]
+            if len(self.failed) > FAILED_SHOWN:
+                lines.append(f"    ... and {len(self.failed) - FAILED_SHOWN} more")
+        return "\n".join(lines)
+
+    def _where(self) -> str:
+        places = [place for place in (self.table, self.memory) if place]
+        return f"  into {' and '.join(places)}" if places else ""
+
+    def save(self, folder: Path) -> None:
+        """Write ``report.json`` into the run's folder, whole or not at all."""
+        path = folder / "report.json"
+        part = folder / "report.json.part"
+        part.write_text(self.to_json(), encoding="utf-8")
+        part.rename(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the batches of a run."""
+
+    read: int
+    kept: int
+    rejected: int
+    dropped: int
+    good: tuple[FileCount, ...]
+    failed: tuple[FileCount, ...]
+    reasons: tuple[tuple[str, int], ...]
+    steps: tuple[tuple[str, int, int], ...]
+
+
+def add_up(results: Sequence[BatchResult]) -> Totals:
+    """Add up the accounts of all batches."""
+    counts = [count for result in results for count in result.counts]
+    good = tuple(count for count in counts if not count.error)
+    reasons: Counter[str] = Counter()
+    for result in results:
+        reasons.update(dict(result.reasons))
+    return Totals(
+        read=sum(count.read for count in good),
+        kept=sum(count.kept for count in good),
+        rejected=sum(count.rejected for count in good),
+        dropped=sum(count.dropped for count in good),
+        good=good,
+        failed=tuple(count for count in counts if count.error),
+        reasons=tuple(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        steps=_add_steps(results),
+    )
+
+
+def _add_steps(results: Sequence[BatchResult]) -> tuple[tuple[str, int, int], ...]:
+    """Steps by position: all batches have run the same ones (or none, when all their files failed)."""
+    total: list[tuple[str, int, int]] = []
+    for result in results:
+        for number, (name, rows_in, rows_out) in enumerate(result.steps):
+            if number == len(total):
+                total.append((name, 0, 0))
+            _, before_in, before_out = total[number]
+            total[number] = (name, before_in + rows_in, before_out + rows_out)
+    return tuple(total)
