@@ -1,0 +1,60 @@
+"""A warehouse by its URL: ``duckdb:///relative.duckdb``, ``duckdb:////absolute.duckdb``, plug-ins.
+
+A plug-in registers a function ``(url) -> Warehouse`` under its scheme in the entry-point group
+``ess_dask.warehouses``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+from ess_dask.errors import ConfigError
+from ess_dask.warehouse.protocol import Warehouse
+
+GROUP = "ess_dask.warehouses"
+"""Entry-point group of the back ends."""
+
+BUILT_IN = {"duckdb": "ess_dask.warehouse.duckdb:open_duckdb"}
+"""Back ends of the product itself; a plug-in cannot take their schemes."""
+
+
+def open_warehouse(url: str) -> Warehouse:
+    """Return the back end for a URL; nothing is opened or made yet.
+
+    Raises ``ConfigError`` for an unknown scheme, naming the known ones. Of a URL only the scheme is
+    ever shown: the rest may hold a password.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        raise ConfigError(
+            "a warehouse is named by a URL with a scheme", hint=f"known: {', '.join(schemes())}"
+        )
+    opener = _opener(scheme.lower())
+    if opener is None:
+        raise ConfigError(
+            f"no warehouse is known for the scheme {scheme!r}",
+            hint=f"known: {', '.join(schemes())}",
+        )
+    return opener(url)
+
+
+def schemes() -> tuple[str, ...]:
+    """Return the schemes of all installed back ends, sorted."""
+    return tuple(sorted({*BUILT_IN, *_plug_ins()}))
+
+
+def _plug_ins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _opener(scheme: str) -> Callable[[str], Warehouse] | None:
+    if scheme in BUILT_IN:
+        module, _, name = BUILT_IN[scheme].partition(":")
+        opener: Callable[[str], Warehouse] = getattr(import_module(module), name)
+        return opener
+    point = _plug_ins().get(scheme)
+    loaded: Callable[[str], Warehouse] | None = point.load() if point else None
+    return loaded

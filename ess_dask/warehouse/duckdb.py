@@ -1,0 +1,263 @@
+"""The embedded warehouse: a DuckDB file, opened for each call and closed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
+
+from ess_dask.errors import ConfigError, TransientError
+from ess_dask.records.spec import Column
+from ess_dask.warehouse import ledger
+from ess_dask.warehouse.changes import Classified, classify, names
+from ess_dask.warehouse.dates import within
+from ess_dask.warehouse.duckdb_file import DuckDBOptions, opened
+from ess_dask.warehouse.existing import table_state
+from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult, Target
+from ess_dask.warehouse.protocol import (
+    Capabilities,
+    LedgerEntry,
+    LoadEntry,
+    Verification,
+)
+from ess_dask.warehouse.quote import TableName, fold, parse_table
+from ess_dask.warehouse.schema import DUCKDB_TYPES, TableState, check_columns, plan_ddl
+from ess_dask.warehouse.transaction import (
+    Watch,
+    check_request,
+    run_load,
+    verify_load,
+)
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from ess_dask.catalog.bounds import Bounds
+
+_CAPABILITIES = Capabilities(
+    name="DuckDB",
+    modes=frozenset({"append", "replace", "upsert"}),
+    types=DUCKDB_TYPES,
+    evolves=True,
+    staging=frozenset({""}),
+)
+
+
+def open_duckdb(url: str) -> DuckDBWarehouse:
+    """Return the warehouse for ``duckdb:///relative.duckdb`` or ``duckdb:////abs/path.duckdb``.
+
+    ``%`` escapes are understood in the path. After ``?``: ``memory_limit=4GB``, ``threads=2``,
+    ``lock_wait=5`` (seconds), ``text_digest=true``. Raises ``ConfigError`` for anything else.
+    """
+    rest = url.partition("://")[2]
+    location, _, query = rest.partition("?")
+    if not location.startswith("/") or location in {"/", "/:memory:"}:
+        raise ConfigError(
+            "a DuckDB warehouse is a file on this machine",
+            hint="write duckdb:///relative.duckdb or duckdb:////absolute/path.duckdb",
+        )
+    return DuckDBWarehouse(Path(unquote(location[1:])).absolute(), _options(query))
+
+
+def _options(query: str) -> DuckDBOptions:
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    known = ("memory_limit", "threads", "lock_wait", "text_digest")
+    for name in given:
+        if name not in known:
+            raise ConfigError(
+                f"unknown option {name!r} in a DuckDB URL", hint=f"known: {', '.join(known)}"
+            )
+    try:
+        return DuckDBOptions(
+            memory_limit=given.get("memory_limit", ""),
+            threads=int(given.get("threads", 0)),
+            lock_wait=float(given.get("lock_wait", 5.0)),
+            text_digest={"true": True, "false": False}[given.get("text_digest", "false").lower()],
+        )
+    except (ValueError, KeyError) as error:
+        raise ConfigError(f"bad value in a DuckDB URL: {error}") from None
+
+
+class DuckDBWarehouse:
+    """A DuckDB file as ``protocol.Warehouse``. Reading calls leave a missing file missing.
+
+    ``watch`` is called with the name of each step of a load when it is done
+    (``transaction.STEPS``).
+    """
+
+    def __init__(
+        self, path: Path, options: DuckDBOptions | None = None, watch: Watch | None = None
+    ) -> None:
+        self.path = path
+        self.options = options or DuckDBOptions()
+        self._watch = watch or (lambda _: None)
+
+    def __repr__(self) -> str:
+        return f"DuckDBWarehouse({str(self.path)!r})"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What a DuckDB file can do."""
+        return _CAPABILITIES
+
+    def plan(
+        self,
+        target: Target,
+        columns: Sequence[Column],
+        files: Sequence[LoadFile],
+        replace_range: Bounds | None = None,
+        digest: str = "",
+    ) -> LoadPlan:
+        """See ``Warehouse.plan``."""
+        _check_target(target, columns)
+        name = parse_table(target.table)
+        with self._reading() as connection:
+            state, entries, last = _looked_up(connection, name, target.pipeline)
+        standing, warnings = _still_there(state, entries)
+        _check_range(target, replace_range)
+        found = classify(target, files, standing)
+        return LoadPlan(
+            target=target,
+            columns=tuple(columns),
+            new=found.new,
+            done=(*found.done, *found.ignored),
+            changed=found.changed,
+            ddl=plan_ddl(state, columns) if columns else (),
+            replaces=_replaces(target, found, standing, replace_range),
+            warnings=(*warnings, *_warnings(found, last, digest)),
+        )
+
+    def load(self, request: LoadRequest) -> LoadResult:
+        """See ``Warehouse.load``."""
+        import stamina
+
+        _check_target(request.plan.target, request.plan.columns)
+        check_request(request)
+        for attempt in stamina.retry_context(
+            on=TransientError, attempts=None, timeout=self.options.lock_wait, wait_initial=0.02
+        ):
+            with attempt:
+                return self._load(request)
+        raise AssertionError("the last attempt raises")
+
+    def verify(self, request: LoadRequest) -> Verification:
+        """See ``Warehouse.verify``."""
+        staged = sum(file.rows_loaded for file in request.files)
+        with self._reading() as connection:
+            if connection is None:
+                return Verification(staged, 0, ("the load is not in the table",))
+            return verify_load(connection, request, text=self.options.text_digest)
+
+    def loads(self, table: str = "", pipeline: str = "") -> tuple[LoadEntry, ...]:
+        """See ``Warehouse.loads``."""
+        with self._reading() as connection:
+            return ledger.loads(connection, _folded(table), pipeline) if connection else ()
+
+    def ledger(
+        self, table: str = "", pipeline: str = "", *, history: bool = False
+    ) -> tuple[LedgerEntry, ...]:
+        """See ``Warehouse.ledger``."""
+        with self._reading() as connection:
+            if connection is None:
+                return ()
+            return ledger.entries(connection, _folded(table), pipeline, history=history)
+
+    def rejects(
+        self, table: str = "", pipeline: str = "", *, load_id: str = "", limit: int | None = None
+    ) -> pa.Table:
+        """See ``Warehouse.rejects``."""
+        with self._reading() as connection:
+            if connection is None:
+                return ledger.no_rejects()
+            return ledger.rejects(connection, _folded(table), pipeline, load_id, limit)
+
+    def _load(self, request: LoadRequest) -> LoadResult:
+        needs = sum(part.bytes for part in request.parts)
+        with opened(self.path, self.options, write=True, needs=needs) as connection:
+            return run_load(connection, request, text=self.options.text_digest, watch=self._watch)
+
+    @contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection | None]:
+        """Give a connection that cannot write, or None where there is no file yet."""
+        if not self.path.exists():
+            yield None
+            return
+        with opened(self.path, self.options, write=False) as connection:
+            yield connection
+
+
+def _check_target(target: Target, columns: Sequence[Column]) -> None:
+    _CAPABILITIES.require("mode", target.mode, frozenset(_CAPABILITIES.modes))
+    for column in columns:
+        _CAPABILITIES.require("type", column.type.name, _CAPABILITIES.types)
+    check_columns(columns)
+    if target.mode != "upsert":
+        return
+    have = {fold(column.name) for column in columns}
+    missing = [key for key in target.key if columns and fold(key) not in have]
+    if missing or not target.key:
+        what = f"{', '.join(missing)} not among the columns" if missing else "none is given"
+        raise ConfigError(
+            f"an upsert into {target.table} needs key columns: {what}", hint="set load.key"
+        )
+
+
+def _looked_up(
+    connection: duckdb.DuckDBPyConnection | None, name: TableName, pipeline: str
+) -> tuple[TableState, tuple[LedgerEntry, ...], str]:
+    """Return the table, the pipeline's standing entries and its last load's digest ('': none)."""
+    if connection is None:
+        return TableState(name, schema_exists=fold(name.schema) == "main"), (), ""
+    loads = ledger.loads(connection, str(name), pipeline)
+    entries = ledger.entries(connection, str(name), pipeline)
+    return table_state(connection, name), entries, loads[-1].digest if loads else ""
+
+
+def _folded(table: str) -> str:
+    return str(parse_table(table)) if table else ""
+
+
+def _check_range(target: Target, bounds: Bounds | None) -> None:
+    if bounds is not None and target.mode != "replace":
+        raise ConfigError(f"a range to replace was given, but the mode is {target.mode}")
+
+
+def _still_there(
+    state: TableState, entries: tuple[LedgerEntry, ...]
+) -> tuple[tuple[LedgerEntry, ...], tuple[str, ...]]:
+    lost = [entry for entry in entries if entry.file.rows_loaded]
+    if state.exists or not lost:
+        return entries, ()
+    text = f"the table {state.name} is gone: {len(lost)} loaded file(s) are taken as new"
+    return tuple(entry for entry in entries if not entry.file.rows_loaded), (text,)
+
+
+def _replaces(
+    target: Target,
+    found: Classified,
+    standing: Sequence[LedgerEntry],
+    bounds: Bounds | None,
+) -> tuple[str, ...]:
+    if target.mode != "replace":
+        return tuple(file.uri for file in found.changed if target.on_change == "reprocess")
+    own = {file.uri for file in found.new}
+    gone = {e.file.uri for e in standing if within(e.file.date, bounds) or e.file.uri in own}
+    return tuple(sorted(gone))
+
+
+def _warnings(found: Classified, last: str, digest: str) -> tuple[str, ...]:
+    warnings = []
+    if found.ignored:
+        warnings.append(
+            f"{len(found.ignored)} file(s) changed since they were loaded and are left as they "
+            f"are: {names(found.ignored)}"
+        )
+    if digest and last and digest != last:
+        warnings.append(
+            f"the plan changed since the last load (from {last} to {digest}): rows loaded before "
+            "were made by the earlier one"
+        )
+    return tuple(warnings)

@@ -1,0 +1,214 @@
+"""The ledger in DuckDB: which files stand in which table, the loads, and the rejected rows.
+
+Tables (schema ``main``): ``_ess_meta`` one row, the ledger's version and the row every load writes
+first, so that two loads of one process cannot pass each other; ``_ess_loads`` one row per load;
+``_ess_ledger`` one per file version; ``_ess_rejects`` one per rejected row. Times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from ess_dask.errors import ConfigError
+from ess_dask.warehouse.model import LoadFile, LoadResult, Mode
+from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+VERSION = 1
+"""Version of the tables below; a warehouse with a later one is refused."""
+
+LEDGER = 'main."_ess_ledger"'
+LOADS = 'main."_ess_loads"'
+REJECTS = 'main."_ess_rejects"'
+META = 'main."_ess_meta"'
+
+_FILE_FIELDS = "uri, etag, date, part, rows_read, rows_loaded, rows_rejected, rows_dropped"
+_LOAD_FIELDS = (
+    "load_id, table_name, pipeline, mode, digest, committed_at, "
+    "files, rows_loaded, rows_rejected, rows_deleted, already_done"
+)
+_CREATE = (
+    f"CREATE TABLE IF NOT EXISTS {META} (version INTEGER NOT NULL, loads BIGINT NOT NULL)",
+    f"CREATE TABLE IF NOT EXISTS {LOADS} (load_id VARCHAR NOT NULL, table_name VARCHAR NOT NULL, "
+    "pipeline VARCHAR NOT NULL, mode VARCHAR NOT NULL, digest VARCHAR NOT NULL, "
+    "committed_at TIMESTAMP NOT NULL, files BIGINT NOT NULL, rows_loaded BIGINT NOT NULL, "
+    "rows_rejected BIGINT NOT NULL, rows_deleted BIGINT NOT NULL, already_done BIGINT NOT NULL)",
+    f"CREATE TABLE IF NOT EXISTS {LEDGER} (table_name VARCHAR NOT NULL, pipeline VARCHAR NOT NULL, "
+    "uri VARCHAR NOT NULL, etag VARCHAR NOT NULL, date VARCHAR NOT NULL, part VARCHAR NOT NULL, "
+    "rows_read BIGINT NOT NULL, rows_loaded BIGINT NOT NULL, rows_rejected BIGINT NOT NULL, "
+    "rows_dropped BIGINT NOT NULL, load_id VARCHAR NOT NULL, digest VARCHAR NOT NULL, "
+    "loaded_at TIMESTAMP NOT NULL, replaced_by VARCHAR NOT NULL)",
+    f"CREATE TABLE IF NOT EXISTS {REJECTS} (load_id VARCHAR NOT NULL, table_name VARCHAR NOT NULL, "
+    "pipeline VARCHAR NOT NULL, uri VARCHAR NOT NULL, etag VARCHAR NOT NULL, line BIGINT, "
+    "column_name VARCHAR, reason VARCHAR, raw BLOB)",
+)
+
+STANDING = (
+    f"SELECT uri, load_id FROM {LEDGER} "  # noqa: S608 - constants of this module
+    "WHERE table_name = ? AND pipeline = ? AND replaced_by = '' AND uri IN (SELECT unnest(?))"
+)
+"""Uris and loads of the files whose rows stand; parameters: table, pipeline, list of uris."""
+
+
+def exists(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the warehouse has a ledger; raises ``ConfigError`` when it is of a later release."""
+    made = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() "
+        "WHERE schema_name = 'main' AND table_name = '_ess_meta' AND NOT temporary"
+    ).fetchall()
+    if not made[0][0]:
+        return False
+    rows = connection.execute(f"SELECT version FROM {META}").fetchall()  # noqa: S608
+    version = max((row[0] for row in rows), default=VERSION)
+    if version > VERSION:
+        raise ConfigError(
+            f"the warehouse's ledger has version {version}, this release knows {VERSION}",
+            hint="upgrade ess-dask",
+        )
+    return True
+
+
+def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the ledger's tables where they are missing and take the ledger for this transaction."""
+    if not exists(connection):
+        for statement in _CREATE:
+            connection.execute(statement)
+        connection.execute(f"INSERT INTO {META} VALUES (?, 0)", [VERSION])  # noqa: S608
+    # The second of two transactions that are open at once fails here, before it read the ledger.
+    connection.execute(f"UPDATE {META} SET loads = loads + 1")  # noqa: S608
+
+
+def entries(
+    connection: duckdb.DuckDBPyConnection, table: str, pipeline: str, *, history: bool = False
+) -> tuple[LedgerEntry, ...]:
+    """Return ledger entries in order of loading; '' is any table or pipeline."""
+    if not exists(connection):
+        return ()
+    where, parameters = _where(table, pipeline)
+    standing = "" if history else " AND replaced_by = ''"
+    rows = connection.execute(
+        f"SELECT table_name, pipeline, load_id, digest, loaded_at, replaced_by, {_FILE_FIELDS} "  # noqa: S608
+        f"FROM {LEDGER} WHERE {where}{standing} ORDER BY loaded_at, rowid",
+        parameters,
+    ).fetchall()
+    return tuple(
+        LedgerEntry(row[0], row[1], LoadFile(*row[6:]), row[2], row[3], row[4], row[5])
+        for row in rows
+    )
+
+
+def loads(
+    connection: duckdb.DuckDBPyConnection, table: str = "", pipeline: str = "", load_id: str = ""
+) -> tuple[LoadEntry, ...]:
+    """Return committed loads, oldest first; '' is any."""
+    if not exists(connection):
+        return ()
+    where, parameters = _where(table, pipeline, load_id)
+    rows = connection.execute(
+        f"SELECT {_LOAD_FIELDS} FROM {LOADS} WHERE {where} ORDER BY committed_at, rowid",  # noqa: S608
+        parameters,
+    ).fetchall()
+    return tuple(
+        LoadEntry(
+            row[1], row[2], cast("Mode", row[3]), row[4], row[5], LoadResult(row[0], *row[6:])
+        )
+        for row in rows
+    )
+
+
+def rejects(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    pipeline: str,
+    load_id: str,
+    limit: int | None,
+) -> pa.Table:
+    """Return the rejected rows of files that stand; '' is any."""
+    if not exists(connection):
+        return no_rejects()
+    where, parameters = _where(table, pipeline, load_id, prefix="r.")
+    query = (
+        f"SELECT r.* FROM {REJECTS} r JOIN {LEDGER} l "  # noqa: S608 - constants of this module
+        "USING (load_id, table_name, pipeline, uri) "
+        f"WHERE l.replaced_by = '' AND {where} ORDER BY l.loaded_at, l.rowid, r.line, r.rowid"
+    )
+    limited = f"{query} LIMIT {int(limit)}" if limit is not None else query
+    # A relation gives Arrow without a second copy; a result does not.
+    return connection.sql(limited, params=parameters).to_arrow_table()
+
+
+def no_rejects() -> pa.Table:
+    """Return the empty table of rejected rows."""
+    import pyarrow as pa
+
+    names = ("load_id", "table_name", "pipeline", "uri", "etag", "line", "column_name", "reason")
+    fields = [(name, pa.int64() if name == "line" else pa.string()) for name in names]
+    return pa.schema([*fields, ("raw", pa.binary())]).empty_table()
+
+
+def record_files(connection: duckdb.DuckDBPyConnection, entries_: Sequence[LedgerEntry]) -> None:
+    """Write the entries of one load."""
+    rows = [
+        (e.table, e.pipeline, f.uri, f.etag, f.date, f.part, f.rows_read, f.rows_loaded,
+         f.rows_rejected, f.rows_dropped, e.load_id, e.digest, e.loaded_at, e.replaced_by)
+        for e in entries_
+        for f in (e.file,)
+    ]  # fmt: skip
+    _insert(connection, LEDGER, rows)
+
+
+def record_load(connection: duckdb.DuckDBPyConnection, load: LoadEntry) -> None:
+    """Write one load."""
+    r = load.result
+    row = (r.load_id, load.table, load.pipeline, load.mode, load.digest, load.committed_at,
+           r.files, r.rows_loaded, r.rows_rejected, r.rows_deleted, r.already_done)  # fmt: skip
+    _insert(connection, LOADS, [row])
+
+
+def retire(
+    connection: duckdb.DuckDBPyConnection, table: str, pipeline: str, uris: list[str], by: str
+) -> None:
+    """Mark the standing entries of these files as replaced by a load."""
+    connection.execute(
+        f"UPDATE {LEDGER} SET replaced_by = ? WHERE table_name = ? AND pipeline = ? "  # noqa: S608
+        "AND replaced_by = '' AND uri IN (SELECT unnest(?))",
+        [by, table, pipeline, uris],
+    )
+
+
+def retire_lost(connection: duckdb.DuckDBPyConnection, table: str, by: str) -> None:
+    """Mark every entry whose rows went with a table that was dropped."""
+    connection.execute(
+        f"UPDATE {LEDGER} SET replaced_by = ? "  # noqa: S608
+        "WHERE table_name = ? AND replaced_by = '' AND rows_loaded > 0",
+        [by, table],
+    )
+
+
+def _where(table: str, pipeline: str, load_id: str = "", prefix: str = "") -> tuple[str, list[Any]]:
+    wanted = {"table_name": table, "pipeline": pipeline, "load_id": load_id}
+    asked = {name: value for name, value in wanted.items() if value}
+    clause = " AND ".join(f"{prefix}{name} = ?" for name in asked) or "true"
+    return clause, list(asked.values())
+
+
+def _insert(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    if rows:
+        # One list per column: thousands of files go in with one statement.
+        columns = [list(values) for values in zip(*rows, strict=True)]
+        unnested = ", ".join("unnest(?)" for _ in columns)
+        connection.execute(f"INSERT INTO {table} SELECT {unnested}", columns)
+
+
+def now() -> datetime:
+    """Return the time as the ledger keeps it: UTC, without a zone."""
+    from datetime import UTC
+
+    return datetime.now(UTC).replace(tzinfo=None)

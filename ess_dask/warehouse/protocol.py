@@ -1,0 +1,147 @@
+"""What a warehouse back end is: plan, load, verify, and three listings of what was done.
+
+A back end is found by the scheme of its URL (``connect.open_warehouse``) and held to
+``ess_dask.testing.warehouse.WarehouseConformance``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ess_dask.errors import UsageError
+from ess_dask.records.spec import Column
+from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult, Mode, Target
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pyarrow as pa
+
+    from ess_dask.catalog.bounds import Bounds
+
+
+class CapabilityError(UsageError):
+    """The back end cannot do this at all; its ``capabilities`` say so beforehand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a back end can do. Whatever is not listed raises ``CapabilityError``, nothing else.
+
+    ``types`` are names of ``DataType``; ``evolves`` says whether a table's columns can be added and
+    widened; ``staging`` are the URL schemes staged parts may lie under ('' is a local path).
+    """
+
+    name: str
+    modes: frozenset[Mode]
+    types: frozenset[str]
+    evolves: bool
+    staging: frozenset[str]
+
+    def require(self, kind: str, wanted: str, offered: frozenset[str]) -> None:
+        """Raise ``CapabilityError`` unless ``wanted`` is among ``offered``."""
+        if wanted not in offered:
+            raise CapabilityError(
+                f"the {self.name} warehouse has no {kind} {wanted!r}",
+                hint=f"it has {', '.join(sorted(offered))}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One file version that a load put into a table. ``loaded_at`` is UTC, without a zone.
+
+    ``replaced_by`` is '' while its rows stand, else the load that deleted them. ``digest`` is that
+    of the plan the file was loaded with.
+    """
+
+    table: str
+    pipeline: str
+    file: LoadFile
+    load_id: str
+    digest: str
+    loaded_at: datetime
+    replaced_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEntry:
+    """One committed load: where, by whom, with which plan, when (UTC, without a zone), and what."""
+
+    table: str
+    pipeline: str
+    mode: Mode
+    digest: str
+    committed_at: datetime
+    result: LoadResult
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Staged rows against rows in the table, in rows; ``mismatches`` has a line per difference."""
+
+    rows_staged: int
+    rows_loaded: int
+    mismatches: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every count and every column's digest agree."""
+        return not self.mismatches
+
+
+class Warehouse(Protocol):
+    """A place where loaded tables live, with its ledger and rejects beside them."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this back end can do."""
+
+    def plan(
+        self,
+        target: Target,
+        columns: Sequence[Column],
+        files: Sequence[LoadFile],
+        replace_range: Bounds | None = None,
+        digest: str = "",
+    ) -> LoadPlan:
+        """Return what a load of these files would do; writes nothing.
+
+        ``replace_range`` (mode ``replace`` only; none is everything) bounds the file dates whose
+        earlier rows go. Without ``columns`` the files are classified and no DDL is planned. A
+        ``digest`` other than the last load's is reported in the warnings.
+
+        Raises ``ConflictError`` listing every column that does not fit the table. Changed files are
+        in ``LoadPlan.changed`` whatever the policy; ``changes.refuse_changed`` raises for ``fail``.
+        """
+
+    def load(self, request: LoadRequest) -> LoadResult:
+        """Load what was staged for a plan: rows, ledger and rejects in one transaction.
+
+        A file that somebody else loaded since the plan is left out. A ``load_id`` that is already
+        committed changes nothing and returns the recorded result, so a lost answer to a commit is
+        asked for again by the same call. Raises ``ConflictError`` (changed files, other table),
+        ``DataError`` (rows in the table are not those staged), ``LockedError``; nothing is loaded
+        then and the staged parts are kept.
+        """
+
+    def verify(self, request: LoadRequest) -> Verification:
+        """Compare the staged parts with the rows that this load has in the table now."""
+
+    def loads(self, table: str = "", pipeline: str = "") -> tuple[LoadEntry, ...]:
+        """Return committed loads, oldest first; '' is any."""
+
+    def ledger(
+        self, table: str = "", pipeline: str = "", *, history: bool = False
+    ) -> tuple[LedgerEntry, ...]:
+        """Return the loaded files in order of loading; with ``history`` the replaced ones too."""
+
+    def rejects(
+        self, table: str = "", pipeline: str = "", *, load_id: str = "", limit: int | None = None
+    ) -> pa.Table:
+        """Return rejected rows of the files that stand, in order of loading, file and line.
+
+        Columns: load_id, table_name, pipeline, uri, etag, line, column_name, reason, raw.
+        """
