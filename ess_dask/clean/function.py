@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ess_dask.clean import frames
@@ -59,10 +59,6 @@ class PythonStep:
     def name(self) -> str:
         """The function as it was named."""
         return f"python: {self.reference}"
-
-    def by_file(self) -> PythonStep:
-        """Return the same step, seeing one whole file at a time."""
-        return replace(self, per="file")
 
     def apply(self, table: pa.Table, context: StepContext) -> pa.Table:
         """Return the function's rows, in the order of the rows they came from.
@@ -150,7 +146,7 @@ class PythonStep:
             if self.per == "file":
                 return table
             raise LostRowLabelsError(
-                f"{self.name}: returned rows that cannot be matched with its input",
+                f"{self.name}: its rows cannot be matched with those it was given",
                 hint="keep the frame's index, or use `per: file`",
             )
         table = table.append_column(ROW_LABEL, pa.array(labels, pa.int64()))

@@ -20,6 +20,6 @@ class RowCleanError(CleanError):
 class LostRowLabelsError(CleanError):
     """A ``per: batch`` step returned rows that cannot be matched with those it was given.
 
-    The engine catches it and runs the step file by file (``step.by_file()``): then the file of each
-    row is known by construction, and its line is 0.
+    The engine catches it and runs the step file by file, on tables without ``ROW_LABEL``: then the
+    file of each row is known by construction, and its line is 0.
     """

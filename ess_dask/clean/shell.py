@@ -1,0 +1,170 @@
+"""Cleaning by a shell command: one file's bytes on stdin, clean bytes on stdout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ess_dask.clean.options import read_options
+from ess_dask.clean.protocol import StepContext
+from ess_dask.clean.running import running
+from ess_dask.errors import CleanError, ConfigError, InterruptedRunError
+
+if TYPE_CHECKING:
+    from ess_dask.clean.child import Child
+
+_PASSED_ON = frozenset(
+    {
+        "ESS_CACHE_DIR",
+        "ESS_PROFILE",
+        "ESS_WORK_DIR",
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "LD_LIBRARY_PATH",
+        "LOGNAME",
+        "PATH",
+        "PYTHONPATH",
+        "SHELL",
+        "TMPDIR",
+        "TZ",
+        "USER",
+        "VIRTUAL_ENV",
+    }
+)
+"""Environment a command gets, with LC_*: credentials stay with us."""
+
+_SHOWN = 1500
+"""Characters of stderr that an error shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShellStep:
+    """A bytes step: ``bash`` with ``pipefail`` runs ``command`` once for each file.
+
+    ``timeout`` in seconds for one file (0: the context's).
+    """
+
+    command: str
+    timeout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.command.strip():
+            raise ConfigError("shell: the command is empty", hint="for example: grep -v '^#'")
+        if "\0" in self.command:
+            raise ConfigError("shell: the command holds a NUL byte", hint="remove it")
+
+    @classmethod
+    def from_pipeline(cls, value: str | dict[str, object], folder: str) -> ShellStep:
+        """Make the step from a pipeline's ``shell:`` value: a command or ``{command, timeout}``."""
+        options = read_options("shell", value, main="command", known=("timeout",))
+        return cls(options.main, options.timeout)
+
+    @property
+    def name(self) -> str:
+        """The command on one line, shortened."""
+        return f"shell: {_one_line(self.command)}"
+
+    def pipe(self, source: Iterable[bytes], context: StepContext) -> Iterator[bytes]:
+        """Yield what the command prints; see ``run_command``."""
+        timeout = self.timeout or context.timeout
+        return run_command(self.command, source, replace(context, timeout=timeout))
+
+
+def run_command(
+    command: str, source: Iterable[bytes] | None, context: StepContext
+) -> Iterator[bytes]:
+    """Run a command under ``bash -o pipefail``, fed with ``source``; yield its output as it comes.
+
+    Blocks have up to 1 MiB and no more than a few are held, whatever the command reads, prints or
+    writes to stderr. Raises ``CleanError`` with the end of stderr when the exit status is not 0 or
+    ``context.timeout`` seconds have passed, ``InterruptedRunError`` when it was cancelled, and what
+    ``source`` raises. Closing the iterator kills the command and all it started.
+
+    A stage ended by SIGPIPE because a later one had read enough (``sort | head``) is no failure.
+    Of the environment it gets an allow-list and ``context.env``.
+    """
+    child = _start(command, context, fed=source is not None)
+    cancelled: list[bool] = []
+
+    def cancel() -> None:
+        cancelled.append(True)
+        child.kill()
+
+    done = False
+    with running.registered(cancel):
+        try:
+            yield from child.output(source or (), context.timeout)
+            done = True
+        except TimeoutError:
+            raise CleanError(
+                f"{_subject(command, context)} took longer than {context.timeout:g} s and was "
+                f"killed{_said(child)}",
+                hint="raise the timeout, or look at what the command waits for",
+            ) from None
+        finally:
+            status = child.end(kill=not done)
+    if cancelled:
+        raise InterruptedRunError(f"{_subject(command, context)} was cancelled")
+    if status not in (0, 128 + signal.SIGPIPE):
+        what = f"{_subject(command, context)} failed: {_status(status)}{_said(child)}"
+        raise CleanError(what, hint=_hint(status))
+
+
+def environment(context: StepContext) -> dict[str, str]:
+    """Return the variables a command gets: an allow-list of ours, then the context's."""
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or name.startswith("LC_")
+    }
+    return own | context.env
+
+
+def _start(command: str, context: StepContext, *, fed: bool) -> Child:
+    from ess_dask.clean.child import Child
+
+    if shutil.which("bash") is None:
+        raise CleanError("shell commands need bash, which is not here", hint="install bash")
+    try:
+        return Child(command, context.folder, environment(context), fed=fed)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CleanError(
+            f"{_subject(command, context)} cannot be started in {context.folder}: {reason}",
+            hint="the folder must exist on the machine of the worker",
+        ) from None
+
+
+def _subject(command: str, context: StepContext) -> str:
+    where = f"{context.uri}: " if context.uri else ""
+    return f"{where}the command `{_one_line(command)}`"
+
+
+def _one_line(command: str) -> str:
+    line = " ".join(command.split())
+    return line if len(line) <= 70 else f"{line[:67]}..."
+
+
+def _status(status: int) -> str:
+    number = -status if status < 0 else status - 128
+    names = {int(item): item.name for item in signal.Signals}
+    if number in names:
+        return f"killed by {names[number]}"
+    return f"exit {status}"
+
+
+def _said(child: Child) -> str:
+    text = child.tail
+    shown = text if len(text) <= _SHOWN else f"...{text[-_SHOWN:]}"
+    return f"\n{shown}" if shown else ""
+
+
+def _hint(status: int) -> str:
+    if status == 127:
+        return "a program of the command was not found: is it installed on every worker?"
+    return "nothing of the file was used; try the command on it by hand"
