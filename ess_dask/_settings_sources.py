@@ -12,7 +12,8 @@ from typing import Any
 from ess_dask.errors import ConfigError
 from ess_dask.fields import did_you_mean
 from ess_dask.settings import NAMES, env_name
-from ess_dask.yaml import Place, Scalar, expand, load_file
+from ess_dask.variables import expand
+from ess_dask.yaml import Place, Scalar, load_file
 
 OTHER_VARIABLES = ("ESS_PROFILE", "ESS_CACHE_DIR", "ESS_WORK_DIR", "ESS_AWS_DIR")
 """Variables of the product that are no settings."""

@@ -1,28 +1,20 @@
 """Typed fields of settings and pipeline files: how written text becomes a value.
 
 A model is a frozen dataclass whose fields carry ``metadata`` (description, unit) and one of the
-types below. ``check`` makes an instance from a ``yaml.Map`` (pydantic does the walking) and reports every
-problem at once, each with its place. pydantic is imported only when a model is checked.
+types below; ``ess_dask.checking.check`` makes an instance of it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import functools
 import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any
 
 from ess_dask.errors import ConfigError
-from ess_dask.yaml import Map, Place, Scalar, Sequence
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-Model = TypeVar("Model")
+from ess_dask.yaml import Place, Scalar
 
 FORBID_UNKNOWN: dict[str, Any] = {"extra": "forbid"}
 """Value of ``__pydantic_config__`` of every model: an unknown key is an error."""
@@ -47,21 +39,25 @@ class FieldError(ConfigError, ValueError):
 
 @dataclass(frozen=True)
 class Before:
-    """Marks a type: ``convert`` takes what was written; ``schema`` (or its maker) describes it."""
+    """Marks a type: ``convert`` takes what was written; ``schema`` (or its maker) describes it.
+
+    ``final``: what ``convert`` returns is the value, and is not looked at again.
+    """
 
     convert: Callable[[Any], Any]
-    schema: dict[str, Any] | Callable[[], dict[str, Any]] | None = None
+    schema: dict[str, Any] | Callable[[], dict[str, Any]]
+    final: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         """Let pydantic call ``convert`` first."""
         from pydantic_core import core_schema
 
+        if self.final:
+            return core_schema.no_info_plain_validator_function(self.convert)
         return core_schema.no_info_before_validator_function(self.convert, handler(source))
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> Any:
         """Describe what may be written, not what it becomes."""
-        if self.schema is None:
-            return handler(core)
         return dict(self.schema() if callable(self.schema) else self.schema)
 
 
@@ -82,6 +78,14 @@ def as_text(value: Any) -> Any:
             raise FieldError("nothing is written here", hint="write a value or drop the key")
         return value.text
     return value
+
+
+def as_filled(value: Any) -> Any:
+    """A text in which something stands."""
+    text = as_text(value)
+    if isinstance(text, str) and not text.strip():
+        raise FieldError("nothing is written here", hint="write a value")
+    return text
 
 
 def as_whole(value: Any) -> Any:
@@ -167,6 +171,7 @@ def choice(*words: str) -> Before:
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 Text = Annotated[str, Before(as_text, {"type": "string"})]
+Filled = Annotated[str, Before(as_filled, {"type": "string", "minLength": 1})]
 Whole = Annotated[int, Before(as_whole, {"anyOf": [{"type": "integer"}, _VARIABLE]})]
 Truth = Annotated[bool, Before(as_truth, {"anyOf": [{"type": "boolean"}, _VARIABLE]})]
 Size = Annotated[
@@ -189,127 +194,9 @@ Seconds = Annotated[
     ),
 ]
 Texts = Annotated[
-    tuple[Text, ...],
+    tuple[Filled, ...],
     Before(
         as_list,
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     ),
 ]
-
-
-@functools.cache
-def adapter(kind: Any) -> TypeAdapter[Any]:
-    """Return pydantic's view of a model, made once."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
-
-
-def check(kind: type[Model], node: Map) -> Model:
-    """Return ``kind`` made from what was written.
-
-    Raises one ``ConfigError`` with a line ``place: what`` for each problem, in the order of places.
-    """
-    from pydantic import ValidationError
-
-    try:
-        result: Model = adapter(kind).validate_python(node)
-        return result
-    except ValidationError as error:
-        problems = [_problem(item, node, kind) for item in error.errors(include_url=False)]
-    raise _summary(problems)
-
-
-def _summary(problems: list[FieldError]) -> ConfigError:
-    problems.sort(key=lambda problem: _order(problem.place))
-    if len(problems) == 1:
-        return ConfigError(f"{problems[0].place}: {problems[0].message}", hint=problems[0].hint)
-    lines = [
-        f"{problem.place}: {problem.message}" + (f" ({problem.hint})" if problem.hint else "")
-        for problem in problems
-    ]
-    return ConfigError("\n  ".join(lines))
-
-
-def _order(place: Place | None) -> tuple[int, int]:
-    return (place.line, place.column) if place else (0, 0)
-
-
-def _problem(item: Any, root: Map, kind: type) -> FieldError:
-    """Translate one of pydantic's error entries."""
-    path = [part for part in item["loc"] if part != "[key]"]
-    raised = item.get("ctx", {}).get("error")
-    if isinstance(raised, FieldError):
-        return _named(raised, path, root)
-    what, hint = _words(item, path, kind)
-    if item["type"] == "unexpected_keyword_argument":
-        return FieldError(what, hint=hint, place=_key_place(root, path))
-    return FieldError(f"{_dotted(path)}: {what}", hint=hint, place=_place(root, path))
-
-
-def _named(raised: FieldError, path: list[Any], root: Map) -> FieldError:
-    path = [*path, raised.key] if raised.key else path
-    name = f"{_dotted(path)}: " if path else ""
-    place = raised.place or _place(root, path)
-    return FieldError(f"{name}{raised.message}", hint=raised.hint, place=place)
-
-
-def _words(item: Any, path: list[Any], kind: type) -> tuple[str, str]:
-    """Return what is wrong and what to do, in a user's words."""
-    error, context = item["type"], item.get("ctx") or {}
-    if error == "unexpected_keyword_argument":
-        known = [each.name for each in dataclasses.fields(_section(kind, path[:-1]))]
-        return f"unknown key '{path[-1]}'", did_you_mean(str(path[-1]), known)
-    simple = {
-        "missing": "this key is missing",
-        "greater_than_equal": f"must be at least {context.get('ge')}",
-        "less_than_equal": f"must be at most {context.get('le')}",
-        "too_short": f"must hold at least {context.get('min_length')} entry",
-    }
-    if error in simple:
-        return simple[error], ""
-    expected = {"dataclass_type": "a mapping", "dict_type": "a mapping", "tuple_type": "a list"}
-    return f"must be {expected.get(error, 'one value')}, not {_what_is(item['input'])}", ""
-
-
-def _what_is(value: Any) -> str:
-    if isinstance(value, Scalar):
-        return "empty" if value.is_null else f"'{value.shown}'"
-    if isinstance(value, Map):
-        return "a mapping"
-    return "a list" if isinstance(value, Sequence) else f"'{value}'"
-
-
-def _section(kind: Any, path: list[Any]) -> Any:
-    """Return the model that stands at ``path`` below ``kind``."""
-    for part in path:
-        hint = get_type_hints(kind)[part]
-        options = get_args(hint) or (hint,)
-        kind = next(option for option in options if dataclasses.is_dataclass(option))
-    return kind
-
-
-def _dotted(path: list[Any]) -> str:
-    return ".".join(str(part) for part in path)
-
-
-def _place(root: Any, path: list[Any]) -> Place:
-    """Place of the value at ``path``, or of the nearest mapping around it."""
-    node = root
-    for part in path:
-        try:
-            node = node[part]
-        except (KeyError, TypeError):
-            break
-    place = getattr(node, "place", root.place)
-    assert isinstance(place, Place)
-    return place
-
-
-def _key_place(root: Map, path: list[Any]) -> Place:
-    node: Any = root
-    for part in path[:-1]:
-        node = node[part]
-    place = node.key_places[path[-1]]
-    assert isinstance(place, Place)
-    return place

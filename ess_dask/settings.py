@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
+from ess_dask.checking import check
 from ess_dask.fields import (
     FORBID_UNKNOWN,
     Before,
@@ -21,11 +22,11 @@ from ess_dask.fields import (
     Text,
     Whole,
     as_text,
-    check,
     choice,
     show_seconds,
     show_size,
 )
+from ess_dask.yaml import quote
 
 MIB = 1 << 20
 
@@ -54,21 +55,99 @@ class Settings:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
 
-    cluster: Annotated[Literal["local"], choice("local")] = field(default="local", metadata=_about("Which machines hold tables and do the work of a cluster.", ""))
-    workers: Whole = field(default=1, metadata=_about("Worker processes on a machine. One with many threads is fastest, unless cleaning is done " "by Python functions: then as many as there are cores.", "processes", ge=1, le=1024))
-    threads: Whole = field(default=0, metadata=_about("Threads of a worker process; 0 shares the machine's cores among the workers.", "threads", ge=0, le=1024))
-    memory_limit: Size = field(default=0, metadata=_about("Memory of one worker process before it spills to disk; 0 shares the machine's memory " "among the workers.", "bytes", ge=0))
-    idle_timeout: Seconds = field(default=0.0, metadata=_about("The local cluster stops after so long without work; 0 never.", "seconds", ge=0))
-    batch_bytes: Size = field(default=64 * MIB, metadata=_about("Stored bytes of the files that one task handles together.", "bytes", ge=1))
-    window: Whole = field(default=0, metadata=_about("Batches in flight at a time, which bounds the memory of a stream; 0 is two for each " "thread.", "batches", ge=0))
-    chunk_bytes: Size = field(default=16 * MIB, metadata=_about("Decompressed bytes that are parsed together.", "bytes", ge=4096))
-    max_record_bytes: Size = field(default=1 * MIB, metadata=_about("Longest record; a longer one is rejected.", "bytes", ge=64))
-    task_retries: Whole = field(default=3, metadata=_about("How often work is done again after its worker died.", "times", ge=0, le=100))
-    step_timeout: Seconds = field(default=0.0, metadata=_about("Longest time of one cleaning command on one file; 0 no limit.", "seconds", ge=0))
-    partitions: Whole = field(default=32, metadata=_about("Partitions of a new memory table. Fixed when the table is made: machines come and go.", "partitions", ge=1, le=65536))
-    warehouse: Annotated[str, Before(_as_url, {"type": "string"})] = field(default="duckdb:///warehouse.duckdb", metadata=_about("Where loads go when a pipeline does not say.", "URL"))
-    runs_folder: Text = field(default="", metadata=_about("Where runs keep reports and rejects; empty is 'runs' in ESS_CACHE_DIR.", "folder"))
-    log_format: Annotated[Literal["text", "json"], choice("text", "json")] = field(default="text", metadata=_about("How log lines on stderr are written.", ""))
+    cluster: Annotated[Literal["local"], choice("local")] = field(
+        default="local",
+        metadata=_about("Which machines hold tables and do the work of a cluster.", ""),
+    )
+    workers: Whole = field(
+        default=1,
+        metadata=_about(
+            "Worker processes on a machine. One with many threads is fastest, unless cleaning is "
+            "done by Python functions: then as many as there are cores.",
+            "processes",
+            ge=1,
+            le=1024,
+        ),
+    )
+    threads: Whole = field(
+        default=0,
+        metadata=_about(
+            "Threads of a worker process; 0 shares the machine's cores among the workers.",
+            "threads",
+            ge=0,
+            le=1024,
+        ),
+    )
+    memory_limit: Size = field(
+        default=0,
+        metadata=_about(
+            "Memory of one worker process before it spills to disk; 0 shares the machine's memory "
+            "among the workers.",
+            "bytes",
+            ge=0,
+        ),
+    )
+    idle_timeout: Seconds = field(
+        default=0.0,
+        metadata=_about(
+            "The local cluster stops after so long without work; 0 never.", "seconds", ge=0
+        ),
+    )
+    batch_bytes: Size = field(
+        default=64 * MIB,
+        metadata=_about("Stored bytes of the files that one task handles together.", "bytes", ge=1),
+    )
+    window: Whole = field(
+        default=0,
+        metadata=_about(
+            "Batches in flight at a time, which bounds the memory of a stream; 0 is two for each "
+            "thread.",
+            "batches",
+            ge=0,
+        ),
+    )
+    chunk_bytes: Size = field(
+        default=16 * MIB,
+        metadata=_about("Decompressed bytes that are parsed together.", "bytes", ge=4096),
+    )
+    max_record_bytes: Size = field(
+        default=1 * MIB,
+        metadata=_about("Longest record; a longer one is rejected.", "bytes", ge=64),
+    )
+    task_retries: Whole = field(
+        default=3,
+        metadata=_about(
+            "How often work is done again after its worker died.", "times", ge=0, le=100
+        ),
+    )
+    step_timeout: Seconds = field(
+        default=0.0,
+        metadata=_about(
+            "Longest time of one cleaning command on one file; 0 no limit.", "seconds", ge=0
+        ),
+    )
+    partitions: Whole = field(
+        default=32,
+        metadata=_about(
+            "Partitions of a new memory table. Fixed when the table is made: machines come and go.",
+            "partitions",
+            ge=1,
+            le=65536,
+        ),
+    )
+    warehouse: Annotated[str, Before(_as_url, {"type": "string"})] = field(
+        default="duckdb:///warehouse.duckdb",
+        metadata=_about("Where loads go when a pipeline does not say.", "URL"),
+    )
+    runs_folder: Text = field(
+        default="",
+        metadata=_about(
+            "Where runs keep reports and rejects; empty is 'runs' in ESS_CACHE_DIR.", "folder"
+        ),
+    )
+    log_format: Annotated[Literal["text", "json"], choice("text", "json")] = field(
+        default="text", metadata=_about("How log lines on stderr are written.", "")
+    )
 
 
 NAMES = tuple(each.name for each in dataclasses.fields(Settings))
@@ -90,11 +169,13 @@ def description(name: str) -> str:
     return str(_metadata(name)["description"])
 
 
-def show(name: str, value: Any) -> str:
-    """Return a value as it would be written in a profile; reads back as the same value."""
+def written(name: str, value: Any) -> str:
+    """Return a value as it would stand in a profile (YAML); reads back as the same value."""
     if unit(name) == "bytes":
         return show_size(value)
-    return show_seconds(value) if unit(name) == "seconds" else str(value)
+    if unit(name) == "seconds":
+        return show_seconds(value)
+    return str(value) if isinstance(value, int) else quote(value)
 
 
 def _metadata(name: str) -> Mapping[str, Any]:

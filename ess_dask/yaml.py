@@ -1,15 +1,14 @@
 """YAML with positions: every value knows its ``file:line:column`` and is kept as written.
 
 Scalars stay text (``no``, ``010``, ``12:30:45``); the field that takes a value decides what it
-means (``ess_dask.fields``). Built from parser events, so nothing in a file can construct an object, and
-depth, aliases and size are bounded while reading. Every fault is a ``ConfigError``.
+means (``ess_dask.fields``). Built from parser events, so nothing in a file can construct an
+object, and depth, aliases and size are bounded while reading. Every fault is a ``ConfigError``.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ MAX_DEPTH = 32
 MAX_NODES = 20_000
 MAX_ALIASES = 100
 
+_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./*-]*")
+_WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _CORE_TAGS = re.compile(r"tag:yaml\.org,2002:(str|int|float|bool|null|seq|map)$")
-_VARIABLE = re.compile(r"\$\$|\$\{([^{}]*)\}|\$\{")
-_REFERENCE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-)(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,9 @@ class Scalar:
     place: Place = field(default=Place("value"), compare=False)
     plain: bool = field(default=False, compare=False, repr=False)
     written: str = field(default="", compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Scalar({self.shown!r})"
 
     @property
     def shown(self) -> str:
@@ -96,12 +99,16 @@ def load_file(path: str | Path) -> Map:
 
     Raises ``ConfigError`` naming ``file:line:column`` for anything wrong in it.
     """
+    return load(read_bytes(path), str(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Return a file's bytes, at most one more than ``load`` takes; ``ConfigError`` if it cannot."""
     try:
         with Path(path).open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    return load(data, str(path))
 
 
 def load(data: bytes, name: str) -> Map:
@@ -267,44 +274,19 @@ def _syntax(error: Any) -> tuple[str, str]:
     return what, ""
 
 
-def expand(node: Node, environment: Mapping[str, str] | None = None) -> Node:
-    """Return the node with ``${VAR}`` and ``${VAR:-default}`` filled in; ``$$`` is a ``$``.
+def quote(text: str, *, is_key: bool = False) -> str:
+    """Return ``text`` as YAML on one line that reads back as the same text.
 
-    Keys are left alone. Raises ``ConfigError`` with the position of a variable that is not set.
+    In a value ``${`` and ``$$`` are escaped, so that ``variables.expand`` gives the text again.
     """
-    values = os.environ if environment is None else environment
-    if isinstance(node, Scalar):
-        text = _VARIABLE.sub(lambda match: _value(match, node, values), node.text)
-        if text == node.text:
-            return node
-        return replace(node, text=text, written=node.text, plain=node.plain and bool(text))
-    if isinstance(node, Sequence):
-        return Sequence(node.place, [expand(item, values) for item in node])
-    result = Map(node.place)
-    for key, value in node.items():
-        result.put(key, expand(value, values), node.key_places[key])
-    return result
+    if not is_key:
+        text = re.sub(r"\$(?=[${])", "$$$$", text)
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    return '"' + "".join(_escape(each) for each in text) + '"'
 
 
-def _value(match: re.Match[str], node: Scalar, environment: Mapping[str, str]) -> str:
-    if match[0] == "$$":
-        return "$"
-    reference = _REFERENCE.fullmatch(match[1] or "")
-    if reference is None:
-        hint = "write ${NAME} or ${NAME:-default}; a literal ${ is written $${"
-        raise fault(_inside(node, match), f"'{match[0]}' is not a variable", hint)
-    name, has_default, default = reference.groups()
-    value = environment.get(name, "")
-    if value or has_default:
-        return value or default
-    if name in environment:
-        return ""
-    hint = f"export {name}=..., or write ${{{name}:-default}}; a literal ${{ is written $${{"
-    raise fault(_inside(node, match), f"the variable {name} is not set", hint)
-
-
-def _inside(node: Scalar, match: re.Match[str]) -> Place:
-    """Place of a variable: exact in a plain value of one line, else where the value begins."""
-    if node.place.line and node.plain and "\n" not in node.text:
-        return replace(node.place, column=node.place.column + match.start())
-    return node.place
+def _escape(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    return character if character.isprintable() else f"\\U{ord(character):08x}"

@@ -1,0 +1,71 @@
+"""From a pipeline file to a ``Pipeline``: read, apply ``--set``, fill in variables, check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ess_dask.errors import ConfigError
+from ess_dask.fields import did_you_mean
+
+if TYPE_CHECKING:
+    from ess_dask.pipelines.model import Pipeline
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""The folder of the pipelines that come with the product."""
+
+
+def load_pipeline(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Pipeline:
+    """Return the pipeline of a file with ``--set`` values ``PATH=VALUE`` applied.
+
+    ``environment`` (default: the process's) fills ``${VAR}``. Raises ``ConfigError`` with
+    ``file:line:column`` for anything wrong.
+    """
+    from ess_dask.yaml import read_bytes
+
+    return read_pipeline(read_bytes(path), str(path), overrides, environment)
+
+
+def read_pipeline(
+    data: bytes,
+    name: str,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Pipeline:
+    """Return the pipeline written in ``data``; ``name`` stands for the file in messages."""
+    from ess_dask import yaml
+    from ess_dask.checking import check
+    from ess_dask.pipelines.model import Pipeline
+    from ess_dask.pipelines.overrides import apply_overrides
+    from ess_dask.variables import expand
+
+    document = apply_overrides(yaml.load(data, name), overrides)
+    filled = expand(document, environment)
+    assert isinstance(filled, yaml.Map)
+    return check(Pipeline, filled)
+
+
+def find_pipeline(name: str) -> Path:
+    """Return the file that ``name`` means: a path, or a shipped pipeline such as ``woodworking``.
+
+    Raises ``ConfigError`` listing the places that were searched, in order.
+    """
+    places = [Path(name)]
+    if name and "/" not in name and not name.startswith("."):
+        places.append(SHIPPED / f"{name.removesuffix('.yaml')}.yaml")
+    for path in places:
+        if path.is_file():
+            return path
+    searched = "".join(f"\n    {path}" for path in places)
+    hint = did_you_mean(name, shipped_pipelines())
+    raise ConfigError(f"no pipeline '{name}'; searched, in order:{searched}", hint=hint)
+
+
+def shipped_pipelines() -> tuple[str, ...]:
+    """Return the names of the pipelines that come with the product."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
