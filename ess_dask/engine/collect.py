@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece
+from ess_dask.engine.rows import add_file_columns, clean, empty_chunk, gather
 from ess_dask.engine.work import work_through
 from ess_dask.errors import DataError, TransientError
 
@@ -33,19 +34,9 @@ def collect_table(batch: Batch, job: Job) -> pa.Table:
 
 
 def empty_table(job: Job) -> pa.Table:
-    """Return no rows with the columns that the job's rows have."""
-    import numpy as np
-    import pyarrow as pa
-
-    from ess_dask.engine.rows import add_file_columns, clean
-    from ess_dask.records.types import arrow_type
-
-    kept = [column for column in job.read.columns if column.type.name != "skip"]
-    schema = pa.schema([(column.name, arrow_type(column.type)) for column in kept])
-    nothing = np.zeros(0, dtype=np.int64)
+    """Return no rows with the columns that the job's rows have; the steps run on no rows."""
     file = FileRef("", None, 0, "")
-    piece = Piece(schema.empty_table(), (file,), nothing.astype(np.int32), nothing)
-    piece = add_file_columns(piece, job.file_columns)
+    piece = add_file_columns(gather([file], [[empty_chunk(job.read)]]), job.file_columns)
     return clean(piece, job.row_steps, job.context)[0].table
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.records.chunk import Chunk
+    from ess_dask.records.spec import ReadSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,18 @@ class StepCount:
     name: str
     rows_in: int
     rows_out: int
+
+
+def empty_chunk(read: ReadSpec) -> Chunk:
+    """Return a chunk without rows that has the columns of a file."""
+    import numpy as np
+
+    from ess_dask.records.chunk import Chunk
+    from ess_dask.records.csv import schema_of
+    from ess_dask.records.rejects import reject_schema
+
+    table = schema_of(read.columns).empty_table()
+    return Chunk(table, np.zeros(0, dtype=np.int64), reject_schema().empty_table())
 
 
 def gather(files: Sequence[FileRef], chunks: Sequence[Sequence[Chunk]]) -> Piece:

@@ -15,6 +15,7 @@ from ess_dask.engine.bag import partitions
 from ess_dask.engine.executor import Executor
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch
+from ess_dask.errors import WorkerLostError
 
 Result = TypeVar("Result")
 
@@ -24,28 +25,45 @@ def run_ordered(
     work: Callable[[Batch], Result],
     executor: Executor,
     interrupt: Interrupt | None = None,
+    lost: Callable[[Batch, WorkerLostError], Result] | None = None,
 ) -> Iterator[Result]:
     """Yield ``work(batch)`` for each batch, in order.
 
     ``work`` must be picklable. Interrupted once, no further batch is begun and the running ones
     are still yielded; interrupted twice, raises ``InterruptedRunError`` after ending the children.
-    Closing the iterator cancels what runs.
+    Closing the iterator cancels what runs. ``lost`` gives the result of a batch whose workers died
+    more often than it is tried; without it that error is raised.
     """
-    todo = partitions(batches, work)
-    window: deque[Any] = deque()
+    todo = zip(batches, partitions(batches, work), strict=True)
+    window: deque[tuple[Batch, Any]] = deque()
     done = False
     try:
         while True:
             draining = interrupt is not None and interrupt.draining
             while not done and not draining and len(window) < executor.slots * 2:
-                partition = next(todo, None)
-                if partition is None:
+                batch, partition = next(todo, (None, None))
+                if batch is None or partition is None:
                     done = True
                 else:
-                    window.append(executor.submit(partition))
+                    window.append((batch, executor.submit(partition)))
             if not window:
                 return
-            yield executor.result(window.popleft())
+            yield _result(executor, *window.popleft(), lost)
     finally:
         if window:
             executor.cancel()
+
+
+def _result(
+    executor: Executor,
+    batch: Batch,
+    handle: Any,
+    lost: Callable[[Batch, WorkerLostError], Result] | None,
+) -> Result:
+    try:
+        result: Result = executor.result(handle)
+    except WorkerLostError as error:
+        if lost is None:
+            raise
+        return lost(batch, error)
+    return result

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ess_dask.catalog.model import FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece, Sink, SinkWriter
-from ess_dask.engine.rows import add_file_columns, clean, gather, name_row
+from ess_dask.engine.rows import add_file_columns, clean, empty_chunk, gather, name_row
 from ess_dask.engine.tally import BatchTally, FileTally, StepTally, reasons
 from ess_dask.errors import AccessError, CleanError, DataError, TransientError
 
@@ -109,7 +109,7 @@ class _Work:
         tally = FileTally(file)
         chunks = _chunks(file, self.job, tally)
         start = list(itertools.islice(chunks, 2))
-        if len(start) < 2 or any(step.per == "file" for step in self.job.row_steps):
+        if len(start) < 2 or self._whole_files():
             self._wait(tally, [*start, *chunks])
             return
         self.flush()
@@ -118,9 +118,8 @@ class _Work:
         self.tally.take_file(tally)
 
     def _wait(self, tally: FileTally, chunks: list[Chunk]) -> None:
-        if not chunks:
-            self.tally.take_file(tally)
-            return
+        # A file without rows goes on, too: the sinks are to know that it was there.
+        chunks = chunks or [empty_chunk(self.job.read)]
         self.waiting.append((tally, chunks))
         self.waiting_rows += sum(chunk.table.num_rows for chunk in chunks)
         if self.waiting_rows >= GATHER_ROWS or self._whole_files():

@@ -1,8 +1,8 @@
-"""What a run would do: a frozen value made before any effect, printed by one, executed by another."""
+"""What a run would do: frozen before any effect, printed by one and executed by the other."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from ess_dask.catalog.model import FileRef
 from ess_dask.fields import show_seconds
 
 if TYPE_CHECKING:
+    from ess_dask.pipelines.execution import Execution
     from ess_dask.warehouse.model import LoadPlan, OnChange
 
 SHOWN_FILES = 5
@@ -22,7 +23,7 @@ class RunPlan:
 
     ``digest`` is the pipeline's, ``target`` the warehouse without anything secret ('' for none),
     ``ddl`` the statements that make or change the table, ``estimated_seconds`` 0 when unknown.
-    ``load`` is what the warehouse will be asked to do.
+    ``load`` is what the warehouse will be asked to do and ``execution`` how the files are read.
     """
 
     pipeline: str
@@ -42,14 +43,14 @@ class RunPlan:
     warnings: tuple[str, ...] = ()
     estimated_seconds: float = 0.0
     load: LoadPlan | None = None
+    execution: Execution | None = field(default=None, repr=False, compare=False)
 
     @property
     def files(self) -> tuple[FileRef, ...]:
         """The files a run reads: the new ones, and the changed ones if they are reprocessed."""
         if self.on_change != "reprocess":
             return self.new
-        wanted = {*self.new, *self.changed}
-        return tuple(file for file in _ordered(wanted))
+        return tuple(sorted((*self.new, *self.changed), key=_order))
 
     @property
     def size(self) -> int:
@@ -86,11 +87,16 @@ class RunPlan:
 
     def render(self) -> str:
         """Return the plan as text for a person, lines ending with a newline."""
-        lines = [f"pipeline  {self.pipeline}  (digest {self.digest[:12]})", f"source    {self.store}"]
+        lines = [
+            f"pipeline  {self.pipeline}  (digest {self.digest[:12]})",
+            f"source    {self.store}",
+        ]
         for kind in ("new", "done", "changed"):
             lines += self._files_of(kind)
         if not self.is_empty:
-            lines.append(f"read      {_size(self.size)} in {_count(self.batches, 'batch', 'batches')}")
+            lines.append(
+                f"read      {_size(self.size)} in {_count(self.batches, 'batch', 'batches')}"
+            )
         lines += [f"clean     {step}" for step in self.steps]
         if self.memory:
             lines.append(f"memory    {self.memory}")
@@ -121,9 +127,9 @@ class RunPlan:
         return lines
 
 
-def _ordered(files: set[FileRef]) -> list[FileRef]:
+def _order(file: FileRef) -> tuple[bool, Any, str]:
     """Order as the catalogue does: date, then uri; undated files last."""
-    return sorted(files, key=lambda file: (file.date is None, str(file.date or ""), file.uri))
+    return file.date is None, file.date or 0, file.uri
 
 
 def _file(file: FileRef) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from ess_dask.engine.batches import BATCH_FILES, make_batches
 from ess_dask.engine.collect import empty_table
 from ess_dask.engine.executor import usable_cores
 from ess_dask.engine.model import Job
-from ess_dask.pipelines.plan import MemoryPlan, RunPlan
+from ess_dask.pipelines.execution import Execution, MemoryPlan
+from ess_dask.pipelines.plan import RunPlan
 from ess_dask.pipelines.steps import make_step
 from ess_dask.records.spec import Column
 from ess_dask.warehouse.model import LoadFile, LoadPlan, Target
@@ -22,6 +23,10 @@ from ess_dask.warehouse.model import LoadFile, LoadPlan, Target
 if TYPE_CHECKING:
     from ess_dask.pipelines.model import Load, Pipeline
     from ess_dask.settings import Settings
+
+
+BYTES_PER_SECOND = 4_000_000
+"""Stored bytes of gz CSV that one core reads, cleans and stages in a second: a rough guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,46 +47,83 @@ def make_plan(
     not fit or a loaded file has changed and the policy is ``fail``, and what listing raises.
     """
     window = window or Window()
-    job, store = _job(pipeline, folder, settings)
-    bounds, files, undated = _select(pipeline, store, window)
+    job = _job(pipeline, folder, settings)
+    bounds, files, undated = _select(pipeline, job.store, window)
     columns = _columns(job)
     digest = pipeline.digest(folder)
     load = _plan_load(pipeline, settings, columns, files, bounds, digest)
     memory = _plan_memory(pipeline, files)
     wanted = _wanted(files, load, memory)
-    warnings = [*(load.warnings if load else ()), *_empty(pipeline, files, undated)]
-    return RunPlan(
+    execution = Execution(
         pipeline=pipeline,
-        digest=digest,
-        bounds=bounds,
-        files=files,
-        undated=undated,
         job=job,
         columns=columns,
         batches=make_batches(wanted, settings.batch_bytes, BATCH_FILES),
         slots=settings.threads or usable_cores(),
-        load=load,
         memory=memory,
-        warnings=tuple(warnings),
+    )
+    warnings = (*(load.warnings if load else ()), *_warnings(pipeline, files, undated))
+    return _describe(execution, digest, files, load, warnings)
+
+
+def _describe(
+    execution: Execution,
+    digest: str,
+    files: Sequence[FileRef],
+    load: LoadPlan | None,
+    warnings: tuple[str, ...],
+) -> RunPlan:
+    pipeline, job = execution.pipeline, execution.job
+    to_read = {file.uri for batch in execution.batches for file in batch.files}
+    changed = {file.uri for file in load.changed} if load else set()
+    stored = sum(batch.size for batch in execution.batches)
+    return RunPlan(
+        pipeline=pipeline.name,
+        digest=digest,
+        store=job.store.root,
+        new=tuple(file for file in files if file.uri in to_read - changed),
+        done=tuple(file for file in files if file.uri not in to_read | changed),
+        changed=tuple(file for file in files if file.uri in changed),
+        on_change=load.target.on_change if load else "fail",
+        batches=len(execution.batches),
+        target=without_password(load.target.url) if load else "",
+        table=load.target.table if load else "",
+        mode=load.target.mode if load else "",
+        memory=execution.memory.table if execution.memory else "",
+        steps=(*(s.name for s in job.bytes_steps), *(s.name for s in job.row_steps)),
+        ddl=load.ddl if load else (),
+        warnings=warnings,
+        estimated_seconds=stored / BYTES_PER_SECOND / execution.slots,
+        load=load,
+        execution=execution,
     )
 
 
-def _job(pipeline: Pipeline, folder: Path, settings: Settings) -> tuple[Job, Datastore]:
+def without_password(url: str) -> str:
+    """Return a warehouse's URL as it may be shown."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    where = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{parts.username}@{where}{parts.path}"
+
+
+def _job(pipeline: Pipeline, folder: Path, settings: Settings) -> Job:
     from ess_dask.catalog.categories import find_store
 
-    store = find_store(pipeline.source.store)
     steps = [make_step(step, folder) for step in pipeline.clean]
     row_steps: list[RowStep] = [step for step in steps if isinstance(step, RowStep)]
     bytes_steps: list[BytesStep] = [step for step in steps if not isinstance(step, RowStep)]
-    job = Job(
-        store=store,
+    return Job(
+        store=find_store(pipeline.source.store),
         read=pipeline.source.read_spec(settings),
         bytes_steps=tuple(bytes_steps),
         row_steps=tuple(row_steps),
         context=StepContext(folder=str(Path.cwd()), timeout=settings.step_timeout),
         file_columns=pipeline.source.file_columns,
     )
-    return job, store
 
 
 def _select(
@@ -162,10 +204,10 @@ def _wanted(
     return [file for file in files if file.uri in uris]
 
 
-def _empty(pipeline: Pipeline, files: Sequence[FileRef], undated: int) -> list[str]:
+def _warnings(pipeline: Pipeline, files: Sequence[FileRef], undated: int) -> list[str]:
+    undated_files = f"{undated:,} matching file(s) hold no possible date in their name"
     if files:
-        return []
+        return [undated_files] if undated and pipeline.source.date != "none" else []
     patterns = ", ".join(pipeline.source.pattern)
-    undated_too = f"; {undated} matching files hold no date in their name" if undated else ""
-    return [f"no file matches {patterns} in {pipeline.source.store} and the range{undated_too}"]
-
+    more = f"; {undated_files}" if undated else ""
+    return [f"no file in {pipeline.source.store} matches {patterns} in this range{more}"]

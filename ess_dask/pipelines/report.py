@@ -74,11 +74,14 @@ class RunReport:
             f"  rows read {self.rows_read:>12,}",
             f"  loaded    {self.rows_loaded:>12,}{self._where()}",
             f"  dropped   {self.rows_dropped:>12,}  by cleaning commands",
-            f"  rejected  {self.rows_rejected:>12,}" + (f"  in {self.rejects}" * bool(self.rejects)),
+            f"  rejected  {self.rows_rejected:>12,}"
+            + (f"  in {self.rejects}" * bool(self.rejects)),
             *(f"    {count:>12,}  {reason}" for reason, count in self.reasons),
         ]
         if self.failed:
-            lines.append(f"  failed    {len(self.failed):>12,}  files, nothing of them is published:")
+            lines.append(
+                f"  failed    {len(self.failed):>12,}  files, nothing of them is published:"
+            )
             lines += [f"    {uri}: {error}" for uri, error in self.failed[:FAILED_SHOWN]]
             if len(self.failed) > FAILED_SHOWN:
                 lines.append(f"    ... and {len(self.failed) - FAILED_SHOWN} more")
@@ -130,7 +133,7 @@ def add_up(results: Sequence[BatchResult]) -> Totals:
 
 
 def _add_steps(results: Sequence[BatchResult]) -> tuple[tuple[str, int, int], ...]:
-    """Steps by position: all batches have run the same ones (or none, when all their files failed)."""
+    """Steps by position: all batches ran the same ones, or none when all their files failed."""
     total: list[tuple[str, int, int]] = []
     for result in results:
         for number, (name, rows_in, rows_out) in enumerate(result.steps):

@@ -1,0 +1,305 @@
+"""Executing a plan: stage on the workers, load, publish, account. Nothing published is ever half.
+
+Order of effects: parts and segments are written aside; the warehouse takes rows, ledger and rejects
+in one transaction; the memory table gets its next version by one swap. Killed anywhere, the same
+command run again does what is missing and nothing twice.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ess_dask.engine.interrupt import Interrupt
+from ess_dask.engine.model import Batch, BatchResult, FileCount, Sink
+from ess_dask.engine.sinks import Only, Tee
+from ess_dask.errors import EssError, RejectLimitError, WorkerLostError
+from ess_dask.pipelines.execution import Execution
+from ess_dask.pipelines.plan import RunPlan
+from ess_dask.pipelines.report import RunReport, Totals, add_up
+from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult
+
+if TYPE_CHECKING:
+    from ess_dask.engine.executor import Executor
+    from ess_dask.settings import Settings
+    from ess_dask.tables.session import Session
+    from ess_dask.tables.sink import SegmentSink
+
+Say = Callable[[str], None]
+Watch = Callable[[BatchResult], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told what during a run: ``say`` a line for a person, ``watch`` each finished batch."""
+
+    say: Say = lambda text: None
+    watch: Watch = lambda result: None
+
+
+def runs_folder(settings: Settings) -> Path:
+    """Return the folder that holds one folder per run."""
+    from ess_dask.folders import cache_dir
+
+    return Path(settings.runs_folder) if settings.runs_folder else cache_dir() / "runs"
+
+
+def new_run_id() -> str:
+    """Return a name that sorts by time (UTC) and is taken by no other run."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+def run_plan(plan: RunPlan, settings: Settings, listener: Listener | None = None) -> RunReport:
+    """Execute a plan; return the account. A plan without files to read changes nothing.
+
+    Files that fail are named in the report and the others are loaded. Raises ``RejectLimitError``
+    (nothing is published, the rejects stay in the run's folder), ``InterruptedRunError`` when
+    aborted, and what the warehouse and the cluster raise.
+    """
+    listener = listener or Listener()
+    started = time.monotonic()
+    execution = plan.execution
+    if execution is None or not execution.batches:
+        return _nothing_new(plan)
+    run = _Run(plan, execution, settings, listener, new_run_id(), runs_folder(settings))
+    with run.prepared() as tools, Interrupt(listener.say) as interrupt:
+        results = run.work(tools, interrupt)
+        totals = add_up(results)
+        run.check_limit(totals)
+        loaded = run.load(results, totals)
+        run.publish(tools, results)
+    report = run.report(totals, loaded, interrupt.draining, time.monotonic() - started)
+    report.save(run.folder)
+    return report
+
+
+def _nothing_new(plan: RunPlan) -> RunReport:
+    return RunReport(
+        run_id="",
+        pipeline=plan.pipeline,
+        state="nothing new",
+        files=0,
+        files_done=len(plan.done),
+        rows_read=0,
+        rows_loaded=0,
+        rows_rejected=0,
+        rows_dropped=0,
+        reasons=(),
+        steps=(),
+        failed=(),
+        seconds=0.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    executor: Executor
+    session: Session | None
+    sinks: tuple[Sink, ...]
+    segments: SegmentSink | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    plan: RunPlan
+    execution: Execution
+    settings: Settings
+    listener: Listener
+    run_id: str
+    runs: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.runs / self.run_id
+
+    @property
+    def rejects_folder(self) -> Path:
+        return self.folder / "rejects"
+
+    @contextmanager
+    def prepared(self) -> Iterator[_Tools]:
+        """Make the run's folder, executor and sinks; stop the work and sweep on the way out."""
+        self._make_folders()
+        session = self._session()
+        executor = self._executor(session)
+        segments = self._segment_sink(session)
+        try:
+            yield _Tools(executor, session, self._sinks(segments), segments)
+        except BaseException:
+            executor.cancel()
+            if session is not None and segments is not None:
+                session.store.discard(segments)
+            raise
+        finally:
+            executor.close()
+            if session is not None:
+                session.close()
+            shutil.rmtree(self.folder / "stage", ignore_errors=True)
+
+    def _make_folders(self) -> None:
+        try:
+            self.rejects_folder.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise EssError(
+                f"cannot make the run's folder {self.folder}: {error.strerror}",
+                hint="free space, or set ESS_RUNS_FOLDER to a folder you may write",
+            ) from None
+
+    def _session(self) -> Session | None:
+        if self.execution.memory is None:
+            return None
+        from ess_dask.tables.session import open_session
+
+        return open_session(self.listener.say)
+
+    def _executor(self, session: Session | None) -> Executor:
+        from ess_dask.engine.executor import ClusterExecutor, ThreadExecutor
+
+        if session is not None:
+            return ClusterExecutor(session.client)
+        return ThreadExecutor(self.execution.slots)
+
+    def _segment_sink(self, session: Session | None) -> SegmentSink | None:
+        if session is None:
+            return None
+        from ess_dask.pipelines.memory import layout_of
+
+        return session.store.sink(layout_of(self.execution, self.settings.partitions))
+
+    def _sinks(self, segments: SegmentSink | None) -> tuple[Sink, ...]:
+        """The staging sink first, then the memory's: ``parts`` come back in this order."""
+        sinks: list[Sink] = []
+        if self.plan.load is not None:
+            from ess_dask.warehouse.staging import StagingSink
+
+            wanted = frozenset(f.uri for f in (*self.plan.load.new, *self.plan.load.changed))
+            stage = StagingSink(str(self.folder / "stage"), self.execution.columns)
+            sinks.append(Only(stage, wanted))
+        if segments is not None and self.execution.memory is not None:
+            sinks.append(Only(segments, self.execution.memory.uris))
+        return tuple(sinks)
+
+    def work(self, tools: _Tools, interrupt: Interrupt) -> list[BatchResult]:
+        """Run all batches; a batch whose worker died too often is told as failed files."""
+        from ess_dask.engine.window import run_ordered
+        from ess_dask.engine.work import process
+
+        keep = self.execution.pipeline.rejects.keep
+        job = replace(self.execution.job, rejects_folder=str(self.rejects_folder) if keep else "")
+        work = partial(process, job=job, sink=Tee(tools.sinks))
+        results = []
+        for result in run_ordered(
+            self.execution.batches, work, tools.executor, interrupt, lost_files
+        ):
+            self.listener.watch(result)
+            results.append(result)
+        return results
+
+    def check_limit(self, totals: Totals) -> None:
+        """Raise ``RejectLimitError`` when more rows were rejected than the pipeline allows."""
+        limit = self.execution.pipeline.rejects
+        if limit.exceeded(totals.rejected, totals.read):
+            share = 100 * totals.rejected / totals.read
+            raise RejectLimitError(
+                f"{totals.rejected:,} of {totals.read:,} rows ({share:.1f} %) were rejected, "
+                f"more than the limit {limit.limit}; nothing was published",
+                hint=f"see: ess rejects show {self.run_id}",
+            )
+
+    def load(self, results: Sequence[BatchResult], totals: Totals) -> LoadResult | None:
+        """Load what was staged: rows, ledger and rejects in one transaction."""
+        if self.plan.load is None:
+            return None
+        from ess_dask.warehouse.connect import open_warehouse
+
+        files = load_files(self.plan.load, totals)
+        if not files:
+            return None
+        request = LoadRequest(
+            load_id=self.run_id,
+            plan=self.plan.load,
+            plan_digest=self.plan.digest,
+            files=files,
+            parts=tuple(part for result in results for part in _parts(result, 0)),
+            rejects=tuple(result.rejects for result in results if result.rejects),
+        )
+        return open_warehouse(self.plan.load.target.url).load(request)
+
+    def publish(self, tools: _Tools, results: Sequence[BatchResult]) -> None:
+        """Make the memory table's next version."""
+        if tools.session is None or tools.segments is None:
+            return
+        from ess_dask.pipelines.memory import publish
+
+        segments = [part for result in results for part in _parts(result, len(tools.sinks) - 1)]
+        publish(tools.session, self.execution, tools.segments, segments).close()
+
+    def report(
+        self, totals: Totals, loaded: LoadResult | None, drained: bool, seconds: float
+    ) -> RunReport:
+        """Put the account together."""
+        failed = tuple((count.uri, count.error) for count in totals.failed)
+        return RunReport(
+            run_id=self.run_id,
+            pipeline=self.plan.pipeline,
+            state="interrupted" if drained else "failed files" if failed else "done",
+            files=len(totals.good),
+            files_done=len(self.plan.done) + (loaded.already_done if loaded else 0),
+            rows_read=totals.read,
+            rows_loaded=totals.kept,
+            rows_rejected=totals.rejected,
+            rows_dropped=totals.dropped,
+            reasons=totals.reasons,
+            steps=totals.steps,
+            failed=failed,
+            seconds=seconds,
+            warehouse=self.plan.target,
+            table=self.plan.table,
+            memory=self.plan.memory,
+            rejects=str(self.rejects_folder) if totals.rejected else "",
+            exit_code=_exit_code(totals.failed, drained),
+        )
+
+
+def _parts(result: BatchResult, place: int) -> tuple[Any, ...]:
+    parts: tuple[Any, ...] = result.parts[place] if place < len(result.parts) else ()
+    return parts
+
+
+def _exit_code(failed: Sequence[FileCount], drained: bool) -> int:
+    if drained:
+        return 130
+    if not failed:
+        return 0
+    return 1 if all(count.transient for count in failed) else 3
+
+
+def lost_files(batch: Batch, error: WorkerLostError) -> BatchResult:
+    """Return the account of a batch whose worker died too often: all its files failed."""
+    counts = tuple(
+        FileCount(file.uri, file.etag, error=error.message, transient=True) for file in batch.files
+    )
+    return BatchResult(batch.number, counts)
+
+
+def load_files(plan: LoadPlan, totals: Totals) -> tuple[LoadFile, ...]:
+    """Return the files that a load publishes, with their counts: planned ones that succeeded."""
+    counts = {count.uri: count for count in totals.good}
+    return tuple(
+        replace(
+            file,
+            rows_read=counts[file.uri].read,
+            rows_loaded=counts[file.uri].kept,
+            rows_rejected=counts[file.uri].rejected,
+            rows_dropped=counts[file.uri].dropped,
+        )
+        for file in (*plan.new, *plan.changed)
+        if file.uri in counts
+    )

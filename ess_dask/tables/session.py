@@ -1,0 +1,75 @@
+"""A connection to the local cluster and the tables it holds in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ess_dask.errors import UsageError
+from ess_dask.folders import cache_dir, work_dir
+from ess_dask.tables.registry import TableName
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from ess_dask.cluster.state import DaemonState
+    from ess_dask.tables.store import TableStore
+    from ess_dask.tables.table import MemoryTable
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A client of the cluster and the store of its tables; close it when done."""
+
+    client: Client
+    store: TableStore
+
+    def open(self, text: str) -> MemoryTable:
+        """Return a table by its name ``database.table`` (``UsageError`` when there is none)."""
+        return self.store.open(table_name(text))
+
+    def close(self) -> None:
+        """Disconnect; the cluster and its tables stay."""
+        self.client.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def table_name(text: str) -> TableName:
+    """Return the full name of ``database.table`` (or ``database:table``) in this working folder."""
+    database, _, table = text.replace(":", ".", 1).partition(".")
+    if not database or not table:
+        raise UsageError(f"{text!r} is no table name", hint="write database.table")
+    return TableName(str(work_dir()), database, table)
+
+
+def open_session(say: Callable[[str], None]) -> Session:
+    """Connect to the local cluster, started when it does not run (``say`` tells so)."""
+    from ess_dask.cluster.local import ensure_started
+
+    return _session(ensure_started(say))
+
+
+def running_session() -> Session | None:
+    """Connect to the local cluster if it runs; never starts it."""
+    from ess_dask.cluster.local import attach
+
+    state = attach()
+    return None if state is None else _session(state)
+
+
+def _session(state: DaemonState) -> Session:
+    from ess_dask.cluster.local import connect
+    from ess_dask.tables.store import TableStore
+
+    client = connect(state)
+    try:
+        return Session(client, TableStore(client, cache_dir() / "tables"))
+    except BaseException:
+        client.close()
+        raise
