@@ -75,23 +75,6 @@ class FoundDate:
     value: FileDate
     granularity: Granularity
 
-    def encode(self) -> str:
-        """Return a text from which ``decode_date`` makes the same value."""
-        return f"{self.granularity[:2]}{self.value}"
-
-
-def decode_date(text: str) -> FoundDate:
-    """Return the date that ``FoundDate.encode`` wrote."""
-    granularity = _BY_HEAD[text[:2]]
-    value = int(text[2:]) if granularity == "id" else datetime.fromisoformat(text[2:])
-    return FoundDate(value, granularity)
-
-
-_BY_HEAD: dict[str, Granularity] = {
-    "ye": "year", "mo": "month", "da": "day", "ho": "hour", "mi": "minute", "se": "second",
-    "id": "id",
-}  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class DatePattern:
@@ -113,7 +96,7 @@ class DatePattern:
     def locate(self, path: str) -> FoundDate | None:
         """Return the date in a file's path with its granularity, or None."""
         if self.granularity == "none":
-            return FoundDate(NO_DATE, "second")
+            return FoundDate(NO_DATE, "day")
         for text in (path[path.rfind("/") + 1 :], path):
             matches = list(self.regex.finditer(text))
             if matches:

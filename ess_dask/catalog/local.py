@@ -86,6 +86,9 @@ def _walk(root: str, wanted: PathFilter) -> Iterator[FileRef]:
             path = folder + entry.name
             # A file that does not match costs no system call.
             if _is_folder(entry):
+                if not wanted.deep:
+                    yield FileRef(path + "/", None, 0, "")
+                    continue
                 identity = _identity(entry)
                 if identity is not None and identity not in above:
                     stack.append((path + "/", above | {identity}))

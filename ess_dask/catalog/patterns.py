@@ -27,13 +27,15 @@ class PathFilter:
     """Which paths are wanted, and where they can be.
 
     ``prefixes`` are texts one of which every wanted path starts with; none of them starts with
-    another. For a local datastore they end with ``/`` or name one file.
+    another. For a local datastore they end with ``/`` or name one file. Unless ``deep``, folders
+    are not entered but listed, as entries that end with ``/`` (size 0, no etag).
     """
 
     prefixes: tuple[str, ...]
     wanted: re.Pattern[str]
     unwanted: re.Pattern[str]
     pruned: re.Pattern[str]
+    deep: bool = True
 
     def matches(self, path: str) -> bool:
         """Whether a full path is wanted and not excluded."""

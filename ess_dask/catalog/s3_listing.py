@@ -56,11 +56,11 @@ def list_s3(store: Datastore, wanted: PathFilter) -> Iterator[FileRef]:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 request, page = running.pop(future), future.result()
-                if request.split and len(page.folders) >= _MANY_FOLDERS:
+                if wanted.deep and _is_broad(request, page):
                     waiting.append(replace(request, split=False))
                     continue
                 waiting.extend(_follow(request, page, started + len(waiting) < PARALLEL, wanted))
-                yield from (file for file in page.files if wanted.matches(file.uri))
+                yield from _wanted(request, page, wanted)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -74,12 +74,24 @@ def _first(prefix: str) -> _Request:
     return _Request(bucket, key, split=True)
 
 
+def _is_broad(request: _Request, page: _Page) -> bool:
+    # Only at the first page: nothing of this prefix was handed on yet.
+    return request.split and not request.token and len(page.folders) >= _MANY_FOLDERS
+
+
 def _follow(request: _Request, page: _Page, split: bool, wanted: PathFilter) -> Iterator[_Request]:
     if page.token:
         yield replace(request, token=page.token)
-    for folder in page.folders:
+    for folder in page.folders if wanted.deep else ():
         if not wanted.prunes(f"s3://{request.bucket}/{folder}"):
             yield _Request(request.bucket, folder, split)
+
+
+def _wanted(request: _Request, page: _Page, wanted: PathFilter) -> Iterator[FileRef]:
+    yield from (file for file in page.files if wanted.matches(file.uri))
+    if not wanted.deep:
+        uris = (f"s3://{request.bucket}/{folder}" for folder in page.folders)
+        yield from (FileRef(uri, None, 0, "") for uri in uris)
 
 
 def _fetch(store: Datastore, request: _Request) -> _Page:

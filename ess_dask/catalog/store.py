@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ess_dask.catalog.model import Datastore, FileRef
+from ess_dask.catalog.writing import write_file
+
+__all__ = ["check_version", "open_file", "write_file"]
 
 
 def open_file(store: Datastore, file: FileRef) -> BinaryIO:

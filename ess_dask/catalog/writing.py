@@ -1,0 +1,76 @@
+"""Writing a file into a datastore: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ess_dask.catalog.model import Datastore
+from ess_dask.errors import AccessError, EssError, TransientError
+
+
+@contextmanager
+def write_file(store: Datastore, path: str) -> Iterator[BinaryIO]:
+    """Give a stream to write ``path`` with; the file appears when the block ends without an error.
+
+    ``path`` is taken as a pattern would be (``catalog.patterns``): from the datastore's root, or
+    with a leading ``/`` from the file system's or bucket's root. Missing folders are made. Raises
+    ``AccessError`` (denied) and ``TransientError`` (network, disk).
+    """
+    if store.is_local:
+        with _write_local(os.path.join(store.root, path)) as target:  # noqa: PTH118 - str in, str out
+            yield target
+        return
+    with _write_s3(store, path) as target:
+        yield target
+
+
+@contextmanager
+def _write_local(path: str) -> Iterator[BinaryIO]:
+    folder = Path(path).parent
+    temporary = folder / f".{secrets.token_hex(8)}.writing"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as target:
+            yield target
+        temporary.replace(path)
+    except OSError as error:
+        raise _disk_error(path, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _disk_error(path: str, error: OSError) -> EssError:
+    kind = AccessError if isinstance(error, PermissionError) else TransientError
+    return kind(f"cannot write {path}: {error.strerror}", hint="check permission and free space")
+
+
+@contextmanager
+def _write_s3(store: Datastore, path: str) -> Iterator[BinaryIO]:
+    from ess_dask.catalog.s3 import endpoint_of, filesystem
+    from ess_dask.catalog.s3_errors import explain
+
+    root = store.root.removeprefix("s3://")
+    bucket = root.partition("/")[0]
+    place = f"{bucket}{path}" if path.startswith("/") else f"{root}/{path}"
+    started = time.monotonic()
+    target = None
+    try:
+        # Not committed on close: a block that fails half-way must leave no object.
+        target = filesystem(store).open(place, "wb", autocommit=False)
+        yield target
+        target.close()
+        target.commit()
+    except BaseException as error:
+        if target is not None:
+            target.discard()
+        if not isinstance(error, Exception):
+            raise
+        elapsed = time.monotonic() - started
+        uri = f"s3://{place}"
+        raise explain(error, "s3:PutObject", uri, endpoint_of(store), elapsed) from None

@@ -1,0 +1,44 @@
+"""Options that several commands share, as decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FORMATS = ("table", "csv", "json", "ndjson")
+
+
+def label_option(command: F) -> F:
+    """``--label L``: the datastore to use in place of the current one."""
+    option = click.option("--label", metavar="L", default="", help="Datastore (default: current).")
+    return option(command)
+
+
+def format_options(command: F) -> F:
+    """``--format`` and ``--json``, both as the argument ``form``."""
+    command = click.option(
+        "--format", "form", type=click.Choice(FORMATS), default="table", help="How to print rows."
+    )(command)
+    return click.option(
+        "--json", "form", flag_value="json", default=None, help="The same as --format json."
+    )(command)
+
+
+def exclude_option(command: F) -> F:
+    """``--exclude GLOB``, repeatable, blanks separate patterns; as a tuple of texts."""
+    option = click.option(
+        "--exclude", metavar="GLOB", multiple=True, help="Leave out files that match."
+    )
+    return option(command)
+
+
+def limit_option(command: F) -> F:
+    """``--limit N``: at most so many files."""
+    option = click.option(
+        "--limit", metavar="N", type=click.IntRange(min=0), help="At most so many files."
+    )
+    return option(command)
