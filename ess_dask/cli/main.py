@@ -13,6 +13,13 @@ from ess_dask._version import __version__
 from ess_dask.errors import EssError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "create": (
+        "tables:create",
+        "Create a database, or a table, vector or variable in the current one.",
+    ),
+    "drop": ("tables:drop", "Drop a database, or a table, vector or variables of the current one."),
+    "use": ("tables:use", "Make a database the current one."),
+    "config": ("config:config", "Print the settings in force."),
     "cluster": ("cluster:cluster", "Choose and look at the machines that do the work."),
     "server": ("server:server", "Reset, restart, commit or summarise this folder's databases."),
     "udbd": ("udbd:udbd", "Start, stop and look at the servers that hold databases in memory."),

@@ -40,6 +40,11 @@ def database_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in work_dir().glob(f"*{_SUFFIX}")))
 
 
+def database_exists(name: str) -> bool:
+    """Whether the working folder has a database of that name."""
+    return _path(check_name(name, "database")).exists()
+
+
 def load_database(name: str) -> DatabaseSpec:
     """Return one database; ``UsageError`` when there is none, ``ConfigError`` for a bad file."""
     path = _path(name)

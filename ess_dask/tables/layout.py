@@ -106,7 +106,7 @@ class TableLayout:
         schema = pa.ipc.read_schema(pa.BufferReader(base64.b64decode(fields.pop("schema"))))
         rules = tuple(MergeRule(**rule) for rule in fields.pop("merge"))
         plain = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return cls(schema=schema, merge=rules, **plain)
+        return cls(schema=schema, merge=rules, **plain)  # type: ignore[arg-type]
 
 
 _PLAIN = ("key", "partitions", "sort", "merge_key", "ordered")

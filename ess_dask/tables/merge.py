@@ -76,7 +76,7 @@ def key_order(table: pa.Table, key: tuple[str, ...]) -> pa.Table:
 
 
 class _Groups:
-    """Rows grouped by their first row: ``leaders[i]`` is row ``i``'s, ``firsts`` are all of them."""
+    """Rows in groups, each named by its first row: ``leaders[i]`` is the group of row ``i``."""
 
     def __init__(self, frame: pl.DataFrame, leaders: Rows, firsts: Rows) -> None:
         self._frame = frame

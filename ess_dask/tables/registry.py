@@ -31,7 +31,7 @@ create table if not exists segments (
 create table if not exists sources (
     table_id text not null, path text not null, place integer not null, uri text not null,
     etag text not null);
-create index if not exists sources_path on sources (table_id, path);
+create index if not exists sources_path on sources (path);
 create table if not exists ordinals (
     workspace text not null, database text not null, next integer not null,
     primary key (workspace, database));
@@ -140,7 +140,7 @@ class Registry:
             )
             if changed.rowcount != 1:
                 raise EssError("the table was dropped while it was being changed")
-            for path in old - kept:
+            for path in sorted(old - kept):
                 db.execute(
                     "update segments set last = ? where table_id = ? and path = ?",
                     (new.number, base.table_id, path),
@@ -158,23 +158,18 @@ class Registry:
             ).fetchone()
         return str(row[0]) if row else ""
 
-    def sweep(self, table_id: str) -> None:
-        """Delete the segments that neither the current version nor a reader needs any more."""
+    def sweep(self) -> None:
+        """Delete the segments that no current version and no reader needs any more."""
         with self._transaction() as db:
-            row = db.execute("select version from tables where id = ?", (table_id,)).fetchone()
             dead = db.execute(
-                "select path from segments where table_id = ? and (? is null or last <= ?)",
-                (table_id, row and row[0], row and row[0]),
+                "select table_id, path, version from segments left join tables on id = table_id"
+                " where version is null or last <= version"
             ).fetchall()
-            if not dead or self._is_read(table_id, row[0] if row else None):
-                return
-            for (path,) in dead:
-                for table in ("segments", "sources"):
-                    db.execute(
-                        f"delete from {table} where table_id = ? and path = ?",  # noqa: S608
-                        (table_id, path),
-                    )
-        remove_segments(path for (path,) in dead)
+            read = {(table, now) for table, _, now in dead if self._is_read(table, now)}
+            paths = [path for table, path, now in dead if (table, now) not in read]
+            db.executemany("delete from segments where path = ?", [(path,) for path in paths])
+            db.executemany("delete from sources where path = ?", [(path,) for path in paths])
+        remove_segments(paths)
 
     def segment_folder(self) -> Path:
         """Return a new folder for the segments of one import."""

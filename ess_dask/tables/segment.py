@@ -11,8 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,10 +150,12 @@ def read_partition(path: str, partition: int, layout: TableLayout) -> pa.Table:
     return table
 
 
-def remove_segments(paths: Iterator[str]) -> None:
-    """Delete segment files; one that is gone already is no error."""
+def remove_segments(paths: Iterable[str]) -> None:
+    """Delete segment files and the folders they leave empty; what is gone already is no error."""
     for path in paths:
         Path(path).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or gone
+            Path(path).parent.rmdir()
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:

@@ -63,6 +63,22 @@ def running_session() -> Session | None:
     return None if state is None else _session(state)
 
 
+def forget_table(database: str, table: str) -> None:
+    """Drop a table of this working folder from memory, if the cluster runs and holds it."""
+    session = running_session()
+    if session is not None:
+        with session:
+            session.store.drop(TableName(str(work_dir()), database, table))
+
+
+def forget_database(database: str) -> None:
+    """Drop all tables of a database of this working folder from memory, if the cluster runs."""
+    session = running_session()
+    if session is not None:
+        with session:
+            session.store.drop_database(str(work_dir()), database)
+
+
 def _session(state: DaemonState) -> Session:
     from ess_dask.cluster.local import connect
     from ess_dask.tables.store import TableStore

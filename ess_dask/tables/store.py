@@ -139,7 +139,7 @@ class TableStore:
                 return False
             self._registry.drop(name)
             self._unpublish(version)
-            self._registry.sweep(version.table_id)
+            self._registry.sweep()
         return True
 
     def drop_database(self, workspace: str, database: str) -> tuple[TableName, ...]:
@@ -178,7 +178,7 @@ class TableStore:
             os.close(pin)
             raise
         self._unpublish(base)
-        self._registry.sweep(base.table_id)
+        self._registry.sweep()
         return self._table(name, new, futures, pin)
 
     def _compute(self, base: Version, new: Version) -> list[Future[pa.Table]]:
