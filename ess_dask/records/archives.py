@@ -22,7 +22,7 @@ from typing import BinaryIO, cast
 
 from ess_dask.errors import ReadError
 from ess_dask.records.chunk import FileSource
-from ess_dask.records.codecs import BLOCK_BYTES, codec_name, decompress, open_source
+from ess_dask.records.compression import BLOCK_BYTES, codec_name, decompress, open_source
 from ess_dask.records.spec import ReadSpec
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -75,12 +75,6 @@ def open_files(
             yield from _tar(source.uri, whole, counted, spec.archive, limits)
         else:
             yield source.uri, whole
-
-
-def read_blocks(source: FileSource, spec: ReadSpec) -> Iterator[bytes]:
-    """Yield the plain bytes of ``source``; those of an archive's members one after another."""
-    for _, blocks in open_files(source, spec):
-        yield from blocks
 
 
 def list_members(source: FileSource, pattern: str = "") -> tuple[Member, ...]:
@@ -292,5 +286,5 @@ def _tar(
         member = archive.extractfile(info)
         assert member is not None
         name = f"{uri}!{info.name}"
-        content = _plain_member(name, cast("BinaryIO", io.BufferedReader(member)))  # type: ignore[arg-type]
+        content = _plain_member(name, cast("BinaryIO", io.BufferedReader(member)))
         yield name, meter.watch(info.name, content, counted)

@@ -28,7 +28,8 @@ _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 _FIRST_YEAR, _LAST_YEAR = 1000, 9999
 _ISO = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[T ]([0-9]{2}:[0-5][0-9])(?:(:[0-5][0-9])(\.[0-9]{1,9})?)? ?(Z|z|[+-][0-9]{2}:?[0-5][0-9])?)?$"
+    r"(?:[T ]([0-9]{2}:[0-5][0-9])(?:(:[0-5][0-9])(\.[0-9]{1,9})?)?"
+    r" ?(Z|z|[+-][0-9]{2}:?[0-5][0-9])?)?$"
 )
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 _IPV4 = rf"^{_OCTET}(?:\.{_OCTET}){{3}}$"
@@ -109,7 +110,7 @@ def _float(text: pl.Series, type_: DataType) -> pl.Series:
 def _boolean(text: pl.Series, type_: DataType) -> pl.Series:
     import polars as pl
 
-    words = {word: True for word in _TRUE} | {word: False for word in _FALSE}
+    words = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
     return text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
 
 

@@ -44,7 +44,7 @@ class SpecItem:
 
 
 def parse_items(text: str) -> tuple[SpecItem, ...]:
-    """Return the columns of ``text`` with their attributes; raise ``ConfigError`` naming the bad one."""
+    """Return the columns of ``text`` with attributes; ``ConfigError`` names the bad one."""
     rest = _TOKEN.sub("", text).strip()
     if rest:
         raise ConfigError(f"unbalanced quote in column spec {text!r}", hint="close the quote")
@@ -65,7 +65,7 @@ def parse_columnspec(text: str) -> tuple[Column, ...]:
 
 
 def format_columnspec(columns: tuple[Column, ...]) -> str:
-    """Return ``columns`` as a spec with upper-case letters; ``ConfigError`` for types it has not."""
+    """Return ``columns`` as a spec; ``ConfigError`` for types that have no letter."""
     return " ".join(_format(column) for column in columns)
 
 

@@ -6,6 +6,8 @@ text, to tell a blank from a value that is none.
 
 from __future__ import annotations
 
+import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -89,6 +91,11 @@ def _read(text: bytes, fields: Fields, spec: ReadSpec, numbers: dict[int, Column
             for i in fields.positions
         }
         return pl.DataFrame(schema=schema)
+    text = _keep_returns(text, spec.delimiter)
+    if text.startswith(BOM_UTF8):
+        # Polars takes a mark at the start of any text off; only the file's own is none of the data.
+        empty_row = spec.delimiter * (fields.width - 1) + chr(text[-1])
+        return _read(empty_row.encode() + text, fields, spec, numbers)[1:]
     return pl.read_csv(
         text,
         has_header=False,
@@ -102,6 +109,15 @@ def _read(text: bytes, fields: Fields, spec: ReadSpec, numbers: dict[int, Column
         quote_char='"' if text.find(QUOTE) >= 0 else None,
         ignore_errors=True,
     )
+
+
+def _keep_returns(text: bytes, delimiter: str) -> bytes:
+    """Quote the fields that end in a carriage return: Polars would take it off."""
+    between = re.escape(delimiter.encode())
+    if text.find(b"\r" + delimiter.encode()) < 0:
+        return text
+    field = re.compile(rb'"(?:[^"]|"")*"|([^"\n%b]*\r)(?=%b)' % (between, between))
+    return field.sub(lambda match: b'"%b"' % match[1] if match[1] else match[0], text)
 
 
 def _cast_column(

@@ -47,7 +47,7 @@ def build_rejects(uri: str, rows: Iterable[tuple[int, str, str, bytes]] = ()) ->
 def write_rejects(path: Path, tables: Iterable[pa.Table]) -> int:
     """Write rejects as one Parquet file (zstd, mode 0600), visible only when whole.
 
-    Returns the number of rows; with none, no file is made.
+    Returns the number of rows.
     """
     import pyarrow.parquet as pq
 
@@ -60,8 +60,7 @@ def write_rejects(path: Path, tables: Iterable[pa.Table]) -> int:
                 rows += table.num_rows
                 if table.num_rows:
                     writer.write_table(table)
-        if rows:
-            Path(name).replace(path)
+        Path(name).replace(path)
     finally:
         with suppress(FileNotFoundError):
             Path(name).unlink()
@@ -79,6 +78,16 @@ def reason_class(reason: str, column: str = "") -> str:
     """
     kind = _COUNTS.sub("", _QUOTED.sub("", reason))
     return f"{column}: {kind}" if column else kind
+
+
+def count_reasons(rejects: pa.Table) -> dict[str, int]:
+    """Return how many rows of ``rejects`` there are of each ``reason_class``."""
+    counts: dict[str, int] = {}
+    groups = rejects.group_by(["column", "reason"]).aggregate([([], "count_all")])
+    for group in groups.to_pylist():
+        kind = reason_class(group["reason"], group["column"])
+        counts[kind] = counts.get(kind, 0) + group["count_all"]
+    return counts
 
 
 def quote_value(text: str) -> str:

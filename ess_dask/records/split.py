@@ -42,7 +42,7 @@ class Fault(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The bytes that give the text its structure: delimiter, line end (LF or CR), longest record."""
+    """What structures the text: delimiter, line end (LF or CR), longest record in bytes."""
 
     delimiter: int
     eol: int
@@ -171,7 +171,8 @@ def _inside(marks: Positions, quotes_before: Positions, walk: _Walk) -> Flags:
 
     stretch = np.searchsorted(np.array(walk.starts), marks, "right") - 1
     parity = np.array(walk.parities)[stretch]
-    return (marks < np.array(walk.stops)[stretch]) & ((quotes_before & 1) == parity)
+    kept: Flags = (marks < np.array(walk.stops)[stretch]) & ((quotes_before & 1) == parity)
+    return kept
 
 
 class _Scan:
@@ -265,8 +266,8 @@ class _Scan:
             return position
         at = bisect_left(long, first + 1)
         if at < len(long):
-            return outside[long[at] - 1] + 1
-        last = outside[-1] + 1 if first < len(outside) else position
+            return int(outside[long[at] - 1]) + 1
+        last = int(outside[-1]) + 1 if first < len(outside) else position
         rest = self.size - last
         endless = rest > 0 if self.final else rest > self.layout.max_record + _LOOK_AHEAD
         return last if endless else None
