@@ -77,9 +77,11 @@ async def _serve(folder: Path, options: LocalOptions, ready: int, umask: int) ->
     scheduler = await _start_scheduler(security)
     nannies = await _start_workers(scheduler, folder, _sized(options), security)
     state = _describe(scheduler, nannies, folder, options)
+    # Before anybody can read the state: who reads it may ask for the end at once.
+    told = _on_signals()
     write_state(state)
     _tell(ready, asdict(state))
-    await _until_told(scheduler, nannies, options.idle_timeout)
+    await _until_told(told, scheduler, nannies, options.idle_timeout)
     (folder / "state.json").unlink(missing_ok=True)
     with suppress(TimeoutError):
         await asyncio.wait_for(_close(scheduler, nannies), CLOSE_TIMEOUT)
@@ -179,11 +181,17 @@ def _describe(
     )
 
 
-async def _until_told(scheduler: Scheduler, nannies: list[Nanny], idle: float) -> None:
-    """Return on SIGTERM, after the idle time, or when scheduler or all nannies have ended."""
+def _on_signals() -> asyncio.Event:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
+    return told
+
+
+async def _until_told(
+    told: asyncio.Event, scheduler: Scheduler, nannies: list[Nanny], idle: float
+) -> None:
+    """Return when ``told``, after the idle time, or when scheduler or all nannies have ended."""
     reasons = {
         asyncio.ensure_future(told.wait()),
         asyncio.ensure_future(scheduler.finished()),
