@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from ess_dask.clean import frames
 from ess_dask.clean.arrow import standard_table
 from ess_dask.clean.carried import Function, pack_callable, pack_reference, unpack
+from ess_dask.clean.locate import located
 from ess_dask.clean.options import read_options, read_per
 from ess_dask.clean.protocol import ROW_LABEL, Per, StepContext
-from ess_dask.clean.signals import LostRowLabelsError, RowCleanError
+from ess_dask.clean.signals import LostRowLabelsError
 from ess_dask.errors import CleanError
 
 if TYPE_CHECKING:
@@ -74,27 +75,9 @@ class PythonStep:
             if not table.num_rows:
                 # Many functions that work on rows (apply) fail on none; there is nothing to clean.
                 return table
-            raise self._located(table, error) from error.__cause__
-
-    def _located(self, table: pa.Table, error: CleanError) -> RowCleanError:
-        label = None
-        if self.per == "batch" and ROW_LABEL in table.column_names:
-            error, label = self._first_bad_row(table, error)
-        return RowCleanError(f"{self.name}: {error.message}", hint=error.hint, label=label)
-
-    def _first_bad_row(self, table: pa.Table, error: CleanError) -> tuple[CleanError, int | None]:
-        """Halve the rows until one is left; None when no half fails alone, or when even none do."""
-        if self._failure(table.slice(0, 0)):
-            return error, None
-        while table.num_rows > 1:
-            half = table.num_rows // 2
-            parts = (table.slice(0, half), table.slice(half))
-            failed = ((part, self._failure(part)) for part in parts)
-            found = next(((part, why) for part, why in failed if why), None)
-            if found is None:
-                return error, None
-            table, error = found
-        return error, table.column(ROW_LABEL)[0].as_py()
+            if self.per == "file":
+                raise
+            raise located(table, error, self._failure) from error.__cause__
 
     def _failure(self, table: pa.Table) -> CleanError | None:
         try:
@@ -106,7 +89,12 @@ class PythonStep:
         return None
 
     def _once(self, table: pa.Table) -> pa.Table:
-        return self._with_arrow(table) if self.takes == "arrow" else self._with_pandas(table)
+        try:
+            return self._with_arrow(table) if self.takes == "arrow" else self._with_pandas(table)
+        except LostRowLabelsError:
+            raise
+        except CleanError as error:
+            raise CleanError(f"{self.name}: {error.message}", hint=error.hint) from error.__cause__
 
     def _with_pandas(self, table: pa.Table) -> pa.Table:
         import pandas as pd

@@ -112,7 +112,7 @@ def run_command(
         raise InterruptedRunError(f"{_subject(command, context)} was cancelled")
     if status not in (0, 128 + signal.SIGPIPE):
         what = f"{_subject(command, context)} failed: {_status(status)}{_said(child)}"
-        raise CleanError(what, hint=_hint(status))
+        raise CleanError(what, hint=_hint(status, command))
 
 
 def environment(context: StepContext) -> dict[str, str]:
@@ -164,7 +164,9 @@ def _said(child: Child) -> str:
     return f"\n{shown}" if shown else ""
 
 
-def _hint(status: int) -> str:
+def _hint(status: int, command: str) -> str:
     if status == 127:
         return "a program of the command was not found: is it installed on every worker?"
+    if status == 1 and "grep" in command:
+        return "grep ends with 1 when no line matches: write (grep ... || true) if that is fine"
     return "nothing of the file was used; try the command on it by hand"

@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING
 
 from ess_dask.clean import duck
 from ess_dask.clean.arrow import standard_table, standard_type
+from ess_dask.clean.locate import located
 from ess_dask.clean.options import read_options, read_per
 from ess_dask.clean.protocol import ROW_LABEL, Per, StepContext
-from ess_dask.clean.sqltree import carry_label, parse, text_of
+from ess_dask.clean.sqlrows import carry_label
+from ess_dask.clean.sqltree import parse, text_of
 from ess_dask.errors import CleanError, ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class _ValueCleanError(CleanError):
+    """A value of some row cannot be worked on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +84,36 @@ class SqlStep:
     def apply(self, table: pa.Table, context: StepContext) -> pa.Table:
         """Return the query's rows in the order of the rows they came from.
 
-        Raises ``CleanError`` with DuckDB's message when a value cannot be worked on.
+        Raises ``RowCleanError`` with DuckDB's message when a value cannot be worked on.
         """
+        timeout = self.timeout or context.timeout
+        try:
+            result = self._run(table, timeout)
+        except CleanError as error:
+            if self.per == "file" or not isinstance(error, _ValueCleanError):
+                raise
+            raise located(table, error, lambda rows: self._failure(rows, timeout)) from None
+        return _in_row_order(result) if self.per == "batch" else result
+
+    def _run(self, table: pa.Table, timeout: float) -> pa.Table:
         import duckdb
 
         try:
-            result = duck.run(self._runnable, self._input(table), self.timeout or context.timeout)
-        except duckdb.Error as error:
-            raise CleanError(
-                f"{self.name}: {duck.plain(error)}",
-                hint="try_cast() gives null where cast() fails; ess preview shows single rows",
+            result = duck.run(self._runnable, self._input(table), timeout)
+        except (duckdb.DataError, duckdb.InvalidInputException) as error:
+            raise _ValueCleanError(
+                f"{self.name}: {duck.plain(error)}", hint="try_cast() gives null where cast() fails"
             ) from None
-        result = standard_table(result, table.schema)
-        return _in_row_order(result) if self._carries and self.per == "batch" else result
+        except duckdb.Error as error:
+            raise CleanError(f"{self.name}: {duck.plain(error)}") from None
+        return standard_table(result, table.schema)
+
+    def _failure(self, table: pa.Table, timeout: float) -> CleanError | None:
+        try:
+            self._run(table, timeout)
+        except CleanError as error:
+            return error
+        return None
 
     def _input_schema(self, schema: pa.Schema) -> pa.Schema:
         import pyarrow as pa
