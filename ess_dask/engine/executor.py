@@ -76,7 +76,7 @@ class ClusterExecutor:
 
     def submit(self, partition: Delayed) -> Any:
         """Start one partition on a worker."""
-        future = self._client.compute(partition, pure=False)
+        future = self._client.compute(partition)
         self._running.add(future)
         return future
 

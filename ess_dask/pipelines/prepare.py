@@ -47,8 +47,8 @@ def make_plan(
     not fit or a loaded file has changed and the policy is ``fail``, and what listing raises.
     """
     window = window or Window()
-    job = _job(pipeline, folder, settings)
-    bounds, files, undated = _select(pipeline, job.store, window)
+    job = make_job(pipeline, folder, settings)
+    bounds, files, undated = select_window(pipeline, job.store, window)
     columns = _columns(job)
     digest = pipeline.digest(folder)
     load = _plan_load(pipeline, settings, columns, files, bounds, digest)
@@ -110,14 +110,13 @@ def without_password(url: str) -> str:
     return f"{parts.scheme}://{parts.username}@{where}{parts.path}"
 
 
-def _job(pipeline: Pipeline, folder: Path, settings: Settings) -> Job:
-    from ess_dask.catalog.categories import find_store
-
+def make_job(pipeline: Pipeline, folder: Path, settings: Settings) -> Job:
+    """Return what a worker needs to clean the pipeline's files; ``folder`` is the file's."""
     steps = [make_step(step, folder) for step in pipeline.clean]
     row_steps: list[RowStep] = [step for step in steps if isinstance(step, RowStep)]
     bytes_steps: list[BytesStep] = [step for step in steps if not isinstance(step, RowStep)]
     return Job(
-        store=find_store(pipeline.source.store),
+        store=named_store(pipeline.source.store),
         read=pipeline.source.read_spec(settings),
         bytes_steps=tuple(bytes_steps),
         row_steps=tuple(row_steps),
@@ -126,9 +125,22 @@ def _job(pipeline: Pipeline, folder: Path, settings: Settings) -> Job:
     )
 
 
-def _select(
+def named_store(text: str) -> Datastore:
+    """Return the datastore that a text names: a folder, ``s3://bucket``, or a known label."""
+    from ess_dask.catalog.datastores import is_source, make_datastore
+    from ess_dask.catalog.index import open_catalog
+    from ess_dask.catalog.registry import find_store
+
+    if is_source(text):
+        return make_datastore(text)
+    with open_catalog() as catalog:
+        return find_store(catalog, text)
+
+
+def select_window(
     pipeline: Pipeline, store: Datastore, window: Window
 ) -> tuple[Bounds, tuple[FileRef, ...], int]:
+    """List the pipeline's files of a date range; return bounds, files and the undated count."""
     from ess_dask.catalog.dates import compile_dates
     from ess_dask.catalog.selection import select_files
 

@@ -201,7 +201,7 @@ class TableStore:
                     allow_other_workers=bool(places.get(old.key)),
                 )
             futures.append(future)
-        with worker_errors(f"memory table {new.table_id}"):
+        with worker_errors(f"memory table {new.table_id}"), self._client.as_current():
             wait(futures)
             for future in futures:
                 if future.status != "finished":

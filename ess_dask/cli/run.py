@@ -1,0 +1,162 @@
+"""``ess plan``, ``ess run``, ``ess preview``: pipelines from the command line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ess_dask.cli._render import Format
+    from ess_dask.pipelines.model import Pipeline
+    from ess_dask.pipelines.plan import RunPlan
+    from ess_dask.settings import Settings
+
+
+def _pipeline_options(command: Any) -> Any:
+    """Options that every command on a pipeline has."""
+    options = [
+        click.argument("pipeline"),
+        click.option(
+            "--from", "lower", default="*", metavar="DATE", help="First date (inclusive)."
+        ),
+        click.option("--to", "upper", default="*", metavar="DATE", help="Last date (inclusive)."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _load(name: str, overrides: tuple[str, ...]) -> tuple[Pipeline, Path, Settings]:
+    """Return the pipeline, the folder of its file, and the settings in force."""
+    from ess_dask.pipelines.load import find_pipeline, load_pipeline
+    from ess_dask.settings import load_settings
+
+    path = find_pipeline(name)
+    pipeline = load_pipeline(path, overrides)
+    return pipeline, path.absolute().parent, load_settings(pipeline=pipeline.settings)
+
+
+def _make_plan(
+    name: str, overrides: tuple[str, ...], lower: str, upper: str
+) -> tuple[RunPlan, Settings]:
+    from ess_dask.pipelines.prepare import Window, make_plan
+
+    pipeline, folder, settings = _load(name, overrides)
+    return make_plan(pipeline, folder, settings, Window(lower, upper)), settings
+
+
+def _print_plan(plan: RunPlan, as_json: bool) -> None:
+    import json
+
+    text = json.dumps(plan.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    click.echo(text if as_json else plan.render(), nl=False)
+
+
+@click.command("plan")
+@_pipeline_options
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def plan(pipeline: str, lower: str, upper: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show what a run of a pipeline would do.
+
+    PIPELINE is a file, or the name of a shipped pipeline. Nothing is read, loaded or written.
+    """
+    _print_plan(_make_plan(pipeline, overrides, lower, upper)[0], as_json)
+
+
+@click.command("run")
+@_pipeline_options
+@click.option("--dry-run", is_flag=True, help="Only show the plan.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--quiet", is_flag=True, help="Print nothing when all went well.")
+@click.option("--fail-if-empty", is_flag=True, help="Exit 3 when no file is selected.")
+def run(
+    pipeline: str,
+    lower: str,
+    upper: str,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    fail_if_empty: bool,
+) -> int:
+    """Run a pipeline: clean and load what is not loaded yet.
+
+    PIPELINE is a file, or the name of a shipped pipeline. Run it again at any time: what is done is
+    not done twice. Exit codes: 0 done, 1 may be retried, 2 usage, 3 data, 4 too many rejects,
+    75 locked, 130 interrupted.
+    """
+    from ess_dask.pipelines.run import Listener, run_plan
+
+    made, settings = _make_plan(pipeline, overrides, lower, upper)
+    _refuse_empty(made, fail_if_empty)
+    if dry_run:
+        _print_plan(made, as_json)
+        return 0
+    for warning in () if quiet else made.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    with _progress(made, quiet) as watch:
+        report = run_plan(made, settings, Listener(_say, watch))
+    if as_json:
+        click.echo(report.to_json())
+    elif report.exit_code or not quiet:
+        click.echo(report.render(), err=bool(report.exit_code))
+    return report.exit_code
+
+
+def _refuse_empty(plan: RunPlan, fail_if_empty: bool) -> None:
+    from ess_dask.errors import DataError
+
+    if fail_if_empty and not (plan.new or plan.done or plan.changed):
+        raise DataError(f"{plan.pipeline}: no file is selected", hint="; ".join(plan.warnings))
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _progress(plan: RunPlan, quiet: bool) -> Any:
+    """Return a context that gives the function to call after each batch."""
+    from ess_dask.cli._progress import progress
+
+    return progress(len(plan.files), "files", shown=sys.stderr.isatty() and not quiet)
+
+
+@click.command("preview")
+@_pipeline_options
+@click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Rows.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "ndjson"]),
+    default="table",
+    show_default=True,
+)
+def preview(
+    pipeline: str, lower: str, upper: str, overrides: tuple[str, ...], limit: int, form: Format
+) -> None:
+    """Show the first clean rows of a pipeline; nothing is loaded.
+
+    Reads no more files than the rows need. Rejected rows among them are counted on stderr.
+    """
+    from ess_dask.cli._render import Table, render
+    from ess_dask.pipelines.prepare import Window
+    from ess_dask.pipelines.preview import preview_rows
+
+    made, folder, settings = _load(pipeline, overrides)
+    shown = preview_rows(made, folder, settings, Window(lower, upper), limit)
+    names = tuple(shown.rows.column_names)
+    rows = [tuple(_plain(value) for value in row.values()) for row in shown.rows.to_pylist()]
+    render(Table(names, rows), form)
+    if shown.rejected:
+        click.echo(f"{shown.rejected:,} of {shown.read:,} rows were rejected on the way", err=True)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
