@@ -13,6 +13,8 @@ from ess_dask.catalog.model import Category, Datastore
 from ess_dask.catalog.patterns import anchor, filter_of
 from ess_dask.catalog.probing import Structure, probe_structure, read_sample
 from ess_dask.catalog.registry import find_category, refresh, select_indexed
+from ess_dask.catalog.selection import select_files
+from ess_dask.catalog.store import find_file
 from ess_dask.errors import UsageError
 
 FIELDS = ("columnspec", "dateformat", "dateregex", "usecache", "comment")
@@ -105,6 +107,31 @@ def delete_category(catalog: Catalog, store: Datastore, name: str) -> None:
     """Forget a category, never its files; raise ``UsageError`` for an unknown one."""
     find_category(catalog, store, name)
     catalog.delete_category(store.label, name)
+
+
+def sample_category(
+    catalog: Catalog, store: Datastore, name: str, path: str | None, size: int
+) -> bytes:
+    """Return the first ``size`` plain bytes of the file ``path``, or of a category's first file.
+
+    Raises ``UsageError`` when no file matches.
+    """
+    found = find_category(catalog, store, name)
+    if path is not None:
+        return read_sample(store, found.category, find_file(store, path), size)
+    for file in select_files(store, found.category).files:
+        if file.size:
+            return read_sample(store, found.category, file, size)
+    raise UsageError(f"no file of category {name} holds anything", hint="ess ls --cat shows them")
+
+
+def probe_category(catalog: Catalog, store: Datastore, name: str, sample: bytes) -> Structure:
+    """Replace a category's structure by that of a sample and return it."""
+    category = find_category(catalog, store, name).category
+    structure = probe_structure(sample)
+    bare = replace(category, columnspec="", delimiter="", header=None)
+    catalog.put_category(store.label, apply_structure(bare, structure))
+    return structure
 
 
 def apply_structure(category: Category, structure: Structure, letter: str = "") -> Category:

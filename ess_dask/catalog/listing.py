@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ess_dask.catalog.model import Category, Datastore, FileRef
-from ess_dask.catalog.patterns import PathFilter, filter_of
+from ess_dask.catalog.patterns import PathFilter, compile_patterns, filter_of, literal
 
 
 def list_files(
@@ -29,3 +30,15 @@ def list_matching(store: Datastore, wanted: PathFilter) -> Iterator[FileRef]:
     from ess_dask.catalog.s3_listing import list_s3
 
     yield from list_s3(store, wanted)
+
+
+def list_folder(
+    store: Datastore, folder: str, exclude: Iterable[str] = (), *, deep: bool = False
+) -> Iterator[FileRef]:
+    """Yield what lies in a folder ('' is the root): files, and folders as uris that end with ``/``.
+
+    With ``deep``, the files of all folders below and no folders.
+    """
+    pattern = f"{literal(folder.rstrip('/'))}/*" if folder else "*"
+    wanted = compile_patterns(store, (pattern,), exclude)
+    yield from list_matching(store, replace(wanted, deep=deep))

@@ -87,7 +87,7 @@ def anchor(store: Datastore, pattern: str) -> str:
     if not store.is_local:
         return _anchor_s3(store, pattern)
     if not pattern.startswith("/"):
-        pattern = f"{_escape(store.root.rstrip('/'))}/{pattern}"
+        pattern = f"{literal(store.root.rstrip('/'))}/{pattern}"
     # Only the literal part may be normalised: in "a*/../b" the dots are part of the glob.
     cut = _literal_folder(pattern)
     folder = os.path.normpath("/" + cut.lstrip("/"))
@@ -100,7 +100,7 @@ def _anchor_s3(store: Datastore, pattern: str) -> str:
     root = store.root.rstrip("/")
     if pattern.startswith("/"):
         root = "s3://" + root.removeprefix("s3://").partition("/")[0]
-    return f"{_escape(root)}/{pattern.removeprefix('./').lstrip('/')}"
+    return f"{literal(root)}/{pattern.removeprefix('./').lstrip('/')}"
 
 
 def _anchor_excluded(store: Datastore, pattern: str) -> str:
@@ -141,5 +141,6 @@ def _union(patterns: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(bodies) if bodies else r"(?!)")
 
 
-def _escape(text: str) -> str:
+def literal(text: str) -> str:
+    """Return the pattern that matches exactly this text."""
     return re.sub(r"([*?\[])", r"[\1]", text)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ess_dask.catalog.bounds import OPEN, Bounds, parse_bounds
-from ess_dask.catalog.datastores import LOCAL, local_datastore
+from ess_dask.catalog.datastores import LOCAL, is_source, local_datastore, make_datastore
 from ess_dask.catalog.dates import compile_dates
 from ess_dask.catalog.index import Catalog, Indexed, open_catalog
 from ess_dask.catalog.listing import list_files
@@ -31,6 +31,20 @@ def find_store(catalog: Catalog, label: str = "") -> Datastore:
         known = ", ".join(s.label for s in catalog.datastores()) or "none"
         raise UsageError(f"unknown datastore {wanted!r}", hint=f"known are: {known}")
     return local_datastore() if store.label == LOCAL else store
+
+
+def current_store(label: str = "") -> Datastore:
+    """Return the datastore with this label, or the current one, from the catalogue on disk."""
+    with open_catalog() as catalog:
+        return find_store(catalog, label)
+
+
+def resolve_store(source: str) -> Datastore:
+    """Return the datastore a pipeline names: a folder, ``s3://...`` or a known label."""
+    if is_source(source):
+        return make_datastore(source)
+    with open_catalog() as catalog:
+        return find_store(catalog, source)
 
 
 def select_store(catalog: Catalog, store: Datastore) -> None:

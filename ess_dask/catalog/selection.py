@@ -69,6 +69,12 @@ def select_from(
     return Selection(tuple(kept[:limit]), undated, matched, frozenset(granularities))
 
 
+def dated(files: Iterable[FileRef], dateregex: str) -> list[FileRef]:
+    """Return files with the dates their names hold, in the order given."""
+    dates = compile_dates(dateregex)
+    return [replace(file, date=dates.find(file.uri)) for file in files]
+
+
 def _dated(file: FileRef, found: FoundDate | None) -> FileRef:
     return file if found is None else replace(file, date=found.value)
 

@@ -6,8 +6,9 @@ from typing import BinaryIO
 
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.catalog.writing import write_file
+from ess_dask.errors import ReadError
 
-__all__ = ["check_version", "open_file", "write_file"]
+__all__ = ["check_version", "find_file", "open_file", "write_file"]
 
 
 def open_file(store: Datastore, file: FileRef) -> BinaryIO:
@@ -37,3 +38,16 @@ def check_version(store: Datastore, file: FileRef) -> None:
         from ess_dask.catalog.local import check_local
 
         check_local(file)
+
+
+def find_file(store: Datastore, path: str) -> FileRef:
+    """Return the current version of one file, named from the datastore's root or absolutely.
+
+    Raises ``ReadError`` when there is no such file, and what a listing raises.
+    """
+    from ess_dask.catalog.listing import list_matching
+    from ess_dask.catalog.patterns import compile_patterns, literal
+
+    for file in list_matching(store, compile_patterns(store, (literal(path),))):
+        return file
+    raise ReadError(f"no file {path!r} in datastore {store.label}", hint="ess ls shows the files")

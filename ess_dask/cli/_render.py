@@ -39,13 +39,16 @@ def render(table: Table, form: Format = "table", *, title: bool = True) -> None:
         click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
 
 
-def aligned(table: Table, *, title: bool = True) -> list[str]:
-    """Return the lines of a table: text to the left, numbers to the right, two spaces between."""
+def aligned(table: Table, *, title: bool = True, right: tuple[str, ...] = ()) -> list[str]:
+    """Return the lines of a table: text to the left, numbers to the right, two spaces between.
+
+    ``right`` names further columns to align to the right.
+    """
     shown = [[_cell(table, i, value) for i, value in enumerate(row)] for row in table.rows]
     lines = [list(table.columns), *shown] if title else shown
     widths = [max((len(line[i]) for line in lines), default=0) for i in range(len(table.columns))]
-    right = [_is_number(table, i) for i in range(len(table.columns))]
-    return ["  ".join(map(_pad, line, widths, right)).rstrip() for line in lines]
+    to_right = [name in right or _is_number(table, i) for i, name in enumerate(table.columns)]
+    return ["  ".join(map(_pad, line, widths, to_right)).rstrip() for line in lines]
 
 
 def human_size(size: int) -> str:

@@ -13,6 +13,21 @@ from ess_dask._version import __version__
 from ess_dask.errors import EssError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "cat": ("files:cat", "Write a file's bytes to stdout."),
+    "category": ("category:category", "Add, change, copy or delete categories of files."),
+    "ls": (
+        "files:ls",
+        "List the files of a folder, a pattern or a category.",
+    ),
+    "lsa": ("files:lsa", "List the members of an archive."),
+    "probe": ("files:probe", "Find out a category's structure again and keep it."),
+    "purge": ("datastore:purge", "Forget a datastore and its categories, never its files."),
+    "repository": ("datastore:repository", "List the known datastores; the current one is marked."),
+    "select": (
+        "datastore:select",
+        "Choose a datastore: local, a folder, s3://bucket[/prefix] or a known label.",
+    ),
+    "summary": ("summary:summary", "Show all categories, one category, or one FIELD of it."),
     "create": (
         "tables:create",
         "Create a database, or a table, vector or variable in the current one.",
