@@ -88,9 +88,11 @@ class Settings:
         ),
     )
     idle_timeout: Seconds = field(
-        default=0.0,
+        default=3600.0,
         metadata=_about(
-            "The local cluster stops after so long without work; 0 never.", "seconds", ge=0
+            "The local cluster stops after so long without clients and without tables; 0 never.",
+            "seconds",
+            ge=0,
         ),
     )
     batch_bytes: Size = field(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
 
+from ess_dask.cli._options import format_options
+from ess_dask.cli._render import Format, Table, render
 from ess_dask.cluster.choice import KINDS
 
 
@@ -25,24 +26,16 @@ def choose(kind: str) -> None:
 
 
 @cluster.command()
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
-@click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
-def status(form: str, as_json: bool) -> None:
-    """Show state, address, workers, memory (bytes) and uptime (seconds) of the cluster."""
+@format_options
+def status(form: Format) -> None:
+    """Show state, address, workers, threads, pid, memory (bytes) and uptime (seconds)."""
     from ess_dask.cluster.choice import chosen
     from ess_dask.cluster.local import status
 
     found = {"cluster": chosen(), **asdict(status())}
-    if as_json or form == "json":
-        click.echo(json.dumps(found))
-        return
-    for name, value in found.items():
-        # Of a stopped cluster there is nothing more to say than that.
-        if value:
-            click.echo(f"{name:<8} {_shown(name, value)}")
-
-
-def _shown(name: str, value: object) -> str:
-    if name == "memory":
-        return f"{int(str(value)) / 2**20:.1f} MiB"
-    return f"{value:.0f} s" if isinstance(value, float) else str(value)
+    found["uptime"] = round(found["uptime"])
+    running = found["state"] == "running"
+    row = [
+        value if running or name in ("cluster", "state") else None for name, value in found.items()
+    ]
+    render(Table(tuple(found), [row], sizes=("memory",)), form)

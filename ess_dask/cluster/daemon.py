@@ -1,8 +1,8 @@
 """The detached process: ``python -m ess_dask.cluster.daemon FOLDER OPTIONS DESCRIPTOR``.
 
 Runs a scheduler and its nannies; the workers are its children. It writes its state as one line of
-JSON to DESCRIPTOR when the workers have joined, ends in order on SIGTERM or when nothing has run
-and no client was connected for the idle time, and takes its workers with it however it ends.
+JSON to DESCRIPTOR when the workers have joined, ends in order on SIGTERM or when it has held no
+data and no client for the idle time, and takes its workers with it however it ends.
 """
 
 from __future__ import annotations
@@ -203,16 +203,15 @@ async def _until_told(
 
 
 async def _until_idle(scheduler: Scheduler, limit: float) -> None:
-    """Return when for ``limit`` seconds no task has run and no client was connected.
+    """Return when for ``limit`` seconds no client was connected and no data was held.
 
-    Dask's own idle time-out does not look at clients: it would take the tables of a notebook
-    whose user is thinking.
+    Dask's own idle time-out looks at running tasks only: it would take the tables of a user who
+    is thinking.
     """
     quiet_since = time.monotonic()
     while time.monotonic() - quiet_since < limit:
         await asyncio.sleep(min(1.0, limit / 4))
-        connected = any(name != "fire-and-forget" for name in scheduler.clients)
-        if connected or scheduler.check_idle() is None:
+        if scheduler.tasks or scheduler.client_comms:
             quiet_since = time.monotonic()
 
 

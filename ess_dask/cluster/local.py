@@ -73,13 +73,13 @@ def find() -> DaemonState | None:
 def start(options: LocalOptions | None = None) -> DaemonState:
     """Start the daemon, or return the one that runs already (its options stay).
 
-    ``options`` None reads the environment. Returns when the workers have joined.
+    ``options`` None means the settings in force. Returns when the workers have joined.
     """
     # Most commands only look whether there is a daemon: these two modules are for starting one.
     from ess_dask.cluster.launch import launch
-    from ess_dask.cluster.options import options_from
+    from ess_dask.cluster.options import options_from_settings
 
-    options = options or options_from()
+    options = options or options_from_settings()
     folder = private_folder(daemon_folder())
     with starting(folder):
         found = running(folder)
@@ -92,10 +92,9 @@ def ensure_started(say: Callable[[str], None]) -> DaemonState:
     if found:
         return found
     state = start()
-    ends = f", ends after {state.idle_timeout:.0f} s unused" if state.idle_timeout else ""
     say(
         f"started the local cluster: {state.workers} x {state.threads} threads, "
-        f"pid {state.pid}{ends}; stop it with: ess udbd stop"
+        f"pid {state.pid}; stop it with: ess udbd stop"
     )
     return state
 

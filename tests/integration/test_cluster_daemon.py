@@ -355,13 +355,20 @@ def test_it_ends_when_nobody_uses_it(own):
 
 
 @pytest.mark.slow
-def test_a_connected_client_keeps_it(own):
-    state = local.start(LocalOptions(idle_timeout=2.0))
+def test_clients_and_the_data_they_leave_behind_keep_it(own):
+    state = local.start(LocalOptions(idle_timeout=1.0))
+
+    def ends(timeout):
+        return wait_until(lambda: not session_processes(state.pid), timeout)
+
     with local.connect(state) as client:
-        held = client.submit(sum, [1])
-        assert not wait_until(lambda: not session_processes(state.pid), 4)
-        assert held.result(timeout=10) == 1
-    assert wait_until(lambda: not session_processes(state.pid), 20)
+        assert not ends(2.5)
+        client.publish_dataset(kept=client.submit(sum, [1, 2]))
+    assert not ends(2.5)
+    with local.connect(state) as client:
+        assert client.get_dataset("kept").result(timeout=10) == 3
+        client.unpublish_dataset("kept")
+    assert ends(20)
 
 
 @pytest.mark.slow
