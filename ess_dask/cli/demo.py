@@ -22,19 +22,21 @@ BAR = 40
 def demo(folder: Path) -> None:
     """Make a dirty lake, clean it, load it and ask it a question.
 
-    The warehouse is a DuckDB file. Everything lies in one folder, made anew each time; nothing outside it is changed but the state
-    folder (ESS_CACHE_DIR). The numbers are checked against what was put into the lake.
+    The warehouse is a DuckDB file. Everything lies in one folder, made anew each time; nothing
+    outside it is changed but the state folder (ESS_CACHE_DIR). The numbers are checked against what was put into the lake.
     """
-    from ess_dask.cli._progress import progress
+    from ess_dask.cli._progress import counting
     from ess_dask.cluster.local import attach, stop
     from ess_dask.pipelines.run import Listener
     from ess_dask.testing.demo import run_demo
+    from ess_dask.testing.lake import DAYS
 
     _make_empty(folder)
     started_here = attach() is None
     try:
-        with progress(30, "files", shown=sys.stderr.isatty()) as watch:
-            result = run_demo(folder, _say, Listener(_say, watch))
+        with counting(DAYS, "files", shown=sys.stderr.isatty()) as count:
+            listener = Listener(_say, lambda done: count(len(done.counts)))
+            result = run_demo(folder, _say, listener)
     finally:
         if started_here:
             stop()

@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "drop": ("tables:drop", "Drop a database, or a table, vector or variables of the current one."),
     "use": ("tables:use", "Make a database the current one."),
+    "stream": ("stream:stream", "Send the files of a category through a command, in file order."),
+    "exec": ("stream:exec_", "Run a command on every worker (without a cluster: once, here)."),
     "demo": ("demo:demo", "Make a dirty lake, clean it, load it and ask it a question."),
     "plan": ("run:plan", "Show what a run of a pipeline would do."),
     "preview": ("run:preview", "Show the first clean rows of a pipeline; nothing is loaded."),

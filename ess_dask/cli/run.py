@@ -92,6 +92,7 @@ def run(
     not done twice. Exit codes: 0 done, 1 may be retried, 2 usage, 3 data, 4 too many rejects,
     75 locked, 130 interrupted.
     """
+    from ess_dask.cli._progress import counting
     from ess_dask.pipelines.run import Listener, run_plan
 
     made, settings = _make_plan(pipeline, overrides, lower, upper)
@@ -101,8 +102,10 @@ def run(
         return 0
     for warning in () if quiet else made.warnings:
         click.echo(f"warning: {warning}", err=True)
-    with _progress(made, quiet) as watch:
-        report = run_plan(made, settings, Listener(_say, watch))
+    shown = sys.stderr.isatty() and not quiet
+    with counting(len(made.files), "files", shown=shown) as count:
+        listener = Listener(_say, lambda result: count(len(result.counts)))
+        report = run_plan(made, settings, listener)
     if as_json:
         click.echo(report.to_json())
     elif report.exit_code or not quiet:
@@ -119,13 +122,6 @@ def _refuse_empty(plan: RunPlan, fail_if_empty: bool) -> None:
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
-
-
-def _progress(plan: RunPlan, quiet: bool) -> Any:
-    """Return a context that gives the function to call after each batch."""
-    from ess_dask.cli._progress import progress
-
-    return progress(len(plan.files), "files", shown=sys.stderr.isatty() and not quiet)
 
 
 @click.command("preview")

@@ -7,6 +7,7 @@ first is never taken for a result (and one file's output never mixes with anothe
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -92,8 +93,17 @@ def stream_bulk(files: Iterable[FileRef], job: StreamJob) -> Output:
     return _captured("(all files)", shown, command, blocks, job, "bulk")
 
 
+def run_once(job: StreamJob) -> Output:
+    """Run the job's command once, without input (``ess exec``)."""
+    words = {**job.words, "thread_id": "0"}
+    output = _captured("exec", job.command, substitute(job.command, words), None, job, "exec")
+    if job.out is None or output.error:
+        return output
+    return _send(output, expand(job.out_path, words), job)
+
+
 def _stream_file(number: int, file: FileRef, job: StreamJob) -> Output:
-    words = {**job.words, **file_words(file.uri)}
+    words = {**job.words, **file_words(file.uri), "thread_id": _thread_id()}
     command = substitute(job.command, words)
     shown = f"{_fetch_text(file)} | {expand(job.command or 'cat', words)}"
     tag = f"{number}-{file_words(file.uri)['file'][:40].replace(os.sep, '_')}"
@@ -101,6 +111,12 @@ def _stream_file(number: int, file: FileRef, job: StreamJob) -> Output:
     if job.out is None or output.error:
         return output
     return _send(output, expand(job.out_path, words), job)
+
+
+def _thread_id() -> str:
+    """Return this thread's number among the parallel pipelines, from 0."""
+    number = threading.current_thread().name.rpartition("_")[2]
+    return number if number.isdigit() else "0"
 
 
 def _fetch_text(file: FileRef) -> str:
@@ -119,13 +135,13 @@ def _blocks(file: FileRef, job: StreamJob) -> Iterator[bytes]:
 
 
 def _captured(
-    uri: str, shown: str, command: Command, source: Iterable[bytes], job: StreamJob, tag: str
+    uri: str, shown: str, command: Command, source: Iterable[bytes] | None, job: StreamJob, tag: str
 ) -> Output:
     """Run the command on the bytes, keeping its output aside; tell a failure in the result."""
     from ess_dask.clean.shell import run_command
 
     context = replace(job.context, uri=uri, env={**job.context.env, **command.env})
-    blocks = run_command(command.text, source, context) if command.text else iter(source)
+    blocks = run_command(command.text, source, context) if command.text else iter(source or ())
     spool = _Spool(Path(job.spool), tag)
     try:
         for block in blocks:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+DAYS = 30
 ARTICLES = 48
 PLAIN_DAY = 7
 """The day (counted from 0) whose purchase file is plain text in spite of its name."""
@@ -31,7 +32,7 @@ OFFSET_DAY = 15
 class LakeShape:
     """How much to make. ``dirt`` is the share of purchase rows that cannot be loaded."""
 
-    days: int = 30
+    days: int = DAYS
     purchases_per_day: int = 4_000
     browses_per_day: int = 20_000
     users: int = 5_000

@@ -1,0 +1,215 @@
+"""``ess stream`` and ``ess exec`` as calls: a category's files through a command, in file order."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from ess_dask.catalog.model import Category, Datastore
+from ess_dask.clean.protocol import StepContext
+from ess_dask.engine.batches import make_batches
+from ess_dask.engine.executor import ThreadExecutor, usable_cores
+from ess_dask.engine.interrupt import Interrupt
+from ess_dask.engine.model import Batch
+from ess_dask.engine.stream import (
+    STREAM_BYTES,
+    STREAM_FILES,
+    Output,
+    StreamJob,
+    run_once,
+    stream_batch,
+    stream_bulk,
+)
+from ess_dask.engine.window import run_ordered
+from ess_dask.errors import UsageError
+from ess_dask.records.spec import ReadSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """The options of ``ess stream`` (SPEC 2.3). ``threads`` 0 is all cores; ``out`` is the store
+    and path that outputs are sent to in place of stdout."""
+
+    exclude: tuple[str, ...] = ()
+    label: str = ""
+    archive: str = ""
+    limit: int | None = None
+    threads: int = 0
+    bulk: bool = False
+    debug: bool = False
+    quit_on_error: bool = False
+    out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """What a stream did: files that went well, and (uri, error, transient) of those that failed."""
+
+    files: int
+    selected: int
+    failed: tuple[tuple[str, str, bool], ...] = ()
+    drained: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0; 130 when interrupted; 1 when all failures may pass, else 3."""
+        if self.drained:
+            return 130
+        if not self.failed:
+            return 0
+        return 1 if all(transient for _, _, transient in self.failed) else 3
+
+
+@dataclass(frozen=True, slots=True)
+class StreamListener:
+    """Who is told what: ``say`` a line for a person, ``begin`` the number of files, ``watch`` each
+    finished file."""
+
+    say: Callable[[str], None] = lambda text: None
+    begin: Callable[[int], None] = lambda files: None
+    watch: Callable[[Output], None] = lambda output: None
+
+
+def stream(
+    category: str,
+    lower: str,
+    upper: str,
+    command: str,
+    target: BinaryIO,
+    options: StreamOptions | None = None,
+    listener: StreamListener | None = None,
+) -> StreamReport:
+    """Send each file of a registered category through a shell command; outputs go to ``target``.
+
+    Outputs come whole and in file order, whatever the number of threads; that of a command that
+    failed is left out and the file is named in the report, the others go on. Raises ``UsageError``
+    for unknown names and wrong bounds, ``InterruptedRunError`` when aborted.
+    """
+    from ess_dask.catalog.registry import select_registered
+
+    options, listener = options or StreamOptions(), listener or StreamListener()
+    store, found, selection = select_registered(
+        category, lower, upper, label=options.label, exclude=options.exclude, limit=options.limit
+    )
+    listener.begin(len(selection.files))
+    threads = options.threads or usable_cores()
+    with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
+        job = _job(store, found, command, spool, threads, options)
+        with Interrupt(listener.say) as interrupt:
+            if options.bulk:
+                outputs: Iterator[Output] = iter((stream_bulk(selection.files, job),))
+            else:
+                batches = make_batches(selection.files, STREAM_BYTES, STREAM_FILES)
+                outputs = _parallel(batches, job, threads, interrupt)
+            report = _deliver(outputs, target, options, listener)
+    return StreamReport(
+        report.files, len(selection.files), report.failed, drained=interrupt.draining
+    )
+
+
+def _job(
+    store: Datastore,
+    category: Category,
+    command: str,
+    spool: str,
+    threads: int,
+    options: StreamOptions,
+) -> StreamJob:
+    read = ReadSpec(
+        columns=(),
+        compression=category.compression,
+        archive=options.archive or category.archive,
+    )
+    out, path = _destination(options.out)
+    return StreamJob(
+        store=store,
+        read=read,
+        command="" if command.strip() == "cat" else command,
+        spool=spool,
+        words={
+            "cols": category.columnspec,
+            "delim": category.delimiter,
+            **node_words(threads),
+        },
+        # The user's own command on the user's own machine: it sees the user's environment.
+        context=StepContext(folder=str(Path.cwd()), env=dict(os.environ)),
+        out=out,
+        out_path=path,
+    )
+
+
+def node_words(threads: int) -> dict[str, str]:
+    """Return the substitutions that tell a command about the machines: this one is all there is."""
+    return {"num_nodes": "1", "node_id": "0", "num_threads": str(threads)}
+
+
+def _destination(text: str) -> tuple[Datastore | None, str]:
+    """Return store and path of ``LABEL:PATH``."""
+    from ess_dask.catalog.index import open_catalog
+    from ess_dask.catalog.registry import find_store
+
+    if not text:
+        return None, ""
+    label, colon, path = text.partition(":")
+    if not colon or not label or not path.strip("/"):
+        raise UsageError(f"{text!r} is no place for outputs", hint="write LABEL:PATH")
+    with open_catalog() as catalog:
+        return find_store(catalog, label), path
+
+
+def _parallel(
+    batches: Sequence[Batch], job: StreamJob, threads: int, interrupt: Interrupt
+) -> Iterator[Output]:
+    executor = ThreadExecutor(threads)
+    try:
+        for outputs in run_ordered(batches, partial(stream_batch, job=job), executor, interrupt):
+            yield from outputs
+    finally:
+        executor.close()
+
+
+def _deliver(
+    outputs: Iterator[Output], target: BinaryIO, options: StreamOptions, listener: StreamListener
+) -> StreamReport:
+    files, failed = 0, []
+    for output in outputs:
+        if options.debug:
+            target.write(output.shown.encode("utf-8", "surrogateescape") + b"\n")
+        listener.watch(output)
+        if output.error:
+            listener.say(f"{output.uri}: {output.error}")
+            failed.append((output.uri, output.error, output.transient))
+            if options.quit_on_error:
+                break
+        else:
+            output.copy_to(target)
+            files += 1
+    target.flush()
+    return StreamReport(files, files, tuple(failed))
+
+
+def execute(command: str, target: BinaryIO, *, debug: bool = False, out: str = "") -> StreamReport:
+    """Run a command once on this machine (``ess exec``): its output goes to ``target``, whole.
+
+    With ``out`` (``LABEL:PATH``) it goes to that place instead. A command that fails is named in
+    the report and nothing of its output is delivered.
+    """
+    store, path = _destination(out)
+    with tempfile.TemporaryDirectory(prefix="ess-exec-") as spool:
+        job = StreamJob(
+            store=Datastore("local", str(Path.cwd())),
+            read=ReadSpec(columns=()),
+            command=command,
+            spool=spool,
+            words=node_words(1),
+            context=StepContext(folder=str(Path.cwd()), env=dict(os.environ)),
+            out=store,
+            out_path=path,
+        )
+        output = run_once(job)
+        return _deliver(iter((output,)), target, StreamOptions(debug=debug), StreamListener())
