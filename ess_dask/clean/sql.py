@@ -106,7 +106,12 @@ class SqlStep:
             ) from None
         except duckdb.Error as error:
             raise CleanError(f"{self.name}: {duck.plain(error)}") from None
-        return standard_table(result, table.schema)
+        result = standard_table(result, table.schema)
+        if not self._carries:
+            return result
+        # Not always last: `union by name` puts it where the first branch has it.
+        names = [name for name in result.column_names if name != ROW_LABEL]
+        return result.select([*names, ROW_LABEL])
 
     def _failure(self, table: pa.Table, timeout: float) -> CleanError | None:
         try:
