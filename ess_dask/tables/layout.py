@@ -65,7 +65,18 @@ class TableLayout:
             raise UsageError(f"{self.partitions} is not a number of partitions (1 to 65536)")
         if not self.key and self.partitions != 1:
             raise UsageError("a table without a key has one partition", hint="name a key column")
+        self._check_types()
         self._check_merge()
+
+    def _check_types(self) -> None:
+        from pyarrow import types
+
+        for field in self.schema:
+            if types.is_string_view(field.type) or types.is_binary_view(field.type):
+                raise UsageError(
+                    f"column {field.name} is {field.type}, which Arrow cannot regroup",
+                    hint="make it string or binary",
+                )
 
     def _check_merge(self) -> None:
         rules = [rule.column for rule in self.merge]

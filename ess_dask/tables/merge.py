@@ -29,19 +29,16 @@ def arrange(table: pa.Table, layout: TableLayout) -> pa.Table:
 
 def merge_rows(table: pa.Table, layout: TableLayout) -> pa.Table:
     """Return one row per ``layout.merge_key``, in the order in which the keys first came."""
+    import numpy as np
     import polars as pl
     import pyarrow as pa
 
     if table.num_rows == 0:
         return table
-    frame = pl.DataFrame(pl.from_arrow(table))
-    group = pl.int_range(pl.len()).first()
-    # Each row's group is named by the group's first row.
-    groups = frame.select(group.over(list(layout.merge_key)) if layout.merge_key else group)
-    leaders = _broadcast(groups.to_series().to_numpy(), table.num_rows)
-    firsts = _firsts(leaders)
+    leaders = _leaders(table, layout.merge_key)
+    firsts = np.flatnonzero(leaders == np.arange(len(leaders)))
     merged = {name: table[name].take(pa.array(firsts)) for name in layout.merge_key}
-    grouped = _Groups(frame, leaders, firsts)
+    grouped = _Groups(pl.DataFrame(pl.from_arrow(table)), leaders, firsts)
     for rule in layout.merge:
         merged[rule.column] = grouped.merge(rule, table[rule.column].type)
     if layout.ordered:
@@ -55,7 +52,7 @@ def sort_rows(table: pa.Table, columns: tuple[str, ...]) -> pa.Table:
     import pyarrow as pa
 
     frame = pl.DataFrame(pl.from_arrow(table.select(list(columns))))
-    rows = frame.select(pl.arg_sort_by(pl.all(), maintain_order=True)).to_series()
+    rows = frame.select(pl.arg_sort_by(frame.columns, maintain_order=True)).to_series()
     return table.combine_chunks().take(pa.array(rows.to_numpy()))
 
 
@@ -135,13 +132,15 @@ def _not_blank(value: pl.Expr, dtype: Any) -> pl.Expr:
     return value != "" if dtype == pl.String else value.is_not_null()
 
 
-def _broadcast(leaders: npt.NDArray[Any], rows: int) -> Rows:
+def _leaders(table: pa.Table, key: tuple[str, ...]) -> Rows:
+    """Return for each row the first row with the same key."""
     import numpy as np
+    import polars as pl
 
-    return np.broadcast_to(leaders, rows) if len(leaders) != rows else leaders
-
-
-def _firsts(leaders: Rows) -> Rows:
-    import numpy as np
-
-    return np.flatnonzero(leaders == np.arange(len(leaders)))
+    rows = np.arange(table.num_rows)
+    if not key:
+        return np.zeros_like(rows)
+    columns = {str(place): pl.Series(pl.from_arrow(table[n])) for place, n in enumerate(key)}
+    frame = pl.DataFrame({**columns, "row": rows})
+    leaders: Rows = frame.select(pl.col("row").first().over(list(columns))).to_series().to_numpy()
+    return leaders
