@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 ALLOWED = frozenset(
     {
@@ -31,4 +32,9 @@ warehouse address may hold a password."""
 
 def daemon_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the part of ``environ`` that a daemon and its workers get."""
-    return {k: v for k, v in environ.items() if k in ALLOWED or k.startswith("LC_")}
+    kept = {k: v for k, v in environ.items() if k in ALLOWED or k.startswith("LC_")}
+    if "PYTHONPATH" in kept:
+        # The daemon runs in another folder.
+        folders = kept["PYTHONPATH"].split(os.pathsep)
+        kept["PYTHONPATH"] = os.pathsep.join(str(Path(folder).absolute()) for folder in folders)
+    return kept

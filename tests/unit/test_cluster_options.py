@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_dask.cluster.choice import choose, chosen
-from ess_dask.cluster.environment import daemon_environment
+from ess_dask.cluster.environment import ALLOWED, daemon_environment
 from ess_dask.cluster.options import LocalOptions, options_from_settings
 from ess_dask.errors import ConfigError
 
@@ -61,15 +61,27 @@ def test_a_bad_value_names_its_variable(settings, name, value):
     assert caught.value.exit_code == 2
 
 
-@given(st.dictionaries(st.from_regex(r"[A-Z_]{1,24}", fullmatch=True), st.text(max_size=8)))
+@given(
+    st.dictionaries(
+        st.from_regex(r"[A-Z_]{1,24}", fullmatch=True)
+        | st.sampled_from(sorted(ALLOWED - {"PYTHONPATH"})),
+        st.text(max_size=8),
+    )
+)
 def test_the_daemon_gets_only_what_is_listed(environ):
     kept = daemon_environment(environ)
     assert kept.items() <= environ.items()
-    assert not any(
-        "KEY" in name or "TOKEN" in name or "SECRET" in name
-        for name in kept
-        if not name.startswith("LC_")
-    )
+    assert all(name in ALLOWED or name.startswith("LC_") for name in kept)
+
+
+def test_relative_folders_of_python_still_mean_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = daemon_environment({"PYTHONPATH": os.pathsep.join((".", "lib", "/opt/lib"))})
+    assert found["PYTHONPATH"].split(os.pathsep) == [
+        str(tmp_path),
+        str(tmp_path / "lib"),
+        "/opt/lib",
+    ]
 
 
 def test_no_credential_and_no_address_with_a_password_reaches_the_daemon():
