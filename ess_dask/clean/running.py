@@ -19,7 +19,8 @@ class Running:
     """A thread-safe set of running pieces of work, each with the way to stop it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may cancel in the middle of a registration.
+        self._lock = threading.RLock()
         self._stops: dict[int, Stop] = {}
         self._numbers = itertools.count()
 
@@ -40,9 +41,10 @@ class Running:
         with self._lock:
             # Under the lock: work that ends meanwhile cannot hand its process id to somebody else
             # before we have signalled it.
-            for stop in self._stops.values():
+            stops = list(self._stops.values())
+            for stop in stops:
                 stop()
-            return len(self._stops)
+            return len(stops)
 
     def __len__(self) -> int:
         return len(self._stops)
