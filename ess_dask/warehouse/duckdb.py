@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
@@ -115,6 +116,9 @@ class DuckDBWarehouse:
         _check_target(target, columns)
         name = parse_table(target.table)
         with self._reading() as connection:
+            if connection is None:
+                # DuckDB calls a database by its file's name up to the first dot.
+                name = replace(name, catalog=self.path.name.partition(".")[0])
             state, entries, last = _looked_up(connection, name, target.pipeline)
         standing, warnings = _still_there(state, entries)
         _check_range(target, replace_range)
@@ -146,21 +150,21 @@ class DuckDBWarehouse:
     def verify(self, request: LoadRequest) -> Verification:
         """See ``Warehouse.verify``."""
         staged = sum(file.rows_loaded for file in request.files)
-        with self._reading() as connection:
+        with self._reading_ledger() as connection:
             if connection is None:
                 return Verification(staged, 0, ("the load is not in the table",))
             return verify_load(connection, request, text=self.options.text_digest)
 
     def loads(self, table: str = "", pipeline: str = "") -> tuple[LoadEntry, ...]:
         """See ``Warehouse.loads``."""
-        with self._reading() as connection:
+        with self._reading_ledger() as connection:
             return ledger.loads(connection, _folded(table), pipeline) if connection else ()
 
     def ledger(
         self, table: str = "", pipeline: str = "", *, history: bool = False
     ) -> tuple[LedgerEntry, ...]:
         """See ``Warehouse.ledger``."""
-        with self._reading() as connection:
+        with self._reading_ledger() as connection:
             if connection is None:
                 return ()
             return ledger.entries(connection, _folded(table), pipeline, history=history)
@@ -169,7 +173,7 @@ class DuckDBWarehouse:
         self, table: str = "", pipeline: str = "", *, load_id: str = "", limit: int | None = None
     ) -> pa.Table:
         """See ``Warehouse.rejects``."""
-        with self._reading() as connection:
+        with self._reading_ledger() as connection:
             if connection is None:
                 return ledger.no_rejects()
             return ledger.rejects(connection, _folded(table), pipeline, load_id, limit)
@@ -187,6 +191,12 @@ class DuckDBWarehouse:
             return
         with opened(self.path, self.options, write=False) as connection:
             yield connection
+
+    @contextmanager
+    def _reading_ledger(self) -> Iterator[duckdb.DuckDBPyConnection | None]:
+        """Give a connection that cannot write, or None where there is no ledger yet."""
+        with self._reading() as connection:
+            yield connection if connection is not None and ledger.exists(connection) else None
 
 
 def _check_target(target: Target, columns: Sequence[Column]) -> None:
@@ -211,9 +221,12 @@ def _looked_up(
     """Return the table, the pipeline's standing entries and its last load's digest ('': none)."""
     if connection is None:
         return TableState(name, schema_exists=fold(name.schema) == "main"), (), ""
+    state = table_state(connection, name)
+    if not ledger.exists(connection):
+        return state, (), ""
     loads = ledger.loads(connection, str(name), pipeline)
     entries = ledger.entries(connection, str(name), pipeline)
-    return table_state(connection, name), entries, loads[-1].digest if loads else ""
+    return state, entries, loads[-1].digest if loads else ""
 
 
 def _folded(table: str) -> str:

@@ -56,13 +56,33 @@ STANDING = (
 
 
 def exists(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the warehouse has a ledger; raises ``ConfigError`` when it is of a later release."""
-    made = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() "
-        "WHERE schema_name = 'main' AND table_name = '_ess_meta' AND NOT temporary"
-    ).fetchall()
-    if not made[0][0]:
+    """Whether the warehouse has a ledger; raises ``ConfigError`` when it is of a later release.
+
+    Not for use inside a transaction: a missing table would end it.
+    """
+    import duckdb
+
+    try:
+        _check_version(connection)
+    except duckdb.CatalogException:
         return False
+    return True
+
+
+def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the ledger's tables where they are missing and take the ledger for this transaction."""
+    for statement in _CREATE:
+        connection.execute(statement)
+    _check_version(connection)
+    connection.execute(
+        f"INSERT INTO {META} SELECT ?, 0 WHERE NOT EXISTS (FROM {META})",
+        [VERSION],
+    )
+    # The second of two transactions that are open at once fails here, before it read the ledger.
+    connection.execute(f"UPDATE {META} SET loads = loads + 1")  # noqa: S608
+
+
+def _check_version(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.execute(f"SELECT version FROM {META}").fetchall()  # noqa: S608
     version = max((row[0] for row in rows), default=VERSION)
     if version > VERSION:
@@ -70,25 +90,12 @@ def exists(connection: duckdb.DuckDBPyConnection) -> bool:
             f"the warehouse's ledger has version {version}, this release knows {VERSION}",
             hint="upgrade ess-dask",
         )
-    return True
-
-
-def prepare(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the ledger's tables where they are missing and take the ledger for this transaction."""
-    if not exists(connection):
-        for statement in _CREATE:
-            connection.execute(statement)
-        connection.execute(f"INSERT INTO {META} VALUES (?, 0)", [VERSION])  # noqa: S608
-    # The second of two transactions that are open at once fails here, before it read the ledger.
-    connection.execute(f"UPDATE {META} SET loads = loads + 1")  # noqa: S608
 
 
 def entries(
     connection: duckdb.DuckDBPyConnection, table: str, pipeline: str, *, history: bool = False
 ) -> tuple[LedgerEntry, ...]:
     """Return ledger entries in order of loading; '' is any table or pipeline."""
-    if not exists(connection):
-        return ()
     where, parameters = _where(table, pipeline)
     standing = "" if history else " AND replaced_by = ''"
     rows = connection.execute(
@@ -106,8 +113,6 @@ def loads(
     connection: duckdb.DuckDBPyConnection, table: str = "", pipeline: str = "", load_id: str = ""
 ) -> tuple[LoadEntry, ...]:
     """Return committed loads, oldest first; '' is any."""
-    if not exists(connection):
-        return ()
     where, parameters = _where(table, pipeline, load_id)
     rows = connection.execute(
         f"SELECT {_LOAD_FIELDS} FROM {LOADS} WHERE {where} ORDER BY committed_at, rowid",  # noqa: S608
@@ -129,8 +134,6 @@ def rejects(
     limit: int | None,
 ) -> pa.Table:
     """Return the rejected rows of files that stand; '' is any."""
-    if not exists(connection):
-        return no_rejects()
     where, parameters = _where(table, pipeline, load_id, prefix="r.")
     query = (
         f"SELECT r.* FROM {REJECTS} r JOIN {LEDGER} l "  # noqa: S608 - constants of this module

@@ -15,15 +15,25 @@ _PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 
 @dataclass(frozen=True, slots=True)
 class TableName:
-    """A table inside a database. ``str()`` is the name in the ledger: folded, schema included."""
+    """A table inside a database. ``str()`` is the name in the ledger: folded, schema included.
+
+    ``catalog`` is the database's own name: SQL needs it where the schema is called the same.
+    """
 
     schema: str
     table: str
+    catalog: str = ""
+
+    @property
+    def schema_sql(self) -> str:
+        """The schema quoted, for SQL text."""
+        same = fold(self.catalog) == fold(self.schema)
+        return ".".join(map(quote, [self.catalog, self.schema] if same else [self.schema]))
 
     @property
     def sql(self) -> str:
-        """Both parts quoted, for SQL text."""
-        return f"{quote(self.schema)}.{quote(self.table)}"
+        """The table quoted, with its schema, for SQL text."""
+        return f"{self.schema_sql}.{quote(self.table)}"
 
     def __str__(self) -> str:
         return f"{fold(self.schema)}.{fold(self.table)}"

@@ -191,7 +191,7 @@ def _create(state: TableState, columns: Sequence[Column]) -> tuple[str, ...]:
     lines = [f"{quote(column.name)} {sql_type(column.type)}" for column in columns]
     lines += [f"{quote(name)} VARCHAR NOT NULL" for name in (LOAD_COLUMN, FILE_COLUMN)]
     table = f"CREATE TABLE {state.name.sql} ({', '.join(lines)})"
-    return (table,) if state.schema_exists else (f"CREATE SCHEMA {quote(state.name.schema)}", table)
+    return (table,) if state.schema_exists else (f"CREATE SCHEMA {state.name.schema_sql}", table)
 
 
 def _refuse_foreign(state: TableState) -> None:
