@@ -234,8 +234,8 @@ def _disk_errors(path: Path) -> Iterator[None]:
             f"{path}: not a catalogue, or damaged: {error}",
             hint="move it away; categories are then added again",
         ) from None
-    except PermissionError as error:
+    except OSError as error:
         raise EssError(
-            f"cannot write {path}: {error.strerror}",
+            f"cannot use the catalogue {path}: {error.strerror}",
             hint="set ESS_CACHE_DIR to a folder you may write",
         ) from None

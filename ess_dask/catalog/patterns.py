@@ -20,6 +20,7 @@ from ess_dask.catalog.model import Category, Datastore
 from ess_dask.errors import UsageError
 
 _GLOB = re.compile(r"[*?\[]")
+_LITERAL_OR_GLOB = re.compile(r"\[([*?\[])\]|[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +120,14 @@ def _literal_folder(pattern: str) -> str:
 
 
 def _prefix(pattern: str, local: bool) -> str:
-    text = pattern.replace("[[]", "\0").replace("[*]", "\1").replace("[?]", "\2")
-    found = _GLOB.search(text)
-    literal = text[: found.start()] if found else text
-    if local and found:
-        literal = literal[: literal.rfind("/") + 1]
-    return literal.replace("\0", "[").replace("\1", "*").replace("\2", "?")
+    """Return the text every match starts with; a glob character in brackets is literal."""
+    prefix, end = "", 0
+    for found in _LITERAL_OR_GLOB.finditer(pattern):
+        prefix += pattern[end : found.start()]
+        if not found[1]:
+            return prefix[: prefix.rfind("/") + 1] if local else prefix
+        prefix, end = prefix + found[1], found.end()
+    return prefix + pattern[end:]
 
 
 def _outermost(prefixes: Iterable[str], local: bool) -> tuple[str, ...]:
