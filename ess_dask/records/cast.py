@@ -13,6 +13,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from ess_dask.records.rejects import quote_value
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 _BLANKS = " \t"
 _INTEGER = r"[+-]?[0-9]+"
 _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
-_FIRST_YEAR, _LAST_YEAR = 1000, 9999
+_EPOCH = date(1970, 1, 1).toordinal()
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - _EPOCH for day in (date(1000, 1, 1), date.max))
+_DAY_MICROSECONDS = 86_400_000_000
 _ISO = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[T ]([0-9]{2}:[0-5][0-9])(?:(:[0-5][0-9])(\.[0-9]{1,9})?)?"
@@ -67,8 +71,37 @@ def cast(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Ca
     import polars as pl
 
     if type_.name in ("string", "binary"):
-        filled = text.fill_null("") if blank == "zero" else text.set(text == "", None)
-        return Casted(filled.cast(polars_type(type_)), pl.repeat(False, len(text), eager=True))
+        if blank == "zero":
+            text = text.fill_null("")
+        elif (empty := text == "").any():
+            text = text.set(empty, None)
+        return Casted(text.cast(polars_type(type_)), pl.repeat(False, len(text), eager=True))
+    if type_.name == "timestamp" and not type_.format:
+        return _cast_iso(text, type_, blank)
+    return _cast_any(text, type_, blank)
+
+
+def _cast_iso(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Casted:
+    """Take the usual spelling of a timestamp at once, and only the others with care."""
+    import polars as pl
+
+    values = text.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
+    values = _localize(_in_years(values), type_.zone)
+    # Second 60 comes out as the next minute's first.
+    usual = values.is_not_null() & (text.str.len_bytes() == 19) & ~text.str.ends_with("60")
+    other = ~usual.fill_null(False)
+    failed = pl.repeat(False, len(text), eager=True)
+    if other.any():
+        rest = _cast_any(text.filter(other), type_, blank)
+        where = other.arg_true()
+        values = values.scatter(where, rest.values)
+        failed = failed.scatter(where, rest.failed)
+    return Casted(values, failed)
+
+
+def _cast_any(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Casted:
+    import polars as pl
+
     text = text.str.strip_chars(_BLANKS)
     empty = text.is_null() | (text == "")
     if blank == "zero" and type_.name in INTEGERS:
@@ -82,6 +115,7 @@ def cast(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Ca
     return Casted(values.cast(polars_type(type_)), failed)
 
 
+@lru_cache(maxsize=1024)
 def reason(text: str, type_: DataType) -> str:
     """Return why ``text``, which failed to be cast, is no value of ``type_``."""
     stripped = text.strip(_BLANKS)
@@ -130,8 +164,12 @@ def _date(text: pl.Series, type_: DataType) -> pl.Series:
 
 def _in_years(values: pl.Series) -> pl.Series:
     # Polars reads "9/1/14" with %Y as the year 14.
-    year = values.dt.year()
-    return values.set(~year.is_between(_FIRST_YEAR, _LAST_YEAR).fill_null(False), None)
+    import polars as pl
+
+    unit = 1 if values.dtype == pl.Date else _DAY_MICROSECONDS
+    number = values.to_physical()
+    inside = (number >= _FIRST_DAY * unit) & (number < _LAST_DAY * unit)
+    return values if inside.all() else values.set(~inside.fill_null(False), None)
 
 
 def _timestamp(text: pl.Series, type_: DataType) -> pl.Series:
@@ -170,19 +208,6 @@ def _localize(values: pl.Series, zone: str) -> pl.Series:
 
 
 def _iso(text: pl.Series, zone: str) -> pl.Series:
-    import polars as pl
-
-    values = text.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
-    usual = (text.str.len_bytes() == 19) & ~text.str.ends_with("60") & values.is_not_null()
-    rest = ~usual.fill_null(False) & text.is_not_null()
-    values = _localize(_in_years(values), zone)
-    if not rest.any():
-        return values
-    other = _iso_other(text.filter(rest), zone)
-    return values.scatter(rest.arg_true(), other.cast(pl.Datetime("us", zone or None)))
-
-
-def _iso_other(text: pl.Series, zone: str) -> pl.Series:
     import polars as pl
 
     part = text.to_frame("text").select(

@@ -325,18 +325,13 @@ class _Builder:
         return pa.Table.from_arrays(arrays, schema=schema)
 
     def _reject_table(self) -> pa.Table:
-        records, line = self.records, self.place.line
-        return build_rejects(
-            self.file.uri,
-            (
-                (
-                    line + int(records.lines[record]),
-                    *self.rejects[record],
-                    self.buffer[records.starts[record] : records.stops[record]],
-                )
-                for record in sorted(self.rejects)
-            ),
-        )
+        records, order = self.records, sorted(self.rejects)
+        columns = [self.rejects[record][0] for record in order]
+        reasons = [self.rejects[record][1] for record in order]
+        starts, stops = records.starts[order].tolist(), records.stops[order].tolist()
+        raws = [self.buffer[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        lines = (records.lines[order] + self.place.line).tolist()
+        return build_rejects(self.file.uri, zip(lines, columns, reasons, raws, strict=True))
 
 
 def _decodes(data: bytes) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.records.cast import cast, polars_type, reason
 from ess_dask.records.spec import Column, ReadSpec
-from ess_dask.records.split import QUOTE
+from ess_dask.records.split import CR, QUOTE
 from ess_dask.records.title import Fields
 from ess_dask.records.types import FLOATS, INTEGERS
 
@@ -113,9 +113,10 @@ def _read(text: bytes, fields: Fields, spec: ReadSpec, numbers: dict[int, Column
 
 def _keep_returns(text: bytes, delimiter: str) -> bytes:
     """Quote the fields that end in a carriage return: Polars would take it off."""
-    between = re.escape(delimiter.encode())
-    if text.find(b"\r" + delimiter.encode()) < 0:
+    # One byte is looked for many times faster than two.
+    if text[-1] == CR or text.find(CR) < 0 or text.find(b"\r" + delimiter.encode()) < 0:
         return text
+    between = re.escape(delimiter.encode())
     field = re.compile(rb'"(?:[^"]|"")*"|([^"\n%b]*\r)(?=%b)' % (between, between))
     return field.sub(lambda match: b'"%b"' % match[1] if match[1] else match[0], text)
 
@@ -133,11 +134,12 @@ def _cast_column(
     text = frame[name]
     casted = cast(text, column.type, spec.blank)
     if casted.failed.any():
-        for row in casted.failed.arg_true().to_list():
-            record = row if index is None else int(index[row])
+        where = casted.failed.arg_true().to_numpy()
+        records = (where if index is None else index[where]).tolist()
+        for record, value in zip(records, text.filter(casted.failed), strict=True):
             known = failures.get(record)
             if known is None or known[0] > order:
-                failure = Failure(record, column.name, reason(text[row], column.type))
+                failure = Failure(record, column.name, reason(value, column.type))
                 failures[record] = (order, failure)
     return frame.with_columns(casted.values.alias(name))
 

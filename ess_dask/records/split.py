@@ -116,7 +116,7 @@ def _records(data: Bytes, marks: Positions, ends: Positions, layout: Layout) -> 
     starts[:1] = 0
     starts[1:] = last[:-1] + 1
     stops = last
-    if layout.eol == LF and len(last):
+    if layout.eol == LF and (data == CR).any():
         # A carriage return belongs to the line end; before an empty first line stands nothing.
         stops = last - ((data[last - 1] == CR) & (last > starts))
     fields = np.diff(ends, prepend=-1)

@@ -53,20 +53,10 @@ def record(data: bytes, start: int, eol: int, max_record: int):
     fields, field, state = [], bytearray(), "start"
     at = start
     while True:
-        if at - start > max_record or (
-            at - start == max_record and at < len(data) and data[at] != eol
-        ):
-            return (
-                at,
-                [],
-                "quote not closed"
-                if state == "quoted"
-                else f"record longer than {max_record} bytes",
-            )
         byte = data[at] if at < len(data) else None
         end = byte is None or byte == eol
-        if at - start == max_record and state == "quoted":
-            return at, [], "quote not closed"
+        if at - start >= max_record and (state == "quoted" or not end or at - start > max_record):
+            return at, [], too_long(data, at, state, eol, max_record)
         if state == "quoted":
             if byte is None:
                 return at, [], "quote not closed"
@@ -98,6 +88,13 @@ def record(data: bytes, start: int, eol: int, max_record: int):
             field.append(byte)
             state = "open"
         at += 1
+
+
+def too_long(data: bytes, at: int, state: str, eol: int, max_record: int) -> str:
+    line_end = eol == 10 and data[at : at + 2] in (b"\r\n", b"\r")
+    if state == "closed" and data[at] not in b',"' and not line_end:
+        return "text after a closing quote"
+    return "quote not closed" if state == "quoted" else f"record longer than {max_record} bytes"
 
 
 def judge(raw, fields, fault, line, offset, types) -> Row:
