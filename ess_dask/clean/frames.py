@@ -152,6 +152,8 @@ def _as_found(name: str, series: pd.Series[Any], given: pa.Schema) -> pa.Array:
         series = series.map(str, na_action="ignore")
         return pa.array(series, type=pa.string(), from_pandas=True)
     array = _whole(pa.array(series, from_pandas=True))
+    if isinstance(array.type, pa.BaseExtensionType):
+        raise pa.ArrowTypeError(f"it holds {series.dtype} values; use .astype('str')")
     if pa.types.is_duration(array.type):
         raise pa.ArrowTypeError("a duration; use .dt.total_seconds()")
     return array.cast(standard_type(array.type, name, given))

@@ -66,3 +66,14 @@ class RowStep(Protocol):
 
     def apply(self, table: pa.Table, context: StepContext) -> pa.Table:
         """Return the cleaned rows; raise ``CleanError`` when the command fails."""
+
+
+@runtime_checkable
+class DescribingStep(Protocol):
+    """A row step that knows, without rows, which columns come out of it."""
+
+    def describe(self, schema: pa.Schema) -> pa.Schema:
+        """Return the columns that come out (both without ``ROW_LABEL``).
+
+        Raises ``ConfigError`` for columns or types that do not fit; nothing is read.
+        """
