@@ -46,6 +46,9 @@ def ls(
         files = _category_files(name, label, excluded, limit)
     else:
         files = _matching_files(pattern, deep, label, excluded, limit, dateregex)
+    files = list(files)
+    if not files:
+        click.echo("ess: no file matches", err=True)
     hidden = {"size"} if nosize or nameonly else set()
     hidden |= {"date"} if nodate or nameonly else set()
     columns = tuple(c for c in ("name", "size", "date") if c not in hidden)

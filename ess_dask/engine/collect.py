@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import FileRef
+from ess_dask.clean.protocol import DescribingStep
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece
 from ess_dask.engine.rows import add_file_columns, clean, empty_chunk, gather
 from ess_dask.engine.work import work_through
@@ -34,10 +36,19 @@ def collect_table(batch: Batch, job: Job) -> pa.Table:
 
 
 def empty_table(job: Job) -> pa.Table:
-    """Return no rows with the columns that the job's rows have; the steps run on no rows."""
+    """Return no rows with the columns that the job's rows have.
+
+    A step that can say what columns come out of it is asked; the others run on no rows. Raises
+    ``ConfigError`` for a step that names a column that is not there.
+    """
     file = FileRef("", None, 0, "")
     piece = add_file_columns(gather([file], [[empty_chunk(job.read)]]), job.file_columns)
-    return clean(piece, job.row_steps, job.context)[0].table
+    for step in job.row_steps:
+        if isinstance(step, DescribingStep):
+            piece = replace(piece, table=step.describe(piece.table.schema).empty_table())
+        else:
+            piece = clean(piece, (step,), job.context)[0]
+    return piece.table
 
 
 def raise_failures(result: BatchResult) -> None:

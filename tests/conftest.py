@@ -1,0 +1,97 @@
+"""Fixtures that every kind of test may use: an isolated user, the CLI, the shared real files."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+WOODWORKING = SHARED / "essentia" / "data" / "woodworking" / "diy_woodworking"
+
+
+class User:
+    """A person with an empty home, in an empty folder, who types commands."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.folder = home / "work"
+        self.folder.mkdir(parents=True)
+        self.env = {
+            "HOME": str(home),
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "ESS_CACHE_DIR": str(home / ".ess"),
+            "TZ": "UTC",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def start(self, *args, **more):
+        """Start ``ess`` and return the process."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "ess_dask.cli", *map(str, args)],
+            cwd=self.folder,
+            env=self.env | more.pop("env", {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **more,
+        )
+
+    def ess(self, *args, code=0, env=None, timeout=100):
+        """Run ``ess``; return the finished process (text) after checking its exit code."""
+        child = self.start(*args, env=env or {})
+        try:
+            out, err = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
+        done = subprocess.CompletedProcess(args, child.returncode, out.decode(), err.decode())
+        if code is not None:
+            assert done.returncode == code, f"ess {args}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def stop_daemon(self):
+        """End the user's local cluster, whatever happened in the test."""
+        if not (self.home / ".ess" / "daemon" / "state.json").exists():
+            return
+        self.ess("udbd", "stop", code=None)
+
+
+@pytest.fixture
+def user(tmp_path):
+    """Give a user of our own; the cluster that he may have started is ended afterwards."""
+    someone = User(tmp_path / "home")
+    yield someone
+    someone.stop_daemon()
+
+
+@pytest.fixture(scope="session")
+def woodworking():
+    """Give the folder of the 30 + 30 real files."""
+    if not WOODWORKING.is_dir():
+        pytest.skip("the real woodworking files are not on this machine")
+    return WOODWORKING
+
+
+@pytest.fixture(scope="session")
+def small_lake(tmp_path_factory):
+    """Give (folder, account) of a synthetic lake of 16 days; read it, do not change it."""
+    from ess_dask.testing.lake import LakeShape, make_lake
+
+    folder = tmp_path_factory.mktemp("lake")
+    return folder, make_lake(folder, LakeShape(days=16, purchases_per_day=300, browses_per_day=100))
+
+
+@pytest.fixture
+def end_processes():
+    """Give a list; the processes in it are killed by their own pid at the end of the test."""
+    processes = []
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait(timeout=10)
