@@ -46,6 +46,26 @@ def session_processes(session: int) -> list[int]:
     return sorted(found)
 
 
+def listening_ports(session: int) -> list[tuple[str, int]]:
+    """Return every TCP port on which a process of a session listens, with its address (hex)."""
+    sockets = set()
+    for process in session_processes(session):
+        for link in Path(f"/proc/{process}/fd").iterdir():
+            # Descriptors come and go while we look.
+            with suppress(OSError):
+                target = str(link.readlink())
+                if target.startswith("socket:"):
+                    sockets.add(target[8:-1])
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in sockets:
+                address, port = fields[1].split(":")
+                found.append((address, int(port, 16)))
+    return found
+
+
 def wait_until(condition: Callable[[], object], timeout: float = 10.0) -> bool:
     """Look every 20 ms until ``condition`` holds; say whether it did in ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
