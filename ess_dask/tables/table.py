@@ -153,8 +153,10 @@ def _apply(partition: pa.Table, function: Callable[..., T], args: tuple[Any, ...
 
 
 def _first_rows(partition: pa.Table, count: int) -> pa.Table:
-    # A slice would drag the whole partition's buffers along.
-    return partition.take(list(range(min(count, partition.num_rows))))
+    import pyarrow as pa
+
+    # A slice may drag the whole partition's buffers along.
+    return partition.take(pa.array(range(min(count, partition.num_rows)), pa.int64()))
 
 
 def _num_rows(partition: pa.Table) -> int:
