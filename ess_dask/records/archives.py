@@ -8,11 +8,13 @@ whole, and one that grows beyond all measure is a bomb: both are a ``ReadError``
 from __future__ import annotations
 
 import io
+import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -206,20 +208,23 @@ def _plain_member(uri: str, stream: BinaryIO) -> Iterator[bytes]:
     yield from blocks
 
 
-def _open_zip(uri: str, head: bytes, stream: BinaryIO) -> zipfile.ZipFile:
-    if stream.seekable():
-        stream.seek(0)
-        whole: BinaryIO = stream
-    else:
-        # The directory of a zip stands at its end.
-        whole = cast("BinaryIO", SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115
-        whole.write(head)
-        while block := stream.read(BLOCK_BYTES):
-            whole.write(block)
-    try:
-        return zipfile.ZipFile(whole)
-    except zipfile.BadZipFile as error:
-        raise ReadError(f"{uri}: broken zip: {error}", hint="fetch the file again") from None
+@contextmanager
+def _open_zip(uri: str, head: bytes, stream: BinaryIO) -> Iterator[zipfile.ZipFile]:
+    with SpooledTemporaryFile(_SPOOL_BYTES) as spool:
+        whole = stream
+        if stream.seekable():
+            stream.seek(0)
+        else:
+            # The directory of a zip stands at its end.
+            whole = cast("BinaryIO", spool)
+            whole.write(head)
+            shutil.copyfileobj(stream, whole, BLOCK_BYTES)
+        try:
+            archive = zipfile.ZipFile(whole)
+        except zipfile.BadZipFile as error:
+            raise ReadError(f"{uri}: broken zip: {error}", hint="fetch the file again") from None
+        with archive:
+            yield archive
 
 
 def _zip_members(uri: str, archive: zipfile.ZipFile, pattern: str) -> Iterator[zipfile.ZipInfo]:
@@ -283,8 +288,14 @@ def _tar(
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
     meter = _Meter(uri, limits)
     for info, archive in _tar_members(uri, _BlockReader(blocks), pattern):
-        member = archive.extractfile(info)
-        assert member is not None
         name = f"{uri}!{info.name}"
-        content = _plain_member(name, cast("BinaryIO", io.BufferedReader(member)))
-        yield name, meter.watch(info.name, content, counted)
+        yield name, meter.watch(info.name, _tar_content(archive, info, name), counted)
+
+
+def _tar_content(archive: tarfile.TarFile, info: tarfile.TarInfo, uri: str) -> Iterator[bytes]:
+    member = archive.extractfile(info)
+    assert member is not None
+    try:
+        yield from _plain_member(uri, cast("BinaryIO", io.BufferedReader(member)))
+    except tarfile.TarError as error:
+        raise ReadError(f"{uri}: broken tar member: {error}", hint="fetch the file again") from None
