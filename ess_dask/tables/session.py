@@ -81,10 +81,12 @@ def forget_database(database: str) -> None:
 
 def _session(state: DaemonState) -> Session:
     from ess_dask.cluster.local import connect
+    from ess_dask.cluster.passing import pass_environment
     from ess_dask.tables.store import TableStore
 
     client = connect(state)
     try:
+        pass_environment(client)
         return Session(client, TableStore(client, cache_dir() / "tables"))
     except BaseException:
         client.close()

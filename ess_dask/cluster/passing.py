@@ -1,0 +1,54 @@
+"""What S3 needs to be reached, from the user's environment into the memory of the workers.
+
+The daemon is started without any of it. A worker plug-in travels over mutual TLS, is held in memory
+by the scheduler (so that a restarted worker gets it, too) and never becomes part of a task graph, a
+command line or a file. The last client's values are in force: one user, one daemon.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+PASSED = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_CA_BUNDLE",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+)
+"""Variables of botocore's chain, and nothing else."""
+
+
+def pass_environment(client: Client) -> None:
+    """Give this process's S3 variables to all workers, those to come included."""
+    from distributed import WorkerPlugin
+
+    class StoreEnvironment(WorkerPlugin):
+        """Sets the variables where botocore looks; its text shows none of them."""
+
+        name = "ess-store-environment"
+
+        def __init__(self, values: Mapping[str, str]) -> None:
+            self._values = dict(values)
+
+        def __repr__(self) -> str:
+            return f"<{self.name}: {len(self._values)} variables>"
+
+        def setup(self, worker: Any) -> None:
+            for name in PASSED:
+                os.environ.pop(name, None)
+            os.environ.update(self._values)
+
+    values = {name: os.environ[name] for name in PASSED if name in os.environ}
+    client.register_plugin(StoreEnvironment(values), name=StoreEnvironment.name)
