@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from ess_dask.warehouse.protocol import (
     Verification,
 )
 from ess_dask.warehouse.quote import TableName, fold, parse_table
+from ess_dask.warehouse.retry import retrying
 from ess_dask.warehouse.schema import DUCKDB_TYPES, TableState, check_columns, plan_ddl
 from ess_dask.warehouse.transaction import (
     Watch,
@@ -46,6 +48,14 @@ _CAPABILITIES = Capabilities(
     staging=frozenset({""}),
 )
 
+_OPTIONS = {
+    "memory_limit": r"(\d+(\.\d+)? ?[KMGT]i?B)?",
+    "threads": r"\d{1,4}",
+    "lock_wait": r"\d{1,6}(\.\d+)?",
+    "text_digest": "true|false",
+}
+"""Options after a URL's ``?`` and the form of their values."""
+
 
 def open_duckdb(url: str) -> DuckDBWarehouse:
     """Return the warehouse for ``duckdb:///relative.duckdb`` or ``duckdb:////abs/path.duckdb``.
@@ -65,21 +75,23 @@ def open_duckdb(url: str) -> DuckDBWarehouse:
 
 def _options(query: str) -> DuckDBOptions:
     given = dict(parse_qsl(query, keep_blank_values=True))
-    known = ("memory_limit", "threads", "lock_wait", "text_digest")
     for name in given:
-        if name not in known:
+        if name not in _OPTIONS:
             raise ConfigError(
-                f"unknown option {name!r} in a DuckDB URL", hint=f"known: {', '.join(known)}"
+                f"unknown option {name!r} in a DuckDB URL", hint=f"known: {', '.join(_OPTIONS)}"
             )
-    try:
-        return DuckDBOptions(
-            memory_limit=given.get("memory_limit", ""),
-            threads=int(given.get("threads", 0)),
-            lock_wait=float(given.get("lock_wait", 5.0)),
-            text_digest={"true": True, "false": False}[given.get("text_digest", "false").lower()],
-        )
-    except (ValueError, KeyError) as error:
-        raise ConfigError(f"bad value in a DuckDB URL: {error}") from None
+    for name, value in given.items():
+        if not re.fullmatch(_OPTIONS[name], value, re.ASCII):
+            raise ConfigError(
+                f"bad value for {name} in a DuckDB URL",
+                hint="such as memory_limit=4GB, threads=2, lock_wait=5, text_digest=true",
+            )
+    return DuckDBOptions(
+        memory_limit=given.get("memory_limit", ""),
+        threads=int(given.get("threads", 0)),
+        lock_wait=float(given.get("lock_wait", 5.0)),
+        text_digest=given.get("text_digest") == "true",
+    )
 
 
 class DuckDBWarehouse:
@@ -136,16 +148,10 @@ class DuckDBWarehouse:
 
     def load(self, request: LoadRequest) -> LoadResult:
         """See ``Warehouse.load``."""
-        import stamina
-
         _check_target(request.plan.target, request.plan.columns)
         check_request(request)
-        for attempt in stamina.retry_context(
-            on=TransientError, attempts=None, timeout=self.options.lock_wait, wait_initial=0.02
-        ):
-            with attempt:
-                return self._load(request)
-        raise AssertionError("the last attempt raises")
+        # Only two loads of one process meet inside the file: the second begins again.
+        return retrying(TransientError, self.options.lock_wait, lambda: self._load(request))
 
     def verify(self, request: LoadRequest) -> Verification:
         """See ``Warehouse.verify``."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import ConfigError, DataError, EssError, LockedError, TransientError
+from ess_dask.warehouse.retry import retrying
 
 if TYPE_CHECKING:
     import duckdb
@@ -63,23 +64,23 @@ def opened(
     with translated(path, needs):
         if write:
             path.parent.mkdir(parents=True, exist_ok=True)
-        connection = _connect(path, options, write=write)
+        connection = _connect(path, options, write=write, needs=needs)
         try:
             yield connection
         finally:
             connection.close()
 
 
-def _connect(path: Path, options: DuckDBOptions, *, write: bool) -> duckdb.DuckDBPyConnection:
+def _connect(
+    path: Path, options: DuckDBOptions, *, write: bool, needs: int
+) -> duckdb.DuckDBPyConnection:
     import duckdb
-    import stamina
 
-    for attempt in stamina.retry_context(
-        on=_is_held, attempts=None, timeout=options.lock_wait, wait_initial=0.05, wait_max=0.5
-    ):
-        with attempt:
+    def connect() -> duckdb.DuckDBPyConnection:
+        with translated(path, needs):
             return duckdb.connect(str(path), read_only=not write, config=options.config())
-    raise AssertionError("the last attempt raises")
+
+    return retrying(LockedError, options.lock_wait, connect)
 
 
 def _is_held(error: Exception) -> bool:
