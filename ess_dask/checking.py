@@ -78,6 +78,11 @@ def _problem(item: Any, root: Map, kind: type) -> FieldError:
     path = [part for part in item["loc"] if part != "[key]"]
     raised = item.get("ctx", {}).get("error")
     if isinstance(raised, FieldError):
+        if item["loc"][-1:] == ("[key]",):
+            where = _key_place(root, path)
+            return FieldError(
+                f"{_dotted(path[:-1])}: {raised.message}", hint=raised.hint, place=where
+            )
         return _named(raised, path, root)
     what, hint = _words(item, path, kind)
     if item["type"] == "unexpected_keyword_argument":

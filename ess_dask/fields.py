@@ -151,7 +151,10 @@ def show_size(number: int) -> str:
 
 
 def show_seconds(seconds: float) -> str:
-    """Return a duration as ``as_seconds`` reads it, exactly."""
+    """Return a duration as ``as_seconds`` reads it, exactly: ``1h``, ``90m``, ``2.5s``."""
+    for unit, factor in (("h", 3600), ("m", 60)):
+        if seconds and seconds % factor == 0:
+            return f"{seconds / factor:.0f}{unit}"
     return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
 
 

@@ -224,7 +224,11 @@ class _Builder:
             if key in result:
                 what = f"duplicate key '{key}'"
                 raise fault(where, what, f"it stands first at {result.key_places[key]}; keep one")
-            result.put(key, self._node(next(events), events, depth + 1), where)
+            value = self._node(next(events), events, depth + 1)
+            if isinstance(value, Scalar) and value.plain and not value.text:
+                # The parser places what is not written at the next thing that is.
+                value = replace(value, place=where)
+            result.put(key, value, where)
         return result
 
     def _alias(self, name: str, place: Place) -> Node:
@@ -280,7 +284,7 @@ def quote(text: str, *, is_key: bool = False) -> str:
     In a value ``${`` and ``$$`` are escaped, so that ``variables.expand`` gives the text again.
     """
     if not is_key:
-        text = re.sub(r"\$(?=[${])", "$$$$", text)
+        text = re.sub(r"\$(?=[${])", "$$", text)
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text
     return '"' + "".join(_escape(each) for each in text) + '"'

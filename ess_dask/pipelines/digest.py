@@ -73,10 +73,10 @@ def _source_digest(function: str, folder: Path) -> str:
 def _find_module(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
     """Find a module below ``path`` without importing its packages."""
     spec: ModuleSpec | None = None
-    parts = name.split(".")
-    for number in range(len(parts)):
-        spec = PathFinder.find_spec(".".join(parts[: number + 1]), path)
+    for part in name.split("."):
+        # Only the last part: a dotted name would ask for its parent among the loaded modules.
+        spec = PathFinder.find_spec(part, path)
         if spec is None:
             return None
-        path = spec.submodule_search_locations or []
+        path = list(spec.submodule_search_locations or ())
     return spec

@@ -47,7 +47,15 @@ TypeText = Annotated[str, checked(rules.type_text)]
 
 FileColumns = Annotated[
     tuple[Annotated[Literal["file_date", "file_uri"], choice(*FILE_COLUMNS)], ...],
-    Before(as_list, {"type": "array", "items": {"enum": list(FILE_COLUMNS)}}),
+    Before(
+        as_list,
+        {
+            "anyOf": [
+                {"enum": list(FILE_COLUMNS)},
+                {"type": "array", "items": {"enum": list(FILE_COLUMNS)}},
+            ]
+        },
+    ),
 ]
 
 

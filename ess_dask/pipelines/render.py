@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.fields import show_seconds
-from ess_dask.yaml import quote
+from ess_dask.yaml import Scalar, quote
 
 if TYPE_CHECKING:
     from ess_dask.pipelines.model import Pipeline
@@ -70,7 +70,7 @@ def render_pipeline(pipeline: Pipeline) -> str:
         lines = list(_section(name, getattr(pipeline, name)))
         parts.append("\n".join(lines) + "\n" if lines else "")
     if pipeline.settings:
-        lines = [f"  {name}: {quote(value.text)}" for name, value in pipeline.settings.items()]
+        lines = [f"  {name}: {_setting(value)}" for name, value in pipeline.settings.items()]
         parts.append("\n".join(["settings:", *lines]) + "\n")
     return "".join(parts)
 
@@ -104,6 +104,12 @@ def _value(value: Any) -> str:
         inside = ", ".join(quote(item) for item in value)
         return inside if len(value) == 1 else f"[{inside}]"
     return quote(value)
+
+
+def _setting(value: Any) -> str:
+    """Return a setting as YAML; a number without quotes, as other readers of the schema expect."""
+    text = value.text if isinstance(value, Scalar) else str(value)
+    return text if re.fullmatch(r"0|[1-9][0-9]*", text) else quote(text)
 
 
 def _step(step: CleanStep) -> Iterator[str]:

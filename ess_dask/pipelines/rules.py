@@ -49,7 +49,7 @@ def dates(text: str) -> None:
 
 def compression(text: str) -> None:
     """A compression, as ``records.codecs`` knows it."""
-    from ess_dask.records.codecs import codec_name
+    from ess_dask.records.compression import codec_name
 
     codec_name(text)
 

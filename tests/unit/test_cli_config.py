@@ -1,0 +1,127 @@
+"""``ess config`` from outside: a process of its own in an empty home."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ess_dask import settings as s
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def ess(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def run(*args, folder=work, **environment):
+        base = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        return subprocess.run(
+            [sys.executable, "-c", "from ess_dask.cli.main import main; main()", "config", *args],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=base | {"HOME": str(home), "PYTHONPATH": str(REPOSITORY)} | environment,
+            timeout=60,
+            check=False,
+        )
+
+    run.work = work
+    return run
+
+
+def test_defaults_in_an_empty_home(ess):
+    done = ess()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == list(s.NAMES)
+    assert "batch_bytes: 64MiB\n" in done.stdout
+    assert list(ess.work.iterdir()) == []
+
+
+def test_the_output_is_a_profile(ess):
+    first = ess("--show-origin", ESS_WORKERS="3", ESS_IDLE_TIMEOUT="90m")
+    (ess.work / "configs").mkdir()
+    (ess.work / "configs" / "mine.yaml").write_text(first.stdout)
+    second = ess("--profile", "mine")
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == ess(ESS_WORKERS="3", ESS_IDLE_TIMEOUT="5400").stdout
+
+
+def test_origins(ess):
+    (ess.work / "p.yaml").write_text(PIPELINE)
+    done = ess("--show-origin", "--profile", "local", "--pipeline", "p.yaml", ESS_THREADS="2")
+    origins = dict(line.split("  # ") for line in done.stdout.splitlines())
+    origins = {key.split(":")[0]: value for key, value in origins.items()}
+    assert origins["threads"] == "environment ESS_THREADS"
+    assert origins["partitions"] == "pipeline p.yaml:5"
+    assert origins["window"] == "default"
+    assert origins["idle_timeout"].startswith("profile local (")
+
+
+PIPELINE = """\
+name: p
+source: {store: ., category: c, pattern: "*.csv", columns: {a: int32}}
+settings:
+  # how it is spread
+  partitions: 4
+"""
+
+
+def test_set_changes_a_pipelines_setting(ess):
+    (ess.work / "p.yaml").write_text(PIPELINE)
+    done = ess("--pipeline", "p.yaml", "--set", "settings.partitions=9", ESS_PARTITIONS="7")
+    assert "partitions: 9\n" in done.stdout
+
+
+def test_json_has_units_origins_and_descriptions(ess):
+    rows = json.loads(ess("--json", ESS_BATCH_BYTES="1MiB").stdout)
+    assert list(rows) == list(s.NAMES)
+    assert rows["batch_bytes"] == {
+        "value": 1 << 20,
+        "unit": "bytes",
+        "origin": "environment ESS_BATCH_BYTES",
+        "environment": "ESS_BATCH_BYTES",
+        "description": s.description("batch_bytes"),
+    }
+
+
+def test_a_typing_mistake_in_a_variable_is_warned_of(ess):
+    done = ess(ESS_WORKRES="3")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "ess: warning: ESS_WORKRES is not a setting (did you mean 'ESS_WORKERS'?)\n"
+    )
+    assert "WORKRES" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "environment", "words"),
+    [
+        (["--profile", "nope"], {}, "no profile 'nope'; searched, in order:"),
+        ([], {"ESS_PROFILE": "nope"}, "no profile 'nope'"),
+        ([], {"ESS_WORKERS": "x"}, "environment ESS_WORKERS: workers: 'x' is not a whole number"),
+        (["--pipeline", "nope.yaml"], {}, "no pipeline 'nope.yaml'"),
+        (["--set", "a=b"], {}, "name it with --pipeline FILE"),
+        (["--nope"], {}, "No such option"),
+    ],
+)
+def test_mistakes_end_with_2_and_no_traceback(ess, args, environment, words):
+    done = ess(*args, **environment)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_secret_in_the_environment_is_not_printed(ess):
+    done = ess("--json", AWS_SECRET_ACCESS_KEY="canary", ESS_TOKEN="canary")
+    assert "canary" not in done.stdout + done.stderr
+    refused = ess(ESS_WAREHOUSE="redshift://me:canary@host/db")
+    assert refused.returncode == 2
+    assert "canary" not in refused.stdout + refused.stderr
