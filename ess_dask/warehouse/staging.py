@@ -241,6 +241,7 @@ def _agreed(known: dict[str, pa.DataType], schema: pa.Schema) -> dict[str, pa.Da
 
     found = {field.name: _storable(field.name, field.type) for field in schema}
     if not known:
+        check_columns([Column(name, from_arrow(name, type_)) for name, type_ in found.items()])
         return found
     for name in (*known, *found):
         if (name in known) != (name in found):
