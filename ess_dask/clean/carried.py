@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,9 @@ from ess_dask.errors import ConfigError
 Function = Callable[[Any], Any]
 
 _importing = threading.Lock()
+
+_OURS = __name__.partition(".")[0]
+"""Every worker has this package: it is neither imported anew nor carried."""
 
 
 def pack_reference(reference: str, folder: str) -> tuple[bytes, Function]:
@@ -36,7 +40,8 @@ def pack_reference(reference: str, folder: str) -> tuple[bytes, Function]:
     with _importing, _only_for_now(root, module_name):
         module = _import(module_name, root)
         function = _member(module, function_name)
-        return _pack(function, [module, *_modules_below(root)]), function
+        own = [module] if _is_users(module) else []
+        return _pack(function, [*own, *_modules_below(root)]), function
 
 
 def pack_callable(function: Function) -> bytes:
@@ -45,8 +50,7 @@ def pack_callable(function: Function) -> bytes:
     Raises ``ConfigError`` when it holds something that cannot travel (an open file, a lock).
     """
     module = sys.modules.get(getattr(function, "__module__", None) or "")
-    own = module is not None and "site-packages" not in (getattr(module, "__file__", "") or "")
-    return _pack(function, [module] if module is not None and own else [])
+    return _pack(function, [module] if module is not None and _is_users(module) else [])
 
 
 @lru_cache(maxsize=64)
@@ -64,7 +68,7 @@ def _pack(function: Function, modules: list[ModuleType]) -> bytes:
 
     with ExitStack() as stack:
         for module in modules:
-            if getattr(module, "__file__", None) and module.__name__ in sys.modules:
+            if module.__name__ in sys.modules:
                 stack.enter_context(_by_value(module))
         try:
             return bytes(cloudpickle.dumps(function))
@@ -97,13 +101,8 @@ def _only_for_now(root: Path, module_name: str) -> Iterator[None]:
     So two pipelines in two folders may both have a module ``cleaning``.
     """
     top = module_name.partition(".")[0]
-    hidden = {
-        name: module
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] == top and _is_source(root, top)
-    }
-    for name in hidden:
-        del sys.modules[name]
+    local = _is_source(root, top)
+    hidden = {name: sys.modules.pop(name) for name in _names_below(top)} if local else {}
     before = set(sys.modules)
     sys.path.insert(0, str(root))
     importlib.invalidate_caches()
@@ -111,26 +110,35 @@ def _only_for_now(root: Path, module_name: str) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(root))
-        for module in _modules_below(root):
-            if module.__name__ not in before:
-                sys.modules.pop(module.__name__, None)
-        for name in [name for name in sys.modules if name.partition(".")[0] == top and hidden]:
-            del sys.modules[name]
+        made = {module.__name__ for module in _modules_below(root)} - before
+        for name in {*made, *(_names_below(top) if local else ())}:
+            sys.modules.pop(name, None)
         sys.modules.update(hidden)
 
 
+def _names_below(top: str) -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == top]
+
+
 def _is_source(root: Path, top: str) -> bool:
-    return (root / top).is_dir() or (root / f"{top}.py").is_file()
+    return top != _OURS and ((root / top).is_dir() or (root / f"{top}.py").is_file())
+
+
+def _is_users(module: ModuleType) -> bool:
+    """Whether a module is neither ours, nor installed, nor Python's."""
+    file = str(getattr(module, "__file__", None) or "")
+    if not file or module.__name__.partition(".")[0] == _OURS or "site-packages" in file:
+        return False
+    return not file.startswith(sysconfig.get_path("stdlib"))
 
 
 def _modules_below(root: Path) -> list[ModuleType]:
-    """Modules whose source lies below ``root``, installed packages left out."""
-    found = []
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file and "site-packages" not in file and Path(file).resolve().is_relative_to(root):
-            found.append(module)
-    return found
+    """The user's modules whose source lies below ``root``."""
+    return [
+        module
+        for module in list(sys.modules.values())
+        if _is_users(module) and Path(str(module.__file__)).resolve().is_relative_to(root)
+    ]
 
 
 def _import(name: str, root: Path) -> ModuleType:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 TABLE = "records"
 
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    # The order of a join's rows comes from its algorithm and from the side that is hashed: neither
+    # may depend on how many rows a batch happens to have. (Lookup tables in a query are short.)
+    "disabled_optimizers": "join_order,build_side_probe_side",
+    "nested_loop_join_threshold": 10_000,
     # One thread: with more, the order of rows and of float sums changes from run to run.
     "threads": 1,
     "preserve_insertion_order": True,
