@@ -111,7 +111,8 @@ def _cast_any(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) 
     failed = values.is_null() & ~empty
     if blank == "zero" and type_.name in (*INTEGERS, *FLOATS, "ip"):
         zero = "" if type_.name == "ip" else 0
-        values = values.to_frame("v").select(pl.when(empty).then(zero).otherwise("v")).to_series()
+        filled = pl.when(pl.lit(empty)).then(pl.lit(zero)).otherwise(pl.col("v"))
+        values = values.to_frame("v").select(filled.alias("v")).to_series()
     return Casted(values.cast(polars_type(type_)), failed)
 
 

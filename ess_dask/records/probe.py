@@ -76,7 +76,7 @@ def probe_bytes(sample: bytes) -> Probe:
         return Probe(",", False, ())
     guesses = [(delimiter, _records(text, delimiter, ord(eol))) for delimiter in DELIMITERS]
     delimiter, rows = max(guesses, key=lambda guess: _regularity(guess[1]))
-    return _structure(delimiter, rows)
+    return _structure(delimiter, rows) if rows else Probe(",", False, ())
 
 
 def _records(text: bytes, delimiter: str, eol: int) -> list[list[str]]:

@@ -71,7 +71,7 @@ def _quote(text: str) -> str:
 
 
 def _csv_value(value: Any) -> str:
-    if value is None or value == "":
+    if value is None or value in ("", b""):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
