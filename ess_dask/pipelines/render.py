@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 _NO_STEPS = """\
 # clean:                          # in order; what is commented out is a suggestion
-#   - sql: select * from records where {first} is not null
+#   - sql: {query}
 #   - python: my_module:my_function   # pandas DataFrame in and out; my_module.py beside this file
 """
 _NO_MEMORY = (
-    "# memory: {{table: my.{category}, key: {first}}}   # hold the rows in the cluster's memory\n"
+    "# memory: {{table: my.{category}, key: {key}}}   # hold the rows in the cluster's memory\n"
 )
 
 
@@ -55,7 +55,8 @@ def render_pipeline(pipeline: Pipeline) -> str:
     first = next(iter(pipeline.source.columns))
     words = {
         "category": re.sub(r"\W", "_", pipeline.source.category),
-        "first": '"' + first.replace('"', '""') + '"',
+        "key": quote(first),
+        "query": quote(f"select * from records where {_identifier(first)} is not null"),
     }
     parts = [
         "# Try it with: ess preview FILE, ess plan FILE; then ess run FILE.\n",
@@ -73,6 +74,12 @@ def render_pipeline(pipeline: Pipeline) -> str:
         lines = [f"  {name}: {_setting(value)}" for name, value in pipeline.settings.items()]
         parts.append("\n".join(["settings:", *lines]) + "\n")
     return "".join(parts)
+
+
+def _identifier(name: str) -> str:
+    """Return a column's name as SQL takes it."""
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
+    return name if plain else '"' + name.replace('"', '""') + '"'
 
 
 def _source(pipeline: Pipeline) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Any pipeline that can be written loads again as itself."""
 
+import re
 import string
 
 import jsonschema
@@ -185,6 +186,17 @@ def test_a_draft_loads_again(found):
 def test_a_draft_refuses_names_that_no_file_can_hold(name):
     with pytest.raises(ConfigError):
         draft_pipeline("c", ".", "*", {name: "string"})
+
+
+@quick
+@given(columns)
+def test_what_a_draft_suggests_can_be_uncommented(found):
+    draft = draft_pipeline("my purchases", "./lake", "*.gz", found)
+    lines = render_pipeline(draft).splitlines()
+    text = "\n".join(re.sub("^# (?=clean:|  - sql|memory:)", "", line) for line in lines)
+    pipeline = read_pipeline(text.encode(), "p.yaml", environment={})
+    assert pipeline.memory.key == (next(iter(found)),)
+    assert [step.kind for step in pipeline.clean] == ["sql"]
 
 
 def test_a_draft_reads_well():
