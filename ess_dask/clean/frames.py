@@ -111,7 +111,7 @@ def _plain_columns(frame: pd.DataFrame) -> pd.DataFrame:
     doubled = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
     if doubled:
         raise CleanError(f"column {doubled[0]!r} is there twice", hint="rename one of them")
-    return frame.drop(columns=[name for name in frame.columns if name == ROW_LABEL])
+    return frame.drop(columns=ROW_LABEL) if ROW_LABEL in frame.columns else frame
 
 
 def _array(name: str, series: pd.Series[Any], given: pa.Schema) -> pa.Array:
