@@ -96,7 +96,7 @@ def rclone_s3(folder: str | Path) -> Iterator[S3Server]:
         [
             program, "serve", "s3", str(folder),
             "--addr", running.endpoint.removeprefix("http://"),
-            "--etag-hash", "", "--config", os.devnull, "--dir-cache-time", "0s", "--poll-interval", "0s",
+            "--config", os.devnull, "--dir-cache-time", "0s", "--poll-interval", "0s",
         ],
         # Not as an argument: every user of the machine can read those.
         env={**os.environ, "RCLONE_AUTH_KEY": f'"{running.access_key},{running.secret_key}"'},

@@ -1,5 +1,7 @@
 """What must hold for all dates, names and listings."""
 
+# ruff: noqa: DTZ001, DTZ901 - dates in names are naive
+
 import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Bounds: inclusive, open, whole periods, and what is refused."""
 
+# ruff: noqa: DTZ001, DTZ901 - dates in names are naive
+
 from datetime import datetime
 
 import pytest

@@ -1,5 +1,7 @@
 """Dates in file names: what is found, what is not, and what a pattern may say."""
 
+# ruff: noqa: DTZ001, DTZ901 - dates in names are naive
+
 from datetime import datetime
 
 import pytest
