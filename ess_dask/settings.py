@@ -96,7 +96,7 @@ class Settings:
         ),
     )
     batch_bytes: Size = field(
-        default=64 * MIB,
+        default=8 * MIB,
         metadata=_about("Stored bytes of the files that one task handles together.", "bytes", ge=1),
     )
     window: Whole = field(

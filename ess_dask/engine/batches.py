@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch
 
-MIB = 1 << 20
-BATCH_BYTES = 8 * MIB
 BATCH_FILES = 256
-"""A Dask task costs 1.3-5 ms and 8 MiB of gz CSV about 0.3 s, so a batch is worth its task."""
+"""A Dask task costs 1.3-5 ms: 256 tiny files, or 8 MiB of gz CSV (the setting ``batch_bytes``;
+about 0.3 s), are worth one."""
 
 
 def make_batches(
-    files: Iterable[FileRef], limit_bytes: int = BATCH_BYTES, limit_files: int = BATCH_FILES
+    files: Iterable[FileRef], limit_bytes: int, limit_files: int = BATCH_FILES
 ) -> tuple[Batch, ...]:
     """Group files, in order, until a batch holds ``limit_bytes`` stored bytes or ``limit_files``.
 

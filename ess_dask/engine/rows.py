@@ -36,8 +36,9 @@ def empty_chunk(read: ReadSpec) -> Chunk:
     from ess_dask.records.chunk import Chunk
     from ess_dask.records.csv import schema_of
     from ess_dask.records.rejects import reject_schema
+    from ess_dask.records.title import fields_by_position
 
-    table = schema_of(read.columns).empty_table()
+    table = schema_of(fields_by_position(read).columns).empty_table()
     return Chunk(table, np.zeros(0, dtype=np.int64), reject_schema().empty_table())
 
 

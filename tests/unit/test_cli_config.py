@@ -40,7 +40,7 @@ def test_defaults_in_an_empty_home(ess):
     done = ess()
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == list(s.NAMES)
-    assert "batch_bytes: 64MiB\n" in done.stdout
+    assert "batch_bytes: 8MiB\n" in done.stdout
     assert list(ess.work.iterdir()) == []
 
 

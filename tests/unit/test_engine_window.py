@@ -59,7 +59,7 @@ class SpyExecutor(ThreadExecutor):
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_results_come_in_order_and_the_window_is_bounded(threads):
     executor = SpyExecutor(threads)
-    batches = make_batches(files([1] * 150), limit_files=1)
+    batches = make_batches(files([1] * 150), 1)
 
     def work(batch):
         # Earlier batches take longer, so that order is not an accident.
@@ -80,7 +80,7 @@ def test_nothing_to_do():
 def test_drained_it_begins_nothing_new():
     executor = ThreadExecutor(1)
     interrupt = Interrupt(lambda text: None)
-    batches = make_batches(files([1] * 50), limit_files=1)
+    batches = make_batches(files([1] * 50), 1)
     seen = []
     for number in run_ordered(batches, lambda batch: batch.number, executor, interrupt):
         seen.append(number)
@@ -99,7 +99,7 @@ def test_what_the_work_raises_comes_out():
             raise ValueError("five")
         return batch.number
 
-    results = run_ordered(make_batches(files([1] * 20), limit_files=1), work, executor)
+    results = run_ordered(make_batches(files([1] * 20), 1), work, executor)
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="five"):
         next(results)
