@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 ROW_GROUP_BYTES = 32 * MIB
-"""Arrow bytes that are held before a row group is written; bounds the memory of a writer."""
+"""Arrow bytes that are held before they are written; bounds the memory of a writer."""
+ROW_GROUP_ROWS = 122_880
+"""Rows of a row group; DuckDB's own number, and it reads row groups in parallel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class _Part:
             return
         if self.writer is None:
             self.writer = _parquet(self.temporary, self.schema)
-        self.writer.write_table(pa.concat_tables(self.held).unify_dictionaries())
+        table = pa.concat_tables(self.held).unify_dictionaries()
+        self.writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         self.held, self.held_bytes = [], 0
 
     def stored(self) -> int:

@@ -181,8 +181,8 @@ def test_bounds_are_inclusive():
 def test_file_order_is_by_number_and_moment():
     files = [("2014-09-10", "a"), ("2014-09-02T05:00:00", "z"), ("2014-09-02", "b"), ("", "x")]
     assert sorted(files, key=lambda file: file_order(*file)) == files[::-1]
-    ids = [("9", "z"), ("10", "b"), ("10", "c")]
-    assert sorted(ids[::-1], key=lambda file: file_order(*file)) == ids
+    ids = [("10", "c"), ("10", "b"), ("9", "z")]
+    assert sorted(ids, key=lambda file: file_order(*file)) == ids[::-1]
 
 
 # --- new, done, changed
