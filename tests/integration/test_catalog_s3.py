@@ -1,6 +1,6 @@
 """S3 as it really answers: names, paging, versions, refusals, a dead endpoint."""
 
-# ruff: noqa: DTZ001, DTZ901 - dates in names are naive
+# ruff: noqa: DTZ001 - dates in names are naive
 
 import json
 import logging

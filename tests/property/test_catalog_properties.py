@@ -1,6 +1,6 @@
 """What must hold for all dates, names and listings."""
 
-# ruff: noqa: DTZ001, DTZ901 - dates in names are naive
+# ruff: noqa: DTZ001 - dates in names are naive
 
 import tempfile
 from datetime import datetime, timedelta

@@ -1,6 +1,6 @@
 """Dates in file names: what is found, what is not, and what a pattern may say."""
 
-# ruff: noqa: DTZ001, DTZ901 - dates in names are naive
+# ruff: noqa: DTZ001 - dates in names are naive
 
 from datetime import datetime
 

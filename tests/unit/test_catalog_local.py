@@ -1,6 +1,6 @@
 """Local folders: listing, selection and opening of one exact version."""
 
-# ruff: noqa: DTZ001, DTZ901 - dates in names are naive
+# ruff: noqa: DTZ001 - dates in names are naive
 
 import os
 from datetime import datetime
