@@ -189,8 +189,7 @@ class StagingWriter:
             last.finish()
         folder = Path(self._sink.folder)
         name = f"part-{self._number:06d}"
-        temporary = folder / f".{name}-{os.getpid()}-{uuid.uuid4().hex}.tmp"
-        self._parts.append(_Part(folder / name, temporary, schema, sole))
+        self._parts.append(_Part(folder / name, _temporary(folder / name), schema, sole))
         return self._parts[-1]
 
     @staticmethod
@@ -308,7 +307,7 @@ def _rewritten(part: _Part, uri: str) -> _Part:
     import pyarrow.parquet as pq
 
     part.finish()
-    copy = _Part(part.path, part.temporary.with_suffix(".kept"), part.schema, part.sole)
+    copy = _Part(part.path, _temporary(part.path), part.schema, part.sole)
     with pq.ParquetFile(part.temporary) as source:
         for group in range(source.num_row_groups):
             table = source.read_row_group(group)
@@ -318,6 +317,10 @@ def _rewritten(part: _Part, uri: str) -> _Part:
     copy.finish()
     part.temporary.unlink()
     return copy
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}-{os.getpid()}-{uuid.uuid4().hex}.tmp")
 
 
 def _no_room(folder: str, error: OSError) -> EssError:

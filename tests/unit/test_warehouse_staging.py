@@ -94,6 +94,13 @@ def test_forgotten_file_is_in_no_part_and_can_come_again(tmp_path):
     assert stage(tmp_path, first, FILES[1]) == ()
 
 
+def test_two_files_of_one_part_are_forgotten(tmp_path):
+    three = piece(numbers(0, 6), FILES[0], FILES[1], FILES[2])
+    parts = stage(tmp_path, three, FILES[0], FILES[2])
+    assert rows(parts) == [(2, FILES[1].uri), (3, FILES[1].uri)]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from(["whole", "part", "forget"]), st.integers(0, 3), st.integers(0, 4)),
     max_size=12,
@@ -101,7 +108,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_parts_hold_what_was_written_and_not_forgotten(steps, tmp_path_factory):
     done, expected = [], []
     for place, (kind, number, count) in enumerate(steps):
