@@ -38,5 +38,9 @@ class Chunk:
         return int(self.table.num_rows + self.rejects.num_rows)
 
 
-REJECT_FIELDS = ("uri", "line", "column", "reason", "raw")
-"""Arrow types: string, int64, string, string, binary. ``column`` is '' for a whole bad row."""
+REJECT_FIELDS = ("uri", "member", "line", "column", "reason", "raw", "title")
+"""Arrow types: string, string, int64, string, string, binary, dictionary of strings.
+
+``member`` is '' unless the file is an archive, ``column`` is '' for a whole bad row, ``title`` is
+the file's title record ('' without one): with it the raw text can be read again.
+"""

@@ -7,7 +7,6 @@ the file holds no LF, CR). A carriage return before an LF belongs to the line en
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING
 from ess_dask.errors import ColumnsError, ConfigError
 from ess_dask.records.archives import open_files
 from ess_dask.records.chunk import Chunk, FileSource
+from ess_dask.records.feed import Feed
 from ess_dask.records.parse import Rows, parse_rows
 from ess_dask.records.rejects import RAW_LIMIT, build_rejects
 from ess_dask.records.spec import Column, ReadSpec
-from ess_dask.records.split import CR, LF, Fault, Layout, Records, split
+from ess_dask.records.split import Fault, Layout, Records, split
 from ess_dask.records.text import utf8_blocks
 from ess_dask.records.title import Fields, fields_by_position, fields_by_title
 from ess_dask.records.types import arrow_type
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-LINE_END_SAMPLE = 64 << 10
-"""Bytes at the start of a file in which the line end is looked for."""
-
-_Reject = tuple[int, str, str, bytes]
-
 
 def read_chunks(
     source: FileSource, spec: ReadSpec, blocks: Iterable[bytes] | None = None
@@ -41,14 +36,14 @@ def read_chunks(
     """Yield the rows and rejects of one file, at least one chunk, each about ``chunk_bytes``.
 
     ``blocks`` are the plain bytes when they already went through other hands; otherwise the file
-    is opened and decompressed, and an archive is read member by member (``uri!member`` in
-    rejects). Raises ``ReadError``, ``ColumnsError`` and ``ConfigError``.
+    is opened and decompressed, and an archive is read member by member. Raises ``ReadError``, ``ColumnsError`` and ``ConfigError``.
     """
     _check(spec)
     empty = True
     files = open_files(source, spec) if blocks is None else [(source.uri, blocks)]
     for uri, content in files:
-        for chunk in _File(uri, spec).chunks(content):
+        member = uri.removeprefix(f"{source.uri}!") if uri != source.uri else ""
+        for chunk in _File(source.uri, spec, member).chunks(content):
             empty = False
             yield chunk
     if empty:
@@ -107,8 +102,11 @@ class _Place:
 class _File:
     """Reads one text, be it a whole file or a member of an archive."""
 
-    def __init__(self, uri: str, spec: ReadSpec) -> None:
+    def __init__(self, uri: str, spec: ReadSpec, member: str = "") -> None:
         self.uri = uri
+        self.member = member
+        self.name = f"{uri}!{member}" if member else uri
+        self.title = ""
         self.spec = spec
         self.fields = None if spec.header else fields_by_position(spec)
         # A malformed line is shown up to RAW_LIMIT: that much of it is kept in any case.
@@ -116,7 +114,7 @@ class _File:
 
     def chunks(self, blocks: Iterable[bytes]) -> Iterator[Chunk]:
         skipped, stream = utf8_blocks(blocks, self.spec.encoding)
-        feed = _Feed(stream)
+        feed = Feed(stream)
         layout = Layout(ord(self.spec.delimiter), feed.line_end(), self.spec.max_record_bytes)
         place = _Place(skipped, 1)
         rest = b""
@@ -145,16 +143,19 @@ class _File:
     def _title(self, buffer: bytes, records: Records) -> Fields:
         raw = buffer[records.starts[0] : records.stops[0]]
         try:
-            title = raw.decode()
+            self.title = raw.decode()
         except UnicodeDecodeError as error:
             raise self._bad_title(f"invalid UTF-8 at byte {error.start}") from None
         if records.faults[0]:
             raise self._bad_title(fault_reason(Fault(records.faults[0]), self.spec))
-        return fields_by_title(title, self.spec, self.uri)
+        return fields_by_title(self.title, self.spec, self.name)
+
+    def rejects(self, rows: Iterable[_Reject]) -> pa.Table:
+        return build_rejects(self.uri, rows, member=self.member, title=self.title)
 
     def _bad_title(self, why: str) -> ColumnsError:
         return ColumnsError(
-            f"{self.uri}: the title line cannot be read: {why}",
+            f"{self.name}: the title line cannot be read: {why}",
             hint="mend the file, or declare header: false if it has no title line",
         )
 
@@ -163,80 +164,8 @@ class _File:
         why = fault_reason(fault, self.spec)
         if self.fields is None:
             raise self._bad_title(why)
-        rejects = build_rejects(self.uri, [(place.line, "", why, rest)])
+        rejects = self.rejects([(place.line, "", why, rest)])
         return replace(_empty(self.uri, self.spec), rejects=rejects)
-
-
-class _Feed:
-    """Blocks of bytes, taken in amounts that suit the reader."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks = blocks
-        self._ready: deque[memoryview] = deque()
-        self._size = 0
-        self._ended = False
-
-    def _pull(self) -> bool:
-        block = next(self._blocks, None)
-        if block is None:
-            self._ended = True
-        elif block:
-            self._push(memoryview(block))
-        return not self._ended
-
-    def _push(self, block: memoryview) -> None:
-        self._ready.append(block)
-        self._size += len(block)
-
-    def _pop(self, most: int) -> memoryview:
-        block = self._ready.popleft()
-        if len(block) > most:
-            self._ready.appendleft(block[most:])
-            block = block[:most]
-        self._size -= len(block)
-        return block
-
-    def line_end(self) -> int:
-        """Return CR when the start of the text has carriage returns but no LF, otherwise LF."""
-        # One more byte is looked at: a CR at the edge may belong to a CRLF.
-        while self._size <= LINE_END_SAMPLE and self._pull():
-            pass
-        head = b"".join(self._ready)[: LINE_END_SAMPLE + 1]
-        returns = head.find(b"\r", 0, LINE_END_SAMPLE) >= 0
-        return CR if returns and head.find(b"\n") < 0 else LF
-
-    def fill(self, rest: bytes, size: int, eol: int) -> tuple[bytes, bool]:
-        """Return ``rest`` with more bytes behind it, about ``size`` in all, and if it is the end.
-
-        At the end a missing line end is added.
-        """
-        want = max(size - len(rest), 1)
-        # One byte more tells whether this is the end.
-        while self._size <= want and self._pull():
-            pass
-        parts = [memoryview(rest)]
-        while want > 0 and self._ready:
-            parts.append(self._pop(want))
-            want -= len(parts[-1])
-        final = self._ended and not self._size
-        if final and any(parts) and next(part for part in reversed(parts) if part)[-1] != eol:
-            parts.append(memoryview(bytes((eol,))))
-        return b"".join(parts), final
-
-    def drop_line(self, eol: int) -> int:
-        """Drop bytes up to and including the next line end; return their number."""
-        dropped = 0
-        while self._ready or self._pull():
-            if not self._ready:
-                continue
-            block = self._pop(self._size)
-            at = bytes(block).find(eol)
-            if at >= 0:
-                self._ready.appendleft(block[at + 1 :])
-                self._size += len(block) - at - 1
-                return dropped + at + 1
-            dropped += len(block)
-        return dropped
 
 
 class _Builder:
@@ -331,7 +260,7 @@ class _Builder:
         starts, stops = records.starts[order].tolist(), records.stops[order].tolist()
         raws = [self.buffer[start:stop] for start, stop in zip(starts, stops, strict=True)]
         lines = (records.lines[order] + self.place.line).tolist()
-        return build_rejects(self.file.uri, zip(lines, columns, reasons, raws, strict=True))
+        return self.file.rejects(zip(lines, columns, reasons, raws, strict=True))
 
 
 def _decodes(data: bytes) -> bool:

@@ -25,11 +25,19 @@ def reject_schema() -> pa.Schema:
     """Return the Arrow schema of rejects, fields as in ``REJECT_FIELDS``."""
     import pyarrow as pa
 
-    types = (pa.string(), pa.int64(), pa.string(), pa.string(), pa.binary())
+    text = pa.string()
+    # One title for all rows of a file: as a dictionary it is held once.
+    types = (text, text, pa.int64(), text, text, pa.binary(), pa.dictionary(pa.int32(), text))
     return pa.schema(list(zip(REJECT_FIELDS, types, strict=True)))
 
 
-def build_rejects(uri: str, rows: Iterable[tuple[int, str, str, bytes]] = ()) -> pa.Table:
+def build_rejects(
+    uri: str,
+    rows: Iterable[tuple[int, str, str, bytes]] = (),
+    *,
+    member: str = "",
+    title: str = "",
+) -> pa.Table:
     """Return rejects of one file from ``(line, column, reason, raw)``; raw is cut to RAW_LIMIT."""
     import pyarrow as pa
 
@@ -39,8 +47,11 @@ def build_rejects(uri: str, rows: Iterable[tuple[int, str, str, bytes]] = ()) ->
     )
     cut = [raw[:RAW_LIMIT] for raw in raws]
     schema = reject_schema()
-    values = ([uri] * len(rows), lines, columns, reasons, cut)
-    arrays = [pa.array(part, field.type) for part, field in zip(values, schema, strict=True)]
+    names = ([uri] * len(rows), [member] * len(rows))
+    values = (*names, lines, columns, reasons, cut)
+    arrays = [pa.array(part, field.type) for part, field in zip(values, schema, strict=False)]
+    same = pa.array([0] * len(rows), pa.int32())
+    arrays.append(pa.DictionaryArray.from_arrays(same, pa.array([title], pa.string())))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
