@@ -166,8 +166,9 @@ def _parallel(
     batches: Sequence[Batch], job: StreamJob, threads: int, interrupt: Interrupt
 ) -> Iterator[Output]:
     executor = ThreadExecutor(threads)
+    work = partial(stream_batch, job=job, draining=interrupt.is_draining)
     try:
-        for outputs in run_ordered(batches, partial(stream_batch, job=job), executor, interrupt):
+        for outputs in run_ordered(batches, work, executor, interrupt):
             yield from outputs
     finally:
         executor.close()

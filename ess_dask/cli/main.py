@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ess_dask._version import __version__
-from ess_dask.errors import EssError
+from ess_dask.errors import EssError, InterruptedRunError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "cat": ("files:cat", "Write a file's bytes to stdout."),
@@ -96,7 +96,13 @@ def ess(ctx: click.Context, traceback: bool, profile: str | None) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run ``ess`` and exit with the documented code: 0 1 2 3 4 75 130."""
-    sys.exit(run(ess, sys.argv[1:] if args is None else args))
+    code = run(ess, sys.argv[1:] if args is None else args)
+    if code == InterruptedRunError.exit_code:
+        # Aborted work in Python threads cannot be ended otherwise, and a normal exit waits for it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(command: click.Command, args: list[str]) -> int:

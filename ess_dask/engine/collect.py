@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.clean.protocol import DescribingStep
-from ess_dask.engine.model import Batch, BatchResult, Job, Piece
+from ess_dask.engine.model import Batch, BatchResult, FileCount, Job, Piece
 from ess_dask.engine.rows import add_file_columns, clean, empty_chunk, gather
 from ess_dask.engine.work import work_through
 from ess_dask.errors import DataError, TransientError
@@ -53,12 +54,21 @@ def empty_table(job: Job) -> pa.Table:
 
 def raise_failures(result: BatchResult) -> None:
     """Raise ``DataError`` or ``TransientError`` naming the first file that failed."""
-    failed = [count for count in result.counts if count.error]
+    raise_failed([count for count in result.counts if count.error])
+
+
+def raise_failed(failed: Sequence[FileCount]) -> None:
+    """Raise ``DataError`` or ``TransientError`` naming the first of these files, if there are any.
+
+    The name is not put before a message that holds it already.
+    """
     if not failed:
         return
     kind = TransientError if all(count.transient for count in failed) else DataError
-    more = f" (and {len(failed) - 1} more files of its batch)" if len(failed) > 1 else ""
-    raise kind(f"{failed[0].uri}: {failed[0].error}{more}")
+    first = failed[0]
+    more = f" (and {len(failed) - 1} more files failed)" if len(failed) > 1 else ""
+    name = "" if first.uri in first.error else f"{first.uri}: "
+    raise kind(f"{name}{first.error}{more}")
 
 
 class _Memory:

@@ -25,6 +25,9 @@ class Executor(Protocol):
     def result(self, handle: Any) -> Any:
         """Wait for a partition; return its element. Raises what the work raised."""
 
+    def withdraw(self, handle: Any) -> bool:
+        """Take back a partition that has not begun; False when it has (or may have)."""
+
     def cancel(self) -> None:
         """Stop what runs, children included; pending handles may then fail."""
 
@@ -44,6 +47,7 @@ class ThreadExecutor:
 
     def __init__(self, threads: int) -> None:
         self.slots = max(1, threads)
+        self._cancelled = False
         self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ess-worker")
 
     def submit(self, partition: Delayed) -> Future[Any]:
@@ -54,16 +58,21 @@ class ThreadExecutor:
         """Wait; return the partition's only element."""
         return handle.result()[0]
 
+    def withdraw(self, handle: Future[Any]) -> bool:
+        """Take back a partition that no thread has begun."""
+        return handle.cancel()
+
     def cancel(self) -> None:
         """Kill the children of the running work and forget what has not begun."""
         from ess_dask.clean.running import cancel_all
 
+        self._cancelled = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         cancel_all()
 
     def close(self) -> None:
-        """Wait for running work and end the threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the threads; waits for running work unless it was cancelled (Python cannot be)."""
+        self._pool.shutdown(wait=not self._cancelled, cancel_futures=True)
 
 
 class ClusterExecutor:
@@ -93,6 +102,10 @@ class ClusterExecutor:
             ) from None
         finally:
             self._running.discard(handle)
+
+    def withdraw(self, handle: Any) -> bool:
+        """Return False: a worker may have begun it, and the window is short."""
+        return False
 
     def cancel(self) -> None:
         """Cancel on the scheduler and end the children of the work on every worker."""

@@ -26,6 +26,14 @@ class Interrupt:
         """Begin no new work."""
         self.draining = True
 
+    def is_draining(self) -> bool:
+        """Whether no new work is to begin."""
+        return self.draining
+
+    def __dask_tokenize__(self) -> str:
+        # Part of the work in threads; Dask is to name tasks without looking into it.
+        return f"{type(self).__name__}-{id(self)}"
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.draining:
             raise InterruptedRunError("aborted", hint="run the same command again to go on")

@@ -6,9 +6,10 @@ first is never taken for a result (and one file's output never mixes with anothe
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -17,7 +18,7 @@ from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.engine.model import Batch
 from ess_dask.engine.substitute import Command, expand, substitute
-from ess_dask.errors import EssError, TransientError
+from ess_dask.errors import EssError, InterruptedRunError, TransientError
 from ess_dask.records.spec import ReadSpec
 
 INLINE_BYTES = 1 << 16
@@ -79,9 +80,15 @@ def file_words(uri: str) -> dict[str, str]:
     return {"path": "" if folder == "." else folder, "file": path.stem, "FILE": path.name}
 
 
-def stream_batch(batch: Batch, job: StreamJob) -> tuple[Output, ...]:
-    """Stream the files of one batch; runs on a worker. A failing file is told in its output."""
-    return tuple(_stream_file(batch.number, file, job) for file in batch.files)
+def stream_batch(
+    batch: Batch, job: StreamJob, draining: Callable[[], bool] = lambda: False
+) -> tuple[Output, ...]:
+    """Stream the files of one batch; runs on a worker. A failing file is told in its output.
+
+    Once ``draining`` says so no further file is begun.
+    """
+    todo = itertools.takewhile(lambda file: not draining(), batch.files)
+    return tuple(_stream_file(batch.number, file, job) for file in todo)
 
 
 def stream_bulk(files: Iterable[FileRef], job: StreamJob) -> Output:
@@ -149,6 +156,8 @@ def _captured(
         data, spooled = spool.finish()
     except EssError as error:
         spool.discard()
+        if isinstance(error, InterruptedRunError):
+            raise
         transient = isinstance(error, TransientError)
         return Output(uri, shown, error=error.message, transient=transient)
     except BaseException:

@@ -40,6 +40,8 @@ def run_ordered(
     try:
         while True:
             draining = interrupt is not None and interrupt.draining
+            while draining and window and executor.withdraw(window[-1][1]):
+                window.pop()
             while not done and not draining and len(window) < executor.slots * 2:
                 batch, partition = next(todo, (None, None))
                 if batch is None or partition is None:
