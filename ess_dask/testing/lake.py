@@ -30,7 +30,8 @@ OFFSET_DAY = 15
 
 @dataclass(frozen=True, slots=True)
 class LakeShape:
-    """How much to make. ``dirt`` is the share of purchase rows that cannot be loaded."""
+    """How much to make. ``dirt`` is the share of purchase rows that cannot be loaded; ``quotes``
+    says whether broken quotes are among them."""
 
     days: int = DAYS
     purchases_per_day: int = 4_000
@@ -38,6 +39,7 @@ class LakeShape:
     users: int = 5_000
     dirt: float = 0.01
     free: float = 0.005
+    quotes: bool = True
     start: date = date(2014, 9, 1)
     seed: int = 20140901
     compression: int = 1
@@ -115,7 +117,7 @@ def _purchases(
     rows = shape.purchases_per_day
     frame = _events(random, rows, shape.users, day).with_columns(
         dirt=pl.Series(random.random(rows)),
-        how=pl.Series(random.integers(0, 5, rows)),
+        how=pl.Series(random.integers(0, 4 + shape.quotes, rows)),
         refer=pl.Series(random.integers(-2 * ARTICLES, ARTICLES + 1, rows)),
     )
     bad = pl.col("dirt") < shape.dirt

@@ -1,0 +1,1 @@
+"""Benchmarks: ours and another way over the same files, in turn, in one run. ``make bench``."""

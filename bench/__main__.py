@@ -1,0 +1,81 @@
+"""``make bench``: prints each promise of the design with what was measured."""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import lakes
+from bench.measure import Row, compare, once
+
+HERE = Path(__file__).parent
+PYTHON = sys.executable
+
+
+def clean_and_group(times):
+    folder = str(lakes.large())
+    script = str(HERE / "clean_group.py")
+    yield compare(
+        "clean + group 20 M rows, Python API / Polars streaming",
+        [PYTHON, script, "ours", folder],
+        [PYTHON, script, "polars", folder],
+        times,
+        "1.30",
+    )
+
+
+def stream_count(times):
+    folder = str(lakes.large())
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update(HOME=home, ESS_CACHE_DIR=f"{home}/.ess")
+        ess = [PYTHON, "-m", "ess_dask.cli"]
+        once([*ess, "select", folder, "--label", "bench"])
+        once([*ess, "category", "add", "purchase", "*purchase_*.gz", "--noprobe"])
+        yield compare(
+            "ess stream 'wc -l', 20 M rows / xargs -P2 gzip -dc | wc -l",
+            [*ess, "stream", "purchase", "*", "*", "wc -l"],
+            [
+                "sh",
+                "-c",
+                f"ls {folder}/*.gz | xargs -P2 -I{{}} sh -c 'gzip -dc {{}} | wc -l'",
+            ],
+            times,
+            "1.30",
+        )
+
+
+def small_files(times):
+    folder = str(lakes.small_files())
+    for kind in ("sql", "python"):
+        runs = [once([PYTHON, str(HERE / "small_files.py"), kind, folder]) for _ in range(times)]
+        rates = sorted(int(run.output.split()[0]) for run in runs)
+        middle = rates[len(rates) // 2]
+        yield Row(
+            f"10,000 files of 10 KB, {kind} per batch", f"{middle} files/s", "", "", ">= 1000"
+        )
+
+
+SCENARIOS = {
+    "clean_group": clean_and_group,
+    "stream": stream_count,
+    "small_files": small_files,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenarios", nargs="*", default=list(SCENARIOS), metavar="SCENARIO")
+    parser.add_argument("--times", type=int, default=3, help="counted runs of each command")
+    options = parser.parse_args()
+    print(f"{'':58} {'ours':>14} {'other':>10} {'ratio (range)':>18} {'promised':>9}")
+    for name in options.scenarios:
+        for row in SCENARIOS[name](options.times):
+            print(
+                f"{row.name:58} {row.ours:>14} {row.other:>10} {row.ratio:>18} {row.limit:>9}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

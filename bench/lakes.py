@@ -1,0 +1,36 @@
+"""The lakes that are measured, made once below .bench/ by the shipped generator."""
+
+from pathlib import Path
+
+from ess_dask.testing.lake import LakeShape, make_lake
+
+FOLDER = Path(__file__).resolve().parents[1] / ".bench"
+ROWS = 20_000_000
+
+
+def _made(name, shape):
+    folder = FOLDER / name
+    if not (folder / ".done").exists():
+        print(f"making {folder} ...", flush=True)
+        make_lake(folder, shape)
+        (folder / ".done").touch()
+    return folder
+
+
+def large(rows=ROWS, days=30, seed=1):
+    """Return a lake of ``rows`` purchases, one percent of them bad, without broken quotes."""
+    shape = LakeShape(
+        days=days,
+        purchases_per_day=rows // days,
+        browses_per_day=0,
+        users=200_000,
+        quotes=False,
+        seed=seed,
+    )
+    return _made(f"large-{rows}-{days}", shape)
+
+
+def small_files(count=10_000):
+    """Return a lake of ``count`` files of about 10 KB of text each."""
+    shape = LakeShape(days=count, purchases_per_day=330, browses_per_day=0, quotes=False)
+    return _made(f"small-{count}", shape)
