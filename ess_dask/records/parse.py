@@ -136,7 +136,7 @@ def _cast_column(
     if casted.failed.any():
         where = casted.failed.arg_true().to_numpy()
         records = (where if index is None else index[where]).tolist()
-        for record, value in zip(records, text.filter(casted.failed), strict=True):
+        for record, value in zip(records, text.filter(casted.failed).to_list(), strict=True):
             known = failures.get(record)
             if known is None or known[0] > order:
                 failure = Failure(record, column.name, reason(value, column.type))
