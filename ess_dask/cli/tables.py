@@ -5,7 +5,12 @@ Nothing is printed on success: scripts read the output of what follows.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from ess_dask.tables.spec import Kind
 
 
 @click.group()
@@ -82,29 +87,35 @@ def drop_database(name: str) -> None:
 @click.argument("name")
 def drop_table(name: str) -> None:
     """Drop a table of the current database and its rows in memory."""
-    from ess_dask.tables import databases
-
-    databases.drop_table(name, "table")
-    _forget(name)
+    _drop(name, "table")
 
 
 @drop.command("vector")
 @click.argument("name")
 def drop_vector(name: str) -> None:
     """Drop a vector of the current database and its rows in memory."""
-    from ess_dask.tables import databases
-
-    databases.drop_table(name, "vector")
-    _forget(name)
+    _drop(name, "vector")
 
 
 @drop.command("variable")
 def drop_variable() -> None:
-    """Drop the variables of the current database."""
+    """Drop the variables of the current database and their values in memory."""
     from ess_dask.tables import databases
+    from ess_dask.tables.session import forget_table
+    from ess_dask.tables.spec import VARIABLES
 
+    forget_table(databases.require_current(), VARIABLES)
     databases.drop_variables()
-    _forget("var")
+
+
+def _drop(name: str, kind: Kind) -> None:
+    from ess_dask.tables import databases
+    from ess_dask.tables.session import forget_table
+
+    databases.require_table(name, kind)
+    # Memory first: a definition without rows is no harm, rows without a definition would come back.
+    forget_table(databases.require_current(), name)
+    databases.drop_table(name, kind)
 
 
 @click.command()
@@ -114,10 +125,3 @@ def use(name: str) -> None:
     from ess_dask.tables import databases
 
     databases.use_database(name)
-
-
-def _forget(table: str) -> None:
-    from ess_dask.tables import databases
-    from ess_dask.tables.session import forget_table
-
-    forget_table(databases.require_current(), table)

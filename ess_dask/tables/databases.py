@@ -19,6 +19,7 @@ from ess_dask.folders import make_work_dir, work_dir
 from ess_dask.tables.spec import (
     DatabaseSpec,
     Kind,
+    TableSpec,
     check_name,
     check_unique,
     check_variables,
@@ -131,9 +132,7 @@ def drop_table(name: str, kind: Kind) -> DatabaseSpec:
     """Remove a table or vector from the current database; return the database without it."""
 
     def remove(spec: DatabaseSpec) -> DatabaseSpec:
-        table = spec.find(name)
-        if table is None or table.kind != kind:
-            raise UsageError(f"database {spec.name} has no {kind} {name}", hint=_known(spec, kind))
+        table = _find(spec, name, kind)
         tables = tuple(other for other in spec.tables if other is not table)
         return replace(spec, tables=tables, key=spec.key if tables else ())
 
@@ -173,6 +172,18 @@ def require_current() -> str:
         f"no database is current in {work_dir()}",
         hint="ess create database NAME, or ess use NAME",
     )
+
+
+def require_table(name: str, kind: Kind) -> TableSpec:
+    """Return a table or vector of the current database; ``UsageError`` when it has none."""
+    return _find(load_database(require_current()), name, kind)
+
+
+def _find(spec: DatabaseSpec, name: str, kind: Kind) -> TableSpec:
+    table = spec.find(name)
+    if table is None or table.kind != kind:
+        raise UsageError(f"database {spec.name} has no {kind} {name}", hint=_known(spec, kind))
+    return table
 
 
 def _known(spec: DatabaseSpec, kind: Kind) -> str:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DEFAULT_PARTITIONS = 32
-"""Measured on 20 M rows and 2 cores: 16 to 64 are equally fast; fewer spread worse over machines,
-more cost a task each (1 to 5 ms) for every import, however small."""
+"""Importing 20 M rows took 5.6, 6.0, 6.6 and 8.3 s of processor time with 8, 32, 64 and 128: few
+enough for small imports (a task each, 1 to 5 ms), many enough to spread over some machines."""
 
 MAX_PARTITIONS = 65536
 

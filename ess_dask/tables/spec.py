@@ -20,8 +20,11 @@ KEY_SPELLINGS = frozenset({"pkey", "key", "hash"})
 MERGES = frozenset({"+first", "+last", "+add", "+bor", "+min", "+max"})
 INTEGERS = frozenset({"L", "LS", "I", "IS"})
 MAX_COLUMNS = 2048
-RESERVED = frozenset({"var", "."})
-"""Names by which aq_udb addresses the variables and the bare keys: no table may have them."""
+VARIABLES = "var"
+"""The name by which aq_udb addresses a database's variables, and under which memory holds them."""
+
+KEYS = "."
+"""The name by which aq_udb addresses the keys alone, and under which memory holds them."""
 
 _COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")

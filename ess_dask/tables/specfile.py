@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from ess_dask.errors import ConfigError, UsageError
 from ess_dask.tables.spec import (
-    RESERVED,
+    VARIABLES,
     ColumnSpec,
     DatabaseSpec,
     Kind,
@@ -135,7 +135,7 @@ def add_table(
 ) -> DatabaseSpec:
     """Return the database with one more table or vector; ``UsageError`` when it cannot be."""
     check_name(name, kind)
-    if name.lower() in RESERVED:
+    if name.lower() == VARIABLES:
         raise UsageError(f"{name!r} means something else to aq_udb: choose another {kind} name")
     if existing := spec.find(name):
         raise UsageError(

@@ -186,19 +186,14 @@ class TableStore:
 
         previous = _recipes(base)
         held = self._held(base)
-        places = self._places(held)
         futures = []
         for old, recipe in zip(previous, _recipes(new), strict=True):
             future = held[recipe.partition] if held else None
             if future is None or recipe != old:
+                # Nothing ties a task to a worker, not even loosely: if all workers died at once,
+                # Dask would let it wait for ever for the one that is gone.
                 future = self._client.submit(
-                    load_partition,
-                    recipe,
-                    old,
-                    key=recipe.key,
-                    retries=RETRIES,
-                    workers=places.get(old.key),
-                    allow_other_workers=bool(places.get(old.key)),
+                    load_partition, recipe, old, key=recipe.key, retries=RETRIES
                 )
             futures.append(future)
         with worker_errors(f"memory table {new.table_id}"), self._client.as_current():
@@ -209,6 +204,8 @@ class TableStore:
         return futures
 
     def _held(self, version: Version) -> list[Future[pa.Table]]:
+        if version.number == 0:
+            return []
         try:
             return self._partitions(version)
         except KeyError:
@@ -225,12 +222,6 @@ class TableStore:
             self._client.submit(load_partition, recipe, None, key=recipe.key)
             for recipe in _recipes(version)
         ]
-
-    def _places(self, futures: list[Future[pa.Table]]) -> dict[str, list[str]]:
-        """Return on which workers each partition lies: it is extended there without moving."""
-        if len(self._client.scheduler_info()["workers"]) < 2:
-            return {}
-        return {key: list(where) for key, where in self._client.who_has(futures).items() if where}
 
     def _write(
         self, table: MemoryTable, function: Callable[[pa.Table], pa.Table], folder: Path

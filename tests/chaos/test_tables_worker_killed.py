@@ -1,0 +1,208 @@
+"""Workers and daemons that are killed: the result is the same, or the loss is told."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+from distributed import Client, LocalCluster
+
+from ess_dask.catalog.model import FileRef
+from ess_dask.engine.model import Batch, Piece
+from ess_dask.errors import UsageError, WorkerLostError
+from ess_dask.tables.layout import MergeRule, TableLayout
+from ess_dask.tables.registry import TableName
+from ess_dask.tables.session import open_session, running_session
+from ess_dask.tables.store import TableStore
+
+pytestmark = pytest.mark.slow
+
+SCHEMA = pa.schema([("user", pa.string()), ("n", pa.int64()), ("price", pa.float64())])
+LAYOUTS = {
+    "plain": TableLayout(SCHEMA, ("user",), 16),
+    "sorted": TableLayout(SCHEMA, ("user",), 16, sort=("price",)),
+    "vector": TableLayout(
+        SCHEMA, ("user",), 16, merge_key=("user",), ordered=True,
+        merge=(MergeRule("n", "max"), MergeRule("price", "add")),
+    ),
+}  # fmt: skip
+BATCHES = 8
+ROWS = 10_000
+NAME = TableName("/w", "wood", "allsales")
+
+
+@pytest.fixture
+def cluster():
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    with Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+def batch_rows(number):
+    numbers = np.arange(number * ROWS, (number + 1) * ROWS)
+    users = [f"u{n * 7919 % 5003}" for n in numbers]
+    return pa.table([users, numbers, numbers % 97 / 10], schema=SCHEMA)
+
+
+def import_batch(sink, number):
+    """What the engine does with a batch, in several pieces and not too fast."""
+    file = FileRef(f"f{number}", None, ROWS, "e")
+    writer = sink.open(Batch(number, (file,)))
+    table = batch_rows(number)
+    for start in range(0, ROWS, 2500):
+        nothing = np.zeros(2500, dtype=np.int64)
+        writer.write(Piece(table.slice(start, 2500), (file,), nothing, nothing))
+        time.sleep(0.02)
+    return writer.close()
+
+
+def start_import(client, sink):
+    return [
+        client.submit(import_batch, sink, number, pure=False, retries=2)
+        for number in range(BATCHES)
+    ]
+
+
+def finish(client, store, sink, tasks):
+    segments = [segment for parts in client.gather(tasks) for segment in parts]
+    return store.publish(NAME, sink, segments)
+
+
+def undisturbed(client, folder, layout):
+    store = TableStore(client, folder)
+    sink = store.sink(layout)
+    table = finish(client, store, sink, start_import(client, sink)).to_arrow()
+    store.drop(NAME)
+    return table
+
+
+def kill_one(client):
+    """SIGKILL a worker process of our own cluster."""
+    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kind", ["plain", "vector"])
+def test_a_worker_killed_in_the_middle_of_an_import_changes_nothing(client, tmp_path, kind):
+    layout = LAYOUTS[kind]
+    expected = undisturbed(client, tmp_path / "t", layout)
+    store = TableStore(client, tmp_path / "t")
+    sink = store.sink(layout)
+    tasks = start_import(client, sink)
+    while len(list(Path(sink.folder).glob("*.arrow"))) < 3:
+        time.sleep(0.005)
+    kill_one(client)
+    table = finish(client, store, sink, tasks)
+    assert table.to_arrow().equals(expected)
+    assert {p.name for p in Path(sink.folder).iterdir()} == {
+        Path(s.path).name for _, s in table.version.segments
+    }
+
+
+@pytest.mark.parametrize("kind", ["sorted", "vector"])
+def test_a_worker_killed_while_a_version_is_made_changes_nothing(client, tmp_path, kind):
+    layout = LAYOUTS[kind]
+    expected = undisturbed(client, tmp_path / "t", layout)
+    store = TableStore(client, tmp_path / "t")
+    sink = store.sink(layout)
+    segments = [s for parts in client.gather(start_import(client, sink)) for s in parts]
+    half = len(segments) // 2
+    store.publish(NAME, store.sink(layout), segments[:half]).close()
+    killer = threading.Timer(0.02, kill_one, [client])
+    killer.start()
+    table = store.publish(NAME, sink, segments[half:])
+    killer.join()
+    assert table.to_arrow().equals(expected)
+
+
+def slow_count(partition):
+    time.sleep(0.05)
+    return partition.num_rows
+
+
+def test_a_worker_killed_in_the_middle_of_a_query_changes_nothing(client, tmp_path):
+    layout = LAYOUTS["sorted"]
+    expected = undisturbed(client, tmp_path / "t", layout)
+    store = TableStore(client, tmp_path / "t")
+    sink = store.sink(layout)
+    table = finish(client, store, sink, start_import(client, sink))
+    counts = table.map(slow_count)
+    killer = threading.Timer(0.1, kill_one, [client])
+    killer.start()
+    assert table.map(slow_count) == counts
+    killer.join()
+    assert table.to_arrow().equals(expected)
+
+
+def test_all_workers_killed_at_rest_the_table_is_rebuilt(client, tmp_path):
+    layout = LAYOUTS["vector"]
+    expected = undisturbed(client, tmp_path / "t", layout)
+    store = TableStore(client, tmp_path / "t")
+    sink = store.sink(layout)
+    finish(client, store, sink, start_import(client, sink)).close()
+    for pid in client.run(os.getpid).values():
+        os.kill(pid, signal.SIGKILL)
+    assert store.open(NAME).to_arrow().equals(expected)
+
+
+def die(partition):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_work_that_kills_every_worker_is_given_up_with_a_name(client, tmp_path):
+    store = TableStore(client, tmp_path / "t")
+    sink = store.sink(TableLayout(SCHEMA, ("user",), 1))
+    table = finish(client, store, sink, start_import(client, sink)[:1])
+    with pytest.raises(WorkerLostError, match=r"table wood\.allsales: workers died"):
+        table.map(die)
+    assert table.count() == ROWS and table.to_arrow().num_rows == ROWS
+
+
+@pytest.fixture
+def own_daemon(tmp_path, monkeypatch):
+    for name in ("HOME", "ESS_CACHE_DIR", "ESS_WORK_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("ESS_THREADS", "2")
+    yield
+    from ess_dask.cluster import local
+
+    local.stop()
+
+
+def test_the_local_daemon_survives_its_worker_but_not_itself(own_daemon):
+    said = []
+    with open_session(said.append) as session:
+        assert len(said) == 1 and "started the local cluster" in said[0]
+        sink = session.store.sink(LAYOUTS["plain"])
+        segments = [s for parts in session.client.gather(start_import(session.client, sink))
+                    for s in parts]  # fmt: skip
+        name = TableName(os.environ["ESS_WORK_DIR"], "wood", "allsales")
+        expected = session.store.publish(name, sink, segments).to_arrow()
+        kill_one(session.client)
+    with running_session() as session, session.open("wood:allsales") as table:
+        assert table.to_arrow().equals(expected)
+    from ess_dask.cluster import local
+
+    daemon = psutil.Process(local.find().pid)
+    daemon.kill()
+    daemon.wait(20)
+    while running_session() is not None:
+        time.sleep(0.05)
+    with open_session(said.append) as session:
+        assert session.store.names() == ()
+        with pytest.raises(UsageError, match=r"no table wood\.allsales"):
+            session.open("wood.allsales")
+        tables = Path(os.environ["ESS_CACHE_DIR"]) / "tables"
+        assert len(list(tables.iterdir())) == 1
