@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import ColumnsError, ConfigError
+from ess_dask.records.again import as_utf8, join_records
 from ess_dask.records.archives import open_files
-from ess_dask.records.chunk import Chunk, FileSource
+from ess_dask.records.chunk import REJECT_FIELDS, Chunk, FileSource
 from ess_dask.records.feed import Feed
 from ess_dask.records.parse import Rows, parse_rows
 from ess_dask.records.rejects import RAW_LIMIT, build_rejects
 from ess_dask.records.spec import Column, ReadSpec
-from ess_dask.records.split import Fault, Layout, Records, split
+from ess_dask.records.split import LF, Fault, Layout, Records, split
 from ess_dask.records.text import utf8_blocks
 from ess_dask.records.title import Fields, fields_by_position, fields_by_title
 from ess_dask.records.types import arrow_type
@@ -30,13 +31,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+AGAIN_ROWS = 100_000
+"""Rejected rows that are read again in one chunk."""
+
+
 def read_chunks(
     source: FileSource, spec: ReadSpec, blocks: Iterable[bytes] | None = None
 ) -> Iterator[Chunk]:
     """Yield the rows and rejects of one file, at least one chunk, each about ``chunk_bytes``.
 
     ``blocks`` are the plain bytes when they already went through other hands; otherwise the file
-    is opened and decompressed, and an archive is read member by member. Raises ``ReadError``, ``ColumnsError`` and ``ConfigError``.
+    is opened and decompressed, and an archive is read member by member. Raises ``ReadError``,
+    ``ColumnsError`` and ``ConfigError``.
     """
     _check(spec)
     empty = True
@@ -48,6 +54,32 @@ def read_chunks(
             yield chunk
     if empty:
         yield _empty(source.uri, spec)
+
+
+def read_rejected(rejects: pa.Table, spec: ReadSpec) -> Iterator[Chunk]:
+    """Yield the rows and rejects of rows of one file that were rejected before.
+
+    ``rejects`` has ``REJECT_FIELDS``. Each raw text is read by itself, under the title of its file
+    and with its own line number; the text is what bytes steps had left. One chunk per member at
+    least. Raises ``ColumnsError`` when columns go by name and the title is not known or does not
+    have them.
+    """
+    _check(spec)
+    for group in _same_title(rejects):
+        first = group.slice(0, 1).to_pylist()[0]
+        file = _File(first["uri"], spec, first["member"])
+        file.title = first["title"]
+        yield from file.again(group)
+
+
+def _same_title(rejects: pa.Table) -> Iterator[pa.Table]:
+    """Yield stretches of rows with the same member and title, of a size fit for a chunk."""
+    names = list(zip(*(rejects[name].to_pylist() for name in ("member", "title")), strict=True))
+    start = 0
+    for stop in range(1, len(names) + 1):
+        if stop == len(names) or names[stop] != names[start] or stop - start == AGAIN_ROWS:
+            yield rejects.slice(start, stop - start)
+            start = stop
 
 
 def _check(spec: ReadSpec) -> None:
@@ -150,7 +182,29 @@ class _File:
             raise self._bad_title(fault_reason(Fault(records.faults[0]), self.spec))
         return fields_by_title(self.title, self.spec, self.name)
 
-    def rejects(self, rows: Iterable[_Reject]) -> pa.Table:
+    def again(self, rejects: pa.Table) -> Iterator[Chunk]:
+        """Yield the chunk of rows that were rejected before, all of this file and its title."""
+        import numpy as np
+
+        if self.fields is None:
+            if not self.title:
+                raise ColumnsError(
+                    f"{self.name}: its rows were read without a title line",
+                    hint="declare header: false, or load the whole file again",
+                )
+            self.fields = fields_by_title(self.title, self.spec, self.name)
+        rows = list(zip(*(rejects[name].to_pylist() for name in REJECT_FIELDS[2:6]), strict=True))
+        raws = [as_utf8(row[3], self.spec.encoding) for row in rows]
+        readable = [place for place, raw in enumerate(raws) if raw is not None]
+        layout = Layout(ord(self.spec.delimiter), LF, self.spec.max_record_bytes)
+        buffer, records = join_records([raws[place] or b"" for place in readable], layout)
+        lines = np.array([rows[place][0] for place in readable], np.int64)
+        builder = _Builder(self, self.fields, buffer, replace(records, lines=lines), _Place(0, 0))
+        chunk = builder.chunk(0)
+        still = self.rejects(row for row, raw in zip(rows, raws, strict=True) if raw is None)
+        yield replace(chunk, rejects=_by_line(chunk.rejects, still))
+
+    def rejects(self, rows: Iterable[tuple[int, str, str, bytes]]) -> pa.Table:
         return build_rejects(self.uri, rows, member=self.member, title=self.title)
 
     def _bad_title(self, why: str) -> ColumnsError:
@@ -261,6 +315,12 @@ class _Builder:
         raws = [self.buffer[start:stop] for start, stop in zip(starts, stops, strict=True)]
         lines = (records.lines[order] + self.place.line).tolist()
         return self.file.rejects(zip(lines, columns, reasons, raws, strict=True))
+
+
+def _by_line(rejects: pa.Table, more: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.concat_tables([rejects, more]).sort_by("line") if more.num_rows else rejects
 
 
 def _decodes(data: bytes) -> bool:

@@ -107,8 +107,8 @@ def test_each_member_has_its_own_title_lines_and_name(kind):
     rows = [row for chunk in chunks for row in chunk.table.to_pylist()]
     assert rows == [{"a": 1, "b": "x"}, {"a": 3, "b": "z"}]
     rejects = [row for chunk in chunks for row in chunk.rejects.to_pylist()]
-    assert [(r["uri"], r["line"], r["raw"]) for r in rejects] == [
-        ("lake/all.bin!day/one.csv", 3, b"TBD,y")
+    assert [(r["uri"], r["member"], r["line"], r["raw"]) for r in rejects] == [
+        ("lake/all.bin", "day/one.csv", 3, b"TBD,y")
     ]
 
 

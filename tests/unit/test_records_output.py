@@ -40,11 +40,20 @@ def test_rejects_have_the_declared_fields():
     assert table.schema == reject_schema() == build_rejects("lake/f").schema
     assert table.to_pylist()[0] == {
         "uri": "lake/f",
+        "member": "",
         "line": 3,
         "column": "refID",
         "reason": "not an int32: 'TBD'",
         "raw": b"1,TBD",
+        "title": "",
     }
+
+
+def test_rejects_know_the_member_and_the_title_of_their_file():
+    table = build_rejects("all.zip", ROWS, member="a.csv", title="x,y")
+    assert table["member"].to_pylist() == ["a.csv"] * len(ROWS)
+    assert table["title"].to_pylist() == ["x,y"] * len(ROWS)
+    assert table["title"].chunk(0).dictionary.to_pylist() == ["x,y"]
 
 
 def test_raw_is_cut():

@@ -123,10 +123,12 @@ def test_without_a_title_columns_go_by_position_and_skipped_ones_count():
     assert rejects == [
         {
             "uri": "lake/f.csv",
+            "member": "",
             "line": 2,
             "column": "",
             "reason": "too few fields (2 of 4)",
             "raw": b"2,y",
+            "title": "",
         }
     ]
 
