@@ -10,8 +10,12 @@ from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
 from ess_dask.records.spec import ReadSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import pyarrow as pa
+
+    from ess_dask.records.chunk import Chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,13 @@ class Sink(Protocol):
         """Begin a batch."""
 
 
+class Reader(Protocol):
+    """Where a file's typed rows come from when they are not read from the store."""
+
+    def chunks(self, file: FileRef, read: ReadSpec) -> Iterator[Chunk]:
+        """Yield the rows and rejects of one file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """All a worker needs to turn a batch of files into clean rows in a sink.
@@ -117,3 +128,5 @@ class Job:
     context: StepContext = field(default_factory=StepContext)
     file_columns: tuple[str, ...] = ()
     rejects_folder: str = ""
+    reader: Reader | None = None
+    """In place of reading the files themselves; bytes steps are then not run."""

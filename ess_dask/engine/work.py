@@ -176,7 +176,15 @@ class _Work:
 
 
 def _chunks(file: FileRef, job: Job, tally: FileTally) -> Iterator[Chunk]:
-    """Yield the chunks of one file; the recorded version is the one that was read, else raise."""
+    """Yield the chunks of one file and count them."""
+    made = job.reader.chunks(file, job.read) if job.reader else _stored_chunks(file, job, tally)
+    for chunk in made:
+        tally.take_chunk(chunk)
+        yield chunk
+
+
+def _stored_chunks(file: FileRef, job: Job, tally: FileTally) -> Iterator[Chunk]:
+    """Yield the chunks of a stored file; the recorded version is the one that was read, or raise."""
     from ess_dask.catalog.store import check_version, open_file
     from ess_dask.records.chunk import FileSource
     from ess_dask.records.codecs import read_blocks
@@ -186,9 +194,7 @@ def _chunks(file: FileRef, job: Job, tally: FileTally) -> Iterator[Chunk]:
     blocks: Iterable[bytes] | None = None
     if job.bytes_steps:
         blocks = _pipe(read_blocks(source, job.read), job, file, tally)
-    for chunk in read_chunks(source, job.read, blocks):
-        tally.take_chunk(chunk)
-        yield chunk
+    yield from read_chunks(source, job.read, blocks)
     check_version(job.store, file)
 
 

@@ -51,9 +51,19 @@ def again(rejects, how):
     return collect(read_rejected(rejects, how)) if rejects.num_rows else ([], rejects)
 
 
+QUOTES = ("stray quote in an unquoted field", "text after a closing quote", "quote not closed")
+
+
 def known(rejects):
+    # What is wrong with a broken quote depends on the lines after it, that it is broken does not.
     return [
-        (row["line"], row["column"], row["reason"], row["raw"], row["title"])
+        (
+            row["line"],
+            row["column"],
+            "quote" if row["reason"] in QUOTES else row["reason"],
+            row["raw"],
+            row["title"],
+        )
         for row in rejects.to_pylist()
     ]
 
