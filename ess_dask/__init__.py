@@ -1,5 +1,122 @@
-"""ess_dask: dirty daily files in, a clean, exactly-once loaded warehouse out."""
+"""ess_dask: dirty daily files in, a clean, exactly-once loaded warehouse out.
+
+::
+
+    import ess_dask as ess
+
+    lake = ess.select("./lake")
+    purchase = lake.category("purchase", "purchase_*.csv.gz", columns={"price": "float64"})
+    purchase.between("2014-09-01", "2014-09-30").clean("select * from records").to_pandas()
+
+Everything here is made at its first use: importing the package imports nothing heavy.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from ess_dask._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from ess_dask.api.cluster import Cluster, connect
+    from ess_dask.api.lake import Lake, LakeCategory, select
+    from ess_dask.api.pipeline import plan_pipeline, run_pipeline
+    from ess_dask.api.selection import Collected, Selection, SelectionPlan
+    from ess_dask.api.steps import python, shell, sql
+    from ess_dask.api.table import Table
+    from ess_dask.api.warn import NoFilesWarning, RejectWarning
+    from ess_dask.errors import (
+        AccessError,
+        CleanError,
+        ColumnsError,
+        ConfigError,
+        ConflictError,
+        DataError,
+        EssError,
+        InterruptedRunError,
+        LockedError,
+        ReadError,
+        RejectLimitError,
+        TransientError,
+        UsageError,
+        WorkerLostError,
+    )
+    from ess_dask.pipelines.plan import RunPlan
+    from ess_dask.pipelines.report import RunReport
+
+_HOMES = {
+    "ess_dask.api.cluster": ("Cluster", "connect"),
+    "ess_dask.api.lake": ("Lake", "LakeCategory", "select"),
+    "ess_dask.api.pipeline": ("plan_pipeline", "run_pipeline"),
+    "ess_dask.api.selection": ("Collected", "Selection", "SelectionPlan"),
+    "ess_dask.api.steps": ("python", "shell", "sql"),
+    "ess_dask.api.table": ("Table",),
+    "ess_dask.api.warn": ("NoFilesWarning", "RejectWarning"),
+    "ess_dask.errors": (
+        "AccessError",
+        "CleanError",
+        "ColumnsError",
+        "ConfigError",
+        "ConflictError",
+        "DataError",
+        "EssError",
+        "InterruptedRunError",
+        "LockedError",
+        "ReadError",
+        "RejectLimitError",
+        "TransientError",
+        "UsageError",
+        "WorkerLostError",
+    ),
+    "ess_dask.pipelines.plan": ("RunPlan",),
+    "ess_dask.pipelines.report": ("RunReport",),
+}
+
+__all__ = [
+    "AccessError",
+    "CleanError",
+    "Cluster",
+    "Collected",
+    "ColumnsError",
+    "ConfigError",
+    "ConflictError",
+    "DataError",
+    "EssError",
+    "InterruptedRunError",
+    "Lake",
+    "LakeCategory",
+    "LockedError",
+    "NoFilesWarning",
+    "ReadError",
+    "RejectLimitError",
+    "RejectWarning",
+    "RunPlan",
+    "RunReport",
+    "Selection",
+    "SelectionPlan",
+    "Table",
+    "TransientError",
+    "UsageError",
+    "WorkerLostError",
+    "__version__",
+    "connect",
+    "plan_pipeline",
+    "python",
+    "run_pipeline",
+    "select",
+    "shell",
+    "sql",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(home), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,51 +2,70 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from ess_dask.catalog.model import Category, Datastore
+from ess_dask.clean.protocol import BytesStep
+from ess_dask.errors import ConfigError, UsageError
+from ess_dask.markup import facts, grid, page
+from ess_dask.records.spec import Column, ReadSpec
 
 if TYPE_CHECKING:
     from ess_dask.api.selection import Selection
-    from ess_dask.records.spec import ReadSpec
 
 
 def select(
-    source: str, *, profile: str = "", credentials: str = "", region: str = "", endpoint: str = ""
+    source: str | Path,
+    *,
+    profile: str = "",
+    credentials: str = "",
+    region: str = "",
+    endpoint: str = "",
 ) -> Lake:
-    """Return the datastore ``source``: a folder, or ``s3://bucket[/prefix]``.
+    """Return the datastore ``source``: a folder, ``s3://bucket[/prefix]``, or a label known to
+    ``ess repository``.
 
     Credentials are a reference, never a secret: ``profile`` names one of AWS's shared profiles,
     ``credentials`` a CSV file (User Name, Access Key Id, Secret Access Key); with neither, the
-    usual chain (environment, profile, role) is asked. Nothing is listed yet.
+    usual chain (environment, profile, role) is asked. ``endpoint`` is the URL of another S3 server
+    (default: ``AWS_ENDPOINT_URL``). Nothing is listed or looked at yet: a folder or bucket that is
+    not there is an error when its files are first asked for.
 
     Raises ``UsageError`` for a source of another kind or for both references at once.
     """
-    from ess_dask.catalog.datastores import make_datastore
+    from ess_dask.catalog.datastores import is_source, make_datastore
+    from ess_dask.catalog.registry import current_store
 
-    return Lake(
-        make_datastore(
-            source, profile=profile, credentials=credentials, region=region, endpoint=endpoint
-        )
-    )
+    access = {"profile": profile, "credentials": credentials}
+    access |= {"region": region, "endpoint": endpoint}
+    text = str(source)
+    is_path = isinstance(source, Path) or (is_source(text) and "://" not in text)
+    if is_path and not any(access.values()) and not Path(text).expanduser().is_dir():
+        root = Path(text).expanduser().absolute()
+        return Lake(Datastore(root.name or "root", str(root)))
+    if is_source(text) or any(access.values()):
+        return Lake(make_datastore(text, **access))
+    return Lake(current_store(text))
 
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """A datastore: where raw files are."""
+    """A datastore: where raw files are. Made by ``select``; holds no file list and no secret."""
 
     store: Datastore
 
     def category(
         self,
         name: str,
-        pattern: str | Iterable[str],
+        pattern: str | Iterable[str] | None = None,
         *,
-        columns: Mapping[str, str],
+        columns: Mapping[str, str] | str | None = None,
         date: str = "auto",
-        exclude: Iterable[str] = (),
+        exclude: str | Iterable[str] = (),
         delimiter: str = ",",
         header: bool = True,
         compression: str = "",
@@ -57,44 +76,150 @@ class Lake:
         """Return the files that match, with typed columns.
 
         ``pattern``: globs over the path below the lake's root, ``*`` crosses folders. ``columns``:
-        name to type (``string``, ``int32``, ``timestamp``, ``decimal(10,2)`` ...); with
-        ``header`` they are found by name, else by position. ``date``: ``auto``, ``none`` or a
-        pattern with classes such as ``[:%Y:]``. Raises ``ConfigError`` for an unknown type.
-        """
-        from ess_dask.records.spec import Column, ReadSpec
-        from ess_dask.records.types import parse_type
+        name to type (``string``, ``int32``, ``timestamp``, ``decimal(10,2)`` ...), a blank field is
+        null; or an Essentia columnspec (``"S:userID I:articleID"``), a blank field is 0 or ''. With
+        ``header`` columns are found by name, else by position. ``date``: ``auto``, ``none`` or a
+        pattern with classes such as ``[:%Y:]``.
 
-        patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern)
+        With the name alone, the category is taken as ``ess category add`` registered it, with its
+        columnspec. Raises ``ConfigError`` for an unknown type or encoding, ``UsageError`` for
+        a category that is not registered and a pattern without columns.
+        """
+        if pattern is None and columns is None:
+            return self._registered(name)
+        if pattern is None or columns is None:
+            missing = "pattern" if pattern is None else "columns"
+            raise UsageError(
+                f"category {name!r}: {missing} is not given",
+                hint="give pattern and columns, or the name alone of a registered category",
+            )
+        category = Category(name, _texts(pattern), exclude=_texts(exclude), dateregex=date)
+        _check(self.store, category)
         read = ReadSpec(
-            columns=tuple(Column(title, parse_type(text)) for title, text in columns.items()),
+            columns=_columns(columns),
             delimiter=delimiter,
             header=header,
+            blank="zero" if isinstance(columns, str) else "null",
             encoding=encoding,
             compression=compression,
             archive=archive,
             extra_columns=extra_columns,
         )
-        category = Category(name, patterns, exclude=tuple(exclude), dateregex=date)
         return LakeCategory(self.store, category, read)
+
+    def categories(self) -> tuple[str, ...]:
+        """Return the names of the categories that are registered for this datastore, sorted."""
+        from ess_dask.catalog.index import open_catalog
+
+        with open_catalog() as catalog:
+            label = _label(catalog, self.store)
+            return tuple(found.category.name for found in catalog.categories(label))
+
+    def _registered(self, name: str) -> LakeCategory:
+        from ess_dask.catalog.index import open_catalog
+        from ess_dask.catalog.registry import find_category
+
+        with open_catalog() as catalog:
+            store = replace(self.store, label=_label(catalog, self.store))
+            category = find_category(catalog, store, name).category
+        if not category.columnspec:
+            raise UsageError(
+                f"category {name!r} has no columns",
+                hint=f"ess probe {name}, or give pattern and columns here",
+            )
+        return LakeCategory(store, category, _read_spec(category), _preprocess(category))
+
+    def __str__(self) -> str:
+        return self.store.root
+
+    def _repr_html_(self) -> str:
+        known = {"region": self.store.region, "endpoint": self.store.endpoint}
+        names = [(name,) for name in self.categories()]
+        registered = grid(("registered category",), names) if names else ""
+        return page(f"Lake {self.store.root}", facts(known), registered)
 
 
 @dataclass(frozen=True, slots=True)
 class LakeCategory:
-    """Files that belong together, with their structure."""
+    """Files that belong together, with their structure. Choose the days with ``between``.
+
+    ``bytes_steps`` is what a registered category's files go through before they are parsed.
+    """
 
     store: Datastore
     category: Category
     read: ReadSpec
+    bytes_steps: tuple[BytesStep, ...] = ()
 
-    def between(self, lower: str = "*", upper: str = "*") -> Selection:
+    def between(self, lower: str | dt.date = "*", upper: str | dt.date = "*") -> Selection:
         """Return the files with ``lower <= date <= upper``; ``*`` is open, both are inclusive.
 
-        Raises ``UsageError`` when ``lower`` is after ``upper``.
+        A bound names a period (``2014``, ``2014-09``, ``2014-09-30``, ``2014-09-30 05``), or is a
+        ``datetime.date``. Raises ``UsageError`` for a text that is no date, and when ``lower`` is
+        after ``upper``.
         """
-        from ess_dask.api.selection import Selection
-
-        return Selection(self.store, self.category, self.read, lower, upper)
+        return self.all().between(lower, upper)
 
     def all(self) -> Selection:
         """Return all files, undated ones too."""
-        return self.between()
+        from ess_dask.api.selection import Selection
+
+        return Selection(self.store, self.category, self.read, bytes_steps=self.bytes_steps)
+
+    def _repr_html_(self) -> str:
+        return self.all()._repr_html_()
+
+
+def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _check(store: Datastore, category: Category) -> None:
+    """Raise ``UsageError`` now for a name, pattern or date pattern that cannot be used later."""
+    from ess_dask.catalog.categories import check_category
+
+    if not category.patterns:
+        raise UsageError(f"category {category.name!r} has no pattern", hint="such as '*.csv.gz'")
+    check_category(store, category)
+
+
+def _columns(columns: Mapping[str, str] | str) -> tuple[Column, ...]:
+    from ess_dask.records.columnspec import parse_columnspec
+    from ess_dask.records.types import parse_type
+
+    if isinstance(columns, str):
+        return parse_columnspec(columns)
+    made = []
+    for name, text in columns.items():
+        try:
+            made.append(Column(name, parse_type(text)))
+        except ConfigError as error:
+            raise ConfigError(f"column {name!r}: {error.message}", hint=error.hint) from None
+    return tuple(made)
+
+
+def _label(catalog: Any, store: Datastore) -> str:
+    """Return the label under which this place is registered, its own when it is not."""
+    if catalog.datastore(store.label) is not None:
+        return store.label
+    known = (each.label for each in catalog.datastores() if each.root == store.root)
+    return next(known, store.label)
+
+
+def _read_spec(category: Category) -> ReadSpec:
+    from ess_dask.records.columnspec import parse_columnspec
+
+    return ReadSpec(
+        columns=parse_columnspec(category.columnspec),
+        delimiter=category.delimiter or ",",
+        header=category.header is not False,
+        blank="zero",
+        compression=category.compression,
+        archive=category.archive,
+    )
+
+
+def _preprocess(category: Category) -> tuple[BytesStep, ...]:
+    from ess_dask.api.steps import shell
+
+    return (shell(category.preprocess),) if category.preprocess else ()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
 from ess_dask.api.steps import Step, as_step
+from ess_dask.api.table import as_frame, as_polars, describe_schema
+from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
-from ess_dask.engine.batches import BATCH_BYTES, make_batches
 from ess_dask.engine.model import Batch, BatchResult, Job
 from ess_dask.errors import UsageError
+from ess_dask.markup import facts, grid, page, show_bytes, text
 from ess_dask.records.spec import ReadSpec
 
 if TYPE_CHECKING:
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from dask.bag import Bag
 
+    from ess_dask.api.cluster import Cluster
+    from ess_dask.api.stream import StreamReport
+    from ess_dask.api.table import Table
+    from ess_dask.pipelines.report import RunReport
+    from ess_dask.settings import Settings
+    from ess_dask.warehouse.model import Mode, OnChange
+
 Part = TypeVar("Part")
-
-
-class RejectWarning(UserWarning):
-    """Rows were rejected on the way; ``Selection.collect().rejects`` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +43,19 @@ class Collected:
     rejects: pa.Table
     results: tuple[BatchResult, ...]
 
+    def _repr_html_(self) -> str:
+        rows = {"rows": f"{self.table.num_rows:,}", "rejected": f"{self.rejects.num_rows:,}"}
+        columns = grid(("column", "type"), describe_schema(self.table.schema).items())
+        return page("Collected", facts(rows), columns)
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to read and how to clean it. Immutable: each method returns a new one or rows.
+    """What to read and how to clean it. Immutable: each method returns a new one, or rows.
 
-    ``options`` may be used to change ``batch_bytes`` (stored bytes per task) and ``threads``
-    (0: all cores).
+    Nothing is listed or read before files or rows are asked for, and each time anew: files that
+    have come in the meantime count. ``batch_bytes`` and ``threads`` are 0 where the settings
+    decide (``using`` changes them).
     """
 
     store: Datastore
@@ -54,8 +66,20 @@ class Selection:
     bytes_steps: tuple[BytesStep, ...] = ()
     row_steps: tuple[RowStep, ...] = ()
     file_columns: tuple[str, ...] = ()
-    batch_bytes: int = BATCH_BYTES
+    batch_bytes: int = 0
     threads: int = 0
+
+    # --- What is selected, and how it is cleaned
+
+    def between(self, lower: str | dt.date = "*", upper: str | dt.date = "*") -> Selection:
+        """Narrow the range: the files that are in this selection and ``lower <= date <= upper``.
+
+        Bounds as in ``LakeCategory.between``. Raises ``UsageError`` when nothing can be left.
+        """
+        from ess_dask.api.ranges import narrow
+
+        low, high = narrow(self.category, (self.lower, self.upper), (str(lower), str(upper)))
+        return replace(self, lower=low, upper=high)
 
     def clean(self, *steps: Step) -> Selection:
         """Add cleaning commands, in order: SQL text, a function on pandas, or ``ess.shell(...)``.
@@ -77,45 +101,159 @@ class Selection:
         return made
 
     def with_file(self, *names: str) -> Selection:
-        """Add ``file_date`` and/or ``file_uri`` as columns."""
-        unknown = [name for name in names if name not in ("file_date", "file_uri")]
-        if unknown:
-            raise UsageError(f"no such file column: {unknown[0]}", hint="file_date or file_uri")
-        return replace(self, file_columns=(*self.file_columns, *names))
+        """Add ``file_date`` (date) and/or ``file_uri`` (string) as columns, before the SQL and
+        Python steps. Raises ``UsageError`` for another name or one that is there already."""
+        columns = (*self.file_columns, *names)
+        for number, name in enumerate(columns):
+            if name not in ("file_date", "file_uri"):
+                raise UsageError(f"no such file column: {name}", hint="file_date or file_uri")
+            if name in columns[:number] or any(name == each.name for each in self.read.columns):
+                raise UsageError(f"there is a column {name} already")
+        return replace(self, file_columns=columns)
+
+    def using(self, *, batch_bytes: int = 0, threads: int = 0) -> Selection:
+        """Change how the work is done, never its result: stored bytes of one task and the number of
+        threads; 0 is what the settings say."""
+        return replace(self, batch_bytes=batch_bytes, threads=threads)
+
+    # --- What it would read
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns that come out of the last step. Nothing is read; raises ``ConfigError`` for
+        SQL that names a column which is not there."""
+        from ess_dask.engine.collect import empty_table
+
+        return empty_table(self.job()).schema
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Name and type of each column that comes out of the last step."""
+        return describe_schema(self.schema)
 
     def files(self) -> tuple[FileRef, ...]:
-        """List the files of the range as they are now, in order of date, then uri."""
+        """List the files of the range as they are now, in order of date, then uri.
+
+        Raises ``UsageError`` for a folder that is not there, ``AccessError`` and ``TransientError``
+        of a bucket.
+        """
+        from ess_dask.catalog.registry import select_registered
         from ess_dask.catalog.selection import select_files
 
+        self.check_folder()
+        if self.category.usecache:
+            name, label = self.category.name, self.store.label
+            return select_registered(name, self.lower, self.upper, label=label)[2].files
         return select_files(self.store, self.category, self.lower, self.upper).files
 
-    def plan(self) -> SelectionPlan:
-        """Return what would be read, without reading it."""
-        files = self.files()
-        return SelectionPlan(self, files, make_batches(files, self.batch_bytes))
+    def check_folder(self) -> None:
+        """Raise ``UsageError`` when the lake is a folder that is not there."""
+        if self.store.is_local and not Path(self.store.root).is_dir():
+            raise UsageError(f"{self.store.root} is not a folder", hint="check the lake's path")
 
-    def job(self, rejects_folder: str = "") -> Job:
+    def plan(self) -> SelectionPlan:
+        """List the files and return what would be read, without reading it."""
+        from ess_dask.engine.batches import make_batches
+
+        files = self.files()
+        return SelectionPlan(self, files, make_batches(files, self.settings().batch_bytes))
+
+    def settings(self) -> Settings:
+        """Return the settings that this selection works with."""
+        from ess_dask.settings import load_settings
+
+        own = {"batch_bytes": self.batch_bytes or None, "threads": self.threads or None}
+        return load_settings(flags=own)
+
+    def job(self) -> Job:
         """Return what a worker needs to make the clean rows."""
+        settings = self.settings()
         return Job(
             store=self.store,
-            read=self.read,
+            read=replace(
+                self.read,
+                chunk_bytes=settings.chunk_bytes,
+                max_record_bytes=settings.max_record_bytes,
+            ),
             bytes_steps=self.bytes_steps,
             row_steps=self.row_steps,
-            context=StepContext(),
+            context=StepContext(folder=str(Path.cwd()), timeout=settings.step_timeout),
             file_columns=self.file_columns,
-            rejects_folder=rejects_folder,
         )
 
-    def to_bag(self) -> Bag:
-        """Return a ``dask.bag`` of ``pyarrow.Table``: the clean rows, one table per batch of files.
+    # --- Rows, here
 
-        A bag runs on processes unless told otherwise: ``.compute(scheduler="threads")`` is the
-        fast way on one machine. A file that fails raises at compute; rejected rows are left out.
+    def head(self, rows: int = 10) -> pd.DataFrame:
+        """Return the first clean rows as a pandas frame; reads no more files than they need."""
+        import pyarrow as pa
+
+        from ess_dask.engine.collect import collect_table, empty_table
+
+        job = self.job()
+        tables, missing = [], rows
+        for number, file in enumerate(self.files()):
+            if missing <= 0:
+                break
+            tables.append(collect_table(Batch(number, (file,)), job).slice(0, missing))
+            missing -= tables[-1].num_rows
+        return as_frame(pa.concat_tables(tables) if tables else empty_table(job))
+
+    def to_arrow(self) -> pa.Table:
+        """Return all clean rows as a ``pyarrow.Table``, in file order.
+
+        Warns (``RejectWarning``) of rejected rows; raises ``DataError`` or ``TransientError``
+        naming a file that failed.
         """
-        from ess_dask.engine.bag import make_bag
-        from ess_dask.engine.collect import collect_table
+        return self._rows()
 
-        return make_bag(self.plan().batches, partial(collect_table, job=self.job()))
+    def to_polars(self) -> pl.DataFrame:
+        """Return all clean rows as a Polars frame; warns and raises as ``to_arrow``."""
+        return as_polars(self._rows())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return all clean rows as a pandas frame with Arrow-backed columns; warns and raises as
+        ``to_arrow``."""
+        return as_frame(self._rows())
+
+    def collect(self) -> Collected:
+        """Read and clean everything into memory; return rows, rejects and account.
+
+        Raises ``DataError`` or ``TransientError`` when a file failed.
+        """
+        import pyarrow as pa
+
+        from ess_dask.engine.collect import collect, empty_table, raise_failures
+        from ess_dask.records.rejects import reject_schema
+
+        job = self.job()
+        tables, rejects, results = [], [], []
+        for table, rejected, result in self._run(partial(collect, job=job)):
+            raise_failures(result)
+            tables += [] if table is None else [table]
+            rejects += [] if rejected is None else [rejected]
+            results.append(result)
+        return Collected(
+            pa.concat_tables(tables) if tables else empty_table(job),
+            pa.concat_tables(rejects) if rejects else reject_schema().empty_table(),
+            tuple(results),
+        )
+
+    def rejects(self) -> pd.DataFrame:
+        """Read and clean everything; return the rejected rows: uri, line, column, reason, raw
+        (bytes). Raises ``DataError`` or ``TransientError`` when a file failed."""
+        import pyarrow as pa
+
+        from ess_dask.engine.collect import collect, raise_failures
+        from ess_dask.records.rejects import reject_schema
+
+        def rejected(batch: Batch) -> list[pa.Table]:
+            _, rows, result = collect(batch, job)
+            raise_failures(result)
+            return [] if rows is None else [rows]
+
+        job = self.job()
+        found = [table for tables in self._run(rejected) for table in tables]
+        return as_frame(pa.concat_tables([reject_schema().empty_table(), *found]))
 
     def fold(
         self, each: Callable[[pa.Table], Part], merge: Callable[[Sequence[Part]], Part]
@@ -130,86 +268,139 @@ class Selection:
         job = self.job()
         return merge(list(self._run(lambda batch: each(collect_table(batch, job)))))
 
-    def collect(self) -> Collected:
-        """Read and clean everything into memory; return rows, rejects and account.
+    def count(self) -> int:
+        """Return the number of clean rows, in bounded memory; raises as ``fold``."""
+        return self.fold(_num_rows, _total)
 
-        Raises ``DataError`` or ``TransientError`` when a file failed.
+    def to_bag(self) -> Bag:
+        """List the files and return a ``dask.bag`` of ``pyarrow.Table``: the clean rows, one table
+        per batch of files.
+
+        A bag runs on processes unless told otherwise: ``.compute(scheduler="threads")`` is the
+        fast way on one machine. A file that fails raises at compute; rejected rows are left out.
         """
-        import pyarrow as pa
-
-        from ess_dask.engine.collect import collect, empty_table, raise_failures
-        from ess_dask.records.rejects import reject_schema
-
-        tables, rejects, results = [], [], []
-        for table, rejected, result in self._run(partial(collect, job=self.job())):
-            raise_failures(result)
-            tables.append(table)
-            rejects.append(rejected)
-            results.append(result)
-        kept = [table for table in tables if table is not None]
-        rejected = [table for table in rejects if table is not None]
-        return Collected(
-            pa.concat_tables(kept) if kept else empty_table(self.job()),
-            pa.concat_tables(rejected) if rejected else reject_schema().empty_table(),
-            tuple(results),
-        )
-
-    def to_arrow(self) -> pa.Table:
-        """Return all clean rows, in file order; warns (``RejectWarning``) of rejected rows."""
-        collected = self.collect()
-        if collected.rejects.num_rows:
-            warnings.warn(
-                f"{collected.rejects.num_rows:,} rows were rejected; .collect().rejects has them",
-                RejectWarning,
-                stacklevel=2,
-            )
-        return collected.table
-
-    def to_polars(self) -> pl.DataFrame:
-        """Return all clean rows as a Polars frame."""
-        import polars as pl
-
-        frame = pl.from_arrow(self.to_arrow())
-        assert isinstance(frame, pl.DataFrame)
-        return frame
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return all clean rows as a pandas frame with Arrow-backed columns."""
-        import pandas as pd
-
-        frame: pd.DataFrame = self.to_arrow().to_pandas(types_mapper=pd.ArrowDtype)
-        return frame
-
-    def head(self, rows: int = 10) -> pd.DataFrame:
-        """Return the first clean rows; reads no more files than they need."""
-        import pandas as pd
-        import pyarrow as pa
-
+        from ess_dask.engine.bag import make_bag
         from ess_dask.engine.collect import collect_table
 
-        job = self.job()
-        tables, missing = [], rows
-        for number, file in enumerate(self.files()):
-            table = collect_table(Batch(number, (file,)), job)
-            tables.append(table.slice(0, missing))
-            missing -= tables[-1].num_rows
-            if missing <= 0:
-                break
-        from ess_dask.engine.collect import empty_table
+        return make_bag(self.plan().batches, partial(collect_table, job=self.job()))
 
-        table = pa.concat_tables(tables) if tables else empty_table(job)
-        frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
-        return frame
+    # --- Bytes, and other places
 
-    def _run(self, work: Callable[[Batch], Part]) -> Iterator[Part]:
+    @overload
+    def stream(self, command: str = ...) -> Iterator[bytes]: ...
+    @overload
+    def stream(self, command: str, target: BinaryIO) -> StreamReport: ...
+    def stream(
+        self, command: str = "cat", target: BinaryIO | None = None
+    ) -> Iterator[bytes] | StreamReport:
+        """Send each file, decompressed, through a shell command; outputs come whole, in file order.
+
+        Without ``target`` return an iterator of blocks of bytes, which raises ``DataError`` or
+        ``TransientError`` at a file whose command fails or that cannot be read. With ``target``
+        write there; files that fail are left out and named in the report. ``%path``, ``%file``
+        and ``%FILE`` in the command stand for the file's names, safely.
+
+        Raises ``UsageError`` when cleaning commands were added: here the command is all there is.
+        """
+        from ess_dask.api.stream import StreamOptions, iterate_files, stream_files
+
+        if self.row_steps or self.bytes_steps or self.file_columns:
+            raise UsageError(
+                "stream() sends the files as they are, and this selection has cleaning steps",
+                hint="stream before clean(), or join the shell commands with |",
+            )
+        category = replace(
+            self.category,
+            compression=self.read.compression,
+            archive=self.read.archive,
+            delimiter=self.read.delimiter,
+        )
+        options = StreamOptions(threads=self.settings().threads)
+        if target is None:
+            return iterate_files(self.store, category, self.files, command, options)
+        return stream_files(self.store, category, self.files(), command, target, options)
+
+    def into(
+        self,
+        table: str,
+        *,
+        key: str | Iterable[str],
+        sort: str | Iterable[str] = (),
+        append: bool = False,
+        cluster: Cluster | None = None,
+    ) -> Table:
+        """Import the clean rows into the cluster's memory; return the table ``database.table``.
+
+        ``key``: the columns that decide a row's partition, ``sort``: by which the rows of a
+        partition lie. The table then holds this selection and nothing else; with ``append`` the
+        files it does not hold yet are added. All or nothing: readers see the new version when it is
+        complete. ``cluster`` is by default that of ``with ess.connect()``, else one is connected to
+        (and started) for the table alone.
+
+        Warns (``RejectWarning``) of rejected rows. Raises ``DataError`` or ``TransientError``
+        naming a file that failed or was replaced while it was read, ``ConflictError`` when the
+        table has other columns or key, or (``append``) holds another version of a file.
+        """
+        from ess_dask.api.loading import import_rows
+        from ess_dask.pipelines.execution import MemoryTarget
+
+        return import_rows(
+            self, MemoryTarget(table, _names(key), _names(sort), renew=not append), cluster
+        )
+
+    def load(
+        self,
+        url: str,
+        *,
+        table: str,
+        mode: Mode = "append",
+        key: str | Iterable[str] = (),
+        pipeline: str = "",
+        on_change: OnChange = "fail",
+        rejects: str | int = "5%",
+    ) -> RunReport:
+        """Load the clean rows into a warehouse (``duckdb:///shop.duckdb``), each file exactly once.
+
+        The ledger keeps who loaded which file under ``pipeline`` (default: the category's name): a
+        file that it loaded before is not loaded again. ``mode``: ``append``, ``replace`` (what it
+        loaded for the same date range goes first) or ``upsert`` (rows with the same ``key`` are
+        replaced). ``on_change``: what to do with a file that changed since it was loaded. More
+        rejected rows than ``rejects``, a share or a number, publish nothing.
+
+        Returns the account. Raises ``DataError`` or ``TransientError`` naming a file that failed
+        (the others are loaded), ``RejectLimitError``, ``ConflictError``, ``LockedError``,
+        ``InterruptedRunError`` after Ctrl-C (what was finished is loaded).
+        """
+        from ess_dask.api.loading import load_rows
+        from ess_dask.warehouse.model import Target
+
+        name = pipeline or self.category.name
+        return load_rows(self, Target(url, table, name, mode, _names(key), on_change), str(rejects))
+
+    def _rows(self) -> pa.Table:
+        collected = self.collect()
+        warn_of_rejects(collected.rejects.num_rows, ".rejects()")
+        return collected.table
+
+    def _run(self, work: Callable[[Batch], Any]) -> Iterator[Any]:
+        """Yield ``work(batch)`` in batch order, through the bounded window, in threads."""
         from ess_dask.engine.executor import ThreadExecutor, usable_cores
         from ess_dask.engine.window import run_ordered
 
-        executor = ThreadExecutor(self.threads or usable_cores())
+        batches = self.plan().batches
+        if not batches:
+            patterns = ", ".join(self.category.patterns)
+            warn(f"no file in {self.store.root} matches {patterns} in this range", NoFilesWarning)
+        executor = ThreadExecutor(self.settings().threads or usable_cores())
         try:
-            yield from run_ordered(self.plan().batches, work, executor)
+            yield from run_ordered(batches, work, executor)
         finally:
             executor.close()
+
+    def _repr_html_(self) -> str:
+        from ess_dask.api.show import selection_html
+
+        return selection_html(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +413,11 @@ class SelectionPlan:
 
     def __str__(self) -> str:
         """Return a few lines for a person."""
-        stored = sum(file.size for file in self.files)
+        stored = show_bytes(sum(file.size for file in self.files))
         selection = self.selection
         lines = [
-            f"{selection.category.name}: {len(self.files)} files, {stored:,} bytes stored, "
-            f"{len(self.batches)} batches",
+            f"{selection.category.name}: {len(self.files):,} files, {stored} stored, "
+            f"{len(self.batches):,} batches",
             *(f"  {file.uri}" for file in self.files[:3]),
         ]
         if len(self.files) > 3:
@@ -234,3 +425,18 @@ class SelectionPlan:
         steps: Any = (*selection.bytes_steps, *selection.row_steps)
         lines += [f"  {number}. {step.name}" for number, step in enumerate(steps, 1)]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return page("Plan", text(str(self)))
+
+
+def _names(value: str | Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _num_rows(table: pa.Table) -> int:
+    return int(table.num_rows)
+
+
+def _total(counts: Sequence[int]) -> int:
+    return sum(counts)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from ess_dask.catalog.model import Category, Datastore
+from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.engine.batches import make_batches
 from ess_dask.engine.executor import ThreadExecutor, usable_cores
@@ -26,7 +26,7 @@ from ess_dask.engine.stream import (
     stream_bulk,
 )
 from ess_dask.engine.window import run_ordered
-from ess_dask.errors import UsageError
+from ess_dask.errors import DataError, TransientError, UsageError
 from ess_dask.records.spec import ReadSpec
 
 
@@ -92,24 +92,62 @@ def stream(
     """
     from ess_dask.catalog.registry import select_registered
 
-    options, listener = options or StreamOptions(), listener or StreamListener()
+    options = options or StreamOptions()
     store, found, selection = select_registered(
         category, lower, upper, label=options.label, exclude=options.exclude, limit=options.limit
     )
-    listener.begin(len(selection.files))
+    return stream_files(store, found, selection.files, command, target, options, listener)
+
+
+def stream_files(
+    store: Datastore,
+    category: Category,
+    files: Sequence[FileRef],
+    command: str,
+    target: BinaryIO,
+    options: StreamOptions,
+    listener: StreamListener | None = None,
+) -> StreamReport:
+    """Send each of these files of a category through a command; see ``stream``."""
+    listener = listener or StreamListener()
+    listener.begin(len(files))
     threads = options.threads or usable_cores()
     with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
-        job = _job(store, found, command, spool, threads, options)
+        job = _job(store, category, command, spool, threads, options)
         with Interrupt(listener.say) as interrupt:
             if options.bulk:
-                outputs: Iterator[Output] = iter((stream_bulk(selection.files, job),))
+                outputs: Iterator[Output] = iter((stream_bulk(files, job),))
             else:
-                batches = make_batches(selection.files, STREAM_BYTES, STREAM_FILES)
+                batches = make_batches(files, STREAM_BYTES, STREAM_FILES)
                 outputs = _parallel(batches, job, threads, interrupt)
             report = _deliver(outputs, target, options, listener)
-    return StreamReport(
-        report.files, len(selection.files), report.failed, drained=interrupt.draining
-    )
+    return StreamReport(report.files, len(files), report.failed, drained=interrupt.draining)
+
+
+def iterate_files(
+    store: Datastore,
+    category: Category,
+    files: Callable[[], Sequence[FileRef]],
+    command: str,
+    options: StreamOptions,
+) -> Iterator[bytes]:
+    """Yield the outputs of a command on each file, in blocks, whole and in file order.
+
+    ``files`` is asked at the first block. Raises ``DataError`` or ``TransientError`` at a file that
+    fails; ends the commands that run when it is closed.
+    """
+    threads = options.threads or usable_cores()
+    with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
+        job = _job(store, category, command, spool, threads, options)
+        batches = make_batches(files(), STREAM_BYTES, STREAM_FILES)
+        # Not entered: Ctrl-C belongs to the program that iterates.
+        never = Interrupt(lambda text: None)
+        for output in _parallel(batches, job, threads, never):
+            if output.error:
+                kind = TransientError if output.transient else DataError
+                name = "" if output.uri in output.error else f"{output.uri}: "
+                raise kind(f"{name}{output.error}")
+            yield from output.blocks()
 
 
 def _job(

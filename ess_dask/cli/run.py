@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ess_dask.cli._render import Format
-    from ess_dask.pipelines.model import Pipeline
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.settings import Settings
 
@@ -33,23 +30,16 @@ def _pipeline_options(command: Any) -> Any:
     return command
 
 
-def _load(name: str, overrides: tuple[str, ...]) -> tuple[Pipeline, Path, Settings]:
-    """Return the pipeline, the folder of its file, and the settings in force."""
-    from ess_dask.pipelines.load import find_pipeline, load_pipeline
-    from ess_dask.settings import load_settings
-
-    path = find_pipeline(name)
-    pipeline = load_pipeline(path, overrides)
-    return pipeline, path.absolute().parent, load_settings(pipeline=pipeline.settings)
-
-
 def _make_plan(
     name: str, overrides: tuple[str, ...], lower: str, upper: str
 ) -> tuple[RunPlan, Settings]:
-    from ess_dask.pipelines.prepare import Window, make_plan
+    from ess_dask.pipelines.execution import Window
+    from ess_dask.pipelines.load import open_pipeline
+    from ess_dask.pipelines.prepare import make_plan
 
-    pipeline, folder, settings = _load(name, overrides)
-    return make_plan(pipeline, folder, settings, Window(lower, upper)), settings
+    opened = open_pipeline(name, overrides)
+    plan = make_plan(opened.pipeline, opened.folder, opened.settings, Window(lower, upper))
+    return plan, opened.settings
 
 
 def _print_plan(plan: RunPlan, as_json: bool) -> None:
@@ -142,11 +132,13 @@ def preview(
     Reads no more files than the rows need. Rejected rows among them are counted on stderr.
     """
     from ess_dask.cli._render import Table, render
-    from ess_dask.pipelines.prepare import Window
+    from ess_dask.pipelines.execution import Window
+    from ess_dask.pipelines.load import open_pipeline
     from ess_dask.pipelines.preview import preview_rows
 
-    made, folder, settings = _load(pipeline, overrides)
-    shown = preview_rows(made, folder, settings, Window(lower, upper), limit)
+    made = open_pipeline(pipeline, overrides)
+    window = Window(lower, upper)
+    shown = preview_rows(made.pipeline, made.folder, made.settings, window, limit)
     names = tuple(shown.rows.column_names)
     rows = [tuple(_plain(value) for value in row.values()) for row in shown.rows.to_pylist()]
     render(Table(names, rows), form)

@@ -62,15 +62,20 @@ class Output:
     error: str = ""
     transient: bool = False
 
-    def copy_to(self, target: BinaryIO) -> None:
-        """Write the output and remove the spool file."""
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the output and remove the spool file."""
         if not self.spooled:
-            target.write(self.data)
+            yield self.data
             return
         with open(self.spooled, "rb") as source:  # noqa: PTH123
             while block := source.read(1 << 20):
-                target.write(block)
+                yield block
         Path(self.spooled).unlink()
+
+    def copy_to(self, target: BinaryIO) -> None:
+        """Write the output and remove the spool file."""
+        for block in self.blocks():
+            target.write(block)
 
 
 def file_words(uri: str) -> dict[str, str]:

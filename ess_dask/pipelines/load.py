@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ess_dask.fields import did_you_mean
 
 if TYPE_CHECKING:
     from ess_dask.pipelines.model import Pipeline
+    from ess_dask.settings import Settings
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The folder of the pipelines that come with the product."""
@@ -48,6 +50,26 @@ def read_pipeline(
     filled = expand(document, environment)
     assert isinstance(filled, yaml.Map)
     return check(Pipeline, filled)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPipeline:
+    """A pipeline, the folder of its file (Python steps are looked up there), and the settings in
+    force for it."""
+
+    pipeline: Pipeline
+    folder: Path
+    settings: Settings
+
+
+def open_pipeline(name: str, overrides: Sequence[str] = ()) -> OpenedPipeline:
+    """Return a pipeline by its file or shipped name; raises as ``load_pipeline``."""
+    from ess_dask.settings import load_settings
+
+    path = find_pipeline(name)
+    pipeline = load_pipeline(path, overrides)
+    settings = load_settings(pipeline=pipeline.settings)
+    return OpenedPipeline(pipeline, path.absolute().parent, settings)
 
 
 def find_pipeline(name: str) -> Path:

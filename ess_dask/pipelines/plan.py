@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.fields import show_seconds
+from ess_dask.markup import page, show_bytes, text
 
 if TYPE_CHECKING:
     from ess_dask.pipelines.execution import Execution
@@ -95,7 +96,7 @@ class RunPlan:
             lines += self._files_of(kind)
         if not self.is_empty:
             lines.append(
-                f"read      {_size(self.size)} in {_count(self.batches, 'batch', 'batches')}"
+                f"read      {show_bytes(self.size)} in {_count(self.batches, 'batch', 'batches')}"
             )
         lines += [f"clean     {step}" for step in self.steps]
         if self.memory:
@@ -110,6 +111,9 @@ class RunPlan:
             lines.append("nothing new: a run would do nothing")
         return "\n".join(lines) + "\n"
 
+    def _repr_html_(self) -> str:
+        return page(f"Plan of {self.pipeline}", text(self.render()))
+
     def _files_of(self, kind: str) -> list[str]:
         files: tuple[FileRef, ...] = getattr(self, kind)
         if kind == "changed" and not files:
@@ -121,7 +125,7 @@ class RunPlan:
         }
         lines = [f"files     {_count(len(files), 'file', 'files')} {words[kind]}"]
         if kind != "done":
-            lines += [f"            {file.uri}  {_size(file.size)}" for file in files[:SHOWN_FILES]]
+            lines += [f"{'':12}{f.uri}  {show_bytes(f.size)}" for f in files[:SHOWN_FILES]]
             if len(files) > SHOWN_FILES:
                 lines.append(f"            ... and {len(files) - SHOWN_FILES} more")
         return lines
@@ -139,15 +143,6 @@ def _file(file: FileRef) -> dict[str, Any]:
 
 def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
-
-
-def _size(number: int) -> str:
-    amount, unit = float(number), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if amount < 1024:
-            break
-        amount, unit = amount / 1024, larger
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 def _seconds(seconds: float) -> str:

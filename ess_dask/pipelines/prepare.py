@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ess_dask.catalog.bounds import OPEN, Bounds, parse_bounds
-from ess_dask.catalog.model import Datastore, FileRef
+from ess_dask.catalog.bounds import Bounds, parse_bounds
+from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
-from ess_dask.engine.batches import BATCH_FILES, make_batches
+from ess_dask.engine.batches import make_batches
 from ess_dask.engine.collect import empty_table
 from ess_dask.engine.executor import usable_cores
 from ess_dask.engine.model import Job
-from ess_dask.pipelines.execution import Execution, MemoryPlan
+from ess_dask.pipelines.execution import (
+    Execution,
+    MemoryPlan,
+    MemoryTarget,
+    RunSpec,
+    Window,
+)
 from ess_dask.pipelines.plan import RunPlan
 from ess_dask.pipelines.steps import make_step
 from ess_dask.records.spec import Column
 from ess_dask.warehouse.model import LoadFile, LoadPlan, Target
 
 if TYPE_CHECKING:
+    from ess_dask.catalog.selection import Selection
     from ess_dask.pipelines.model import Load, Pipeline
     from ess_dask.settings import Settings
 
@@ -29,57 +35,67 @@ BYTES_PER_SECOND = 4_000_000
 """Stored bytes of gz CSV that one core reads, cleans and stages in a second: a rough guess."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The date range of a run, both ends inclusive; ``*`` is open."""
-
-    lower: str = OPEN
-    upper: str = OPEN
-
-
 def make_plan(
     pipeline: Pipeline, folder: Path, settings: Settings, window: Window | None = None
 ) -> RunPlan:
     """Return what a run of the pipeline would do now.
 
     ``folder`` is the pipeline file's: Python steps are looked up there. Raises ``ConfigError`` for
-    steps that are refused, ``UsageError`` for a wrong range, ``ConflictError`` when the table does
-    not fit or a loaded file has changed and the policy is ``fail``, and what listing raises.
+    steps that are refused, and what ``plan_run`` raises.
     """
-    window = window or Window()
-    job = make_job(pipeline, folder, settings)
-    bounds, files, undated = select_window(pipeline, job.store, window)
-    columns = _columns(job)
-    digest = pipeline.digest(folder)
-    load = _plan_load(pipeline, settings, columns, files, bounds, digest)
-    memory = _plan_memory(pipeline, files)
+    memory, load = pipeline.memory, pipeline.load
+    spec = RunSpec(
+        name=pipeline.name,
+        digest=pipeline.digest(folder),
+        job=make_job(pipeline, folder, settings),
+        category=pipeline.source.as_category(),
+        window=window or Window(),
+        rejects=pipeline.rejects,
+        target=target_of(pipeline, load, settings) if load else None,
+        memory=MemoryTarget(memory.table, memory.key, memory.sort) if memory else None,
+    )
+    return plan_run(spec, settings)
+
+
+def plan_run(spec: RunSpec, settings: Settings) -> RunPlan:
+    """Return what a run would do now: list, compare with ledger and memory, write nothing.
+
+    Raises ``UsageError`` for a wrong range, ``ConflictError`` when the table does not fit or a
+    loaded file has changed and the policy is ``fail``, and what listing raises.
+    """
+    bounds, selection = select_window(spec.job.store, spec.category, spec.window)
+    files = selection.files
+    columns = _columns(spec.job)
+    load = _plan_load(spec, columns, files, bounds)
+    memory = _plan_memory(spec.memory, files)
     wanted = _wanted(files, load, memory)
     execution = Execution(
-        pipeline=pipeline,
-        job=job,
+        job=spec.job,
+        rejects=spec.rejects,
         columns=columns,
-        batches=make_batches(wanted, settings.batch_bytes, BATCH_FILES),
+        batches=make_batches(wanted, settings.batch_bytes),
         slots=settings.threads or usable_cores(),
         memory=memory,
+        whole=spec.whole,
     )
-    warnings = (*(load.warnings if load else ()), *_warnings(pipeline, files, undated))
-    return _describe(execution, digest, files, load, warnings)
+    warnings = (*(load.warnings if load else ()), *_warnings(spec, selection))
+    return _describe(spec, execution, files, load, warnings)
 
 
 def _describe(
+    spec: RunSpec,
     execution: Execution,
-    digest: str,
     files: Sequence[FileRef],
     load: LoadPlan | None,
     warnings: tuple[str, ...],
 ) -> RunPlan:
-    pipeline, job = execution.pipeline, execution.job
+    job = execution.job
     to_read = {file.uri for batch in execution.batches for file in batch.files}
     changed = {file.uri for file in load.changed} if load else set()
     stored = sum(batch.size for batch in execution.batches)
     return RunPlan(
-        pipeline=pipeline.name,
-        digest=digest,
+        pipeline=spec.name,
+        digest=spec.digest,
         store=job.store.root,
         new=tuple(file for file in files if file.uri in to_read - changed),
         done=tuple(file for file in files if file.uri not in to_read | changed),
@@ -137,17 +153,13 @@ def named_store(text: str) -> Datastore:
         return find_store(catalog, text)
 
 
-def select_window(
-    pipeline: Pipeline, store: Datastore, window: Window
-) -> tuple[Bounds, tuple[FileRef, ...], int]:
-    """List the pipeline's files of a date range; return bounds, files and the undated count."""
+def select_window(store: Datastore, category: Category, window: Window) -> tuple[Bounds, Selection]:
+    """List the files of a date range; return the range and what was found."""
     from ess_dask.catalog.dates import compile_dates
     from ess_dask.catalog.selection import select_files
 
-    category = pipeline.source.as_category()
-    selection = select_files(store, category, window.lower, window.upper)
     bounds = parse_bounds(window.lower, window.upper, compile_dates(category.dateregex))
-    return bounds, selection.files, selection.undated
+    return bounds, select_files(store, category, window.lower, window.upper)
 
 
 def _columns(job: Job) -> tuple[Column, ...]:
@@ -171,36 +183,30 @@ def target_of(pipeline: Pipeline, load: Load, settings: Settings) -> Target:
 
 
 def _plan_load(
-    pipeline: Pipeline,
-    settings: Settings,
-    columns: Sequence[Column],
-    files: Iterable[FileRef],
-    bounds: Bounds,
-    digest: str,
+    spec: RunSpec, columns: Sequence[Column], files: Iterable[FileRef], bounds: Bounds
 ) -> LoadPlan | None:
     from ess_dask.warehouse.changes import refuse_changed
     from ess_dask.warehouse.connect import open_warehouse
     from ess_dask.warehouse.dates import date_text
 
-    if pipeline.load is None:
+    target = spec.target
+    if target is None:
         return None
-    target = target_of(pipeline, pipeline.load, settings)
     listed = [LoadFile(file.uri, file.etag, date_text(file.date)) for file in files]
     in_range = bounds if target.mode == "replace" else None
-    plan = open_warehouse(target.url).plan(target, columns, listed, in_range, digest)
+    plan = open_warehouse(target.url).plan(target, columns, listed, in_range, spec.digest)
     refuse_changed(plan)
     return plan
 
 
-def _plan_memory(pipeline: Pipeline, files: Sequence[FileRef]) -> MemoryPlan | None:
-    if pipeline.memory is None:
+def _plan_memory(memory: MemoryTarget | None, files: Sequence[FileRef]) -> MemoryPlan | None:
+    if memory is None:
         return None
     from ess_dask.pipelines.memory import held_files
 
-    held = held_files(pipeline.memory.table)
-    rebuild = any(held.get(file.uri, file.etag) != file.etag for file in files)
+    held = {} if memory.renew else held_files(memory.table)
+    rebuild = memory.renew or any(held.get(file.uri, file.etag) != file.etag for file in files)
     missing = frozenset(file.uri for file in files if rebuild or file.uri not in held)
-    memory = pipeline.memory
     return MemoryPlan(memory.table, memory.key, memory.sort, missing, rebuild)
 
 
@@ -216,10 +222,10 @@ def _wanted(
     return [file for file in files if file.uri in uris]
 
 
-def _warnings(pipeline: Pipeline, files: Sequence[FileRef], undated: int) -> list[str]:
-    undated_files = f"{undated:,} matching file(s) hold no possible date in their name"
-    if files:
-        return [undated_files] if undated and pipeline.source.date != "none" else []
-    patterns = ", ".join(pipeline.source.pattern)
-    more = f"; {undated_files}" if undated else ""
-    return [f"no file in {pipeline.source.store} matches {patterns} in this range{more}"]
+def _warnings(spec: RunSpec, selection: Selection) -> list[str]:
+    undated = f"{selection.undated:,} matching file(s) hold no possible date in their name"
+    if selection.files:
+        return [undated] if selection.undated and spec.category.dateregex != "none" else []
+    patterns = ", ".join(spec.category.patterns)
+    more = f"; {undated}" if selection.undated else ""
+    return [f"no file in {spec.job.store.root} matches {patterns} in this range{more}"]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ess_dask.engine.collect import collect, empty_table, raise_failures
 from ess_dask.engine.model import Batch
-from ess_dask.pipelines.prepare import Window, make_job, select_window
+from ess_dask.pipelines.execution import Window
+from ess_dask.pipelines.prepare import make_job, select_window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +36,8 @@ def preview_rows(
     job = make_job(pipeline, folder, settings)
     tables: list[pa.Table] = []
     read = rejected = 0
-    for number, file in enumerate(select_window(pipeline, job.store, window)[1]):
+    _, selection = select_window(job.store, pipeline.source.as_category(), window)
+    for number, file in enumerate(selection.files):
         table, _, result = collect(Batch(number, (file,)), job)
         raise_failures(result)
         read += result.counts[0].read

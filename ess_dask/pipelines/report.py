@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ess_dask.engine.model import BatchResult, FileCount
+from ess_dask.markup import facts, grid, page
 
 FAILED_SHOWN = 10
 """Failed files that a summary names; the report has them all."""
@@ -86,6 +87,22 @@ class RunReport:
             if len(self.failed) > FAILED_SHOWN:
                 lines.append(f"    ... and {len(self.failed) - FAILED_SHOWN} more")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        counts = {
+            "files": f"{self.files:,} (and {self.files_done:,} that were done before)",
+            "rows read": f"{self.rows_read:,}",
+            "rows loaded": f"{self.rows_loaded:,}{self._where()}",
+            "rows dropped": f"{self.rows_dropped:,}",
+            "rows rejected": f"{self.rows_rejected:,}",
+            "rejects": self.rejects,
+            "warehouse": self.warehouse,
+            "run": self.run_id,
+            "seconds": f"{self.seconds:.1f}",
+        }
+        reasons = grid(("rejected because", "rows"), self.reasons) if self.reasons else ""
+        failed = grid(("failed file", "error"), self.failed) if self.failed else ""
+        return page(f"{self.pipeline}: {self.state}", facts(counts), reasons, failed)
 
     def _where(self) -> str:
         places = [place for place in (self.table, self.memory) if place]

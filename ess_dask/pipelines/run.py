@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch, BatchResult, FileCount, Sink
 from ess_dask.engine.sinks import Only, Tee
-from ess_dask.errors import EssError, RejectLimitError, WorkerLostError
+from ess_dask.errors import EssError, InterruptedRunError, RejectLimitError, WorkerLostError
 from ess_dask.pipelines.execution import Execution
 from ess_dask.pipelines.plan import RunPlan
 from ess_dask.pipelines.report import RunReport, Totals, add_up
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ess_dask.settings import Settings
     from ess_dask.tables.session import Session
     from ess_dask.tables.sink import SegmentSink
+    from ess_dask.tables.table import MemoryTable
 
 Say = Callable[[str], None]
 Watch = Callable[[BatchResult], None]
@@ -63,21 +64,40 @@ def run_plan(plan: RunPlan, settings: Settings, listener: Listener | None = None
     (nothing is published, the rejects stay in the run's folder), ``InterruptedRunError`` when
     aborted, and what the warehouse and the cluster raise.
     """
+    report, table = execute(plan, settings, listener)
+    if table is not None:
+        table.close()
+    return report
+
+
+def execute(
+    plan: RunPlan,
+    settings: Settings,
+    listener: Listener | None = None,
+    session: Session | None = None,
+) -> tuple[RunReport, MemoryTable | None]:
+    """Execute a plan as ``run_plan`` does; return the account and the memory table's new version.
+
+    ``session`` is the cluster to use; it stays open, and with it the table (close that). Without
+    one the run connects by itself where the plan needs a cluster. Of a plan that is to succeed as a
+    ``whole`` a failed file raises ``DataError`` or ``TransientError``, and nothing is published.
+    """
     listener = listener or Listener()
     started = time.monotonic()
     execution = plan.execution
-    if execution is None or not execution.batches:
-        return _nothing_new(plan)
-    run = _Run(plan, execution, settings, listener, new_run_id(), runs_folder(settings))
+    if execution is None or not execution.is_needed:
+        return _nothing_new(plan), None
+    run = _Run(plan, execution, settings, listener, new_run_id(), runs_folder(settings), session)
     with run.prepared() as tools, Interrupt(listener.say) as interrupt:
         results = run.work(tools, interrupt)
         totals = add_up(results)
+        run.check_whole(totals, interrupt)
         run.check_limit(totals)
         loaded = run.load(results, totals)
-        run.publish(tools, results)
+        table = run.publish(tools, results)
     report = run.report(totals, loaded, interrupt.draining, time.monotonic() - started)
     report.save(run.folder)
-    return report
+    return report, table
 
 
 def _nothing_new(plan: RunPlan) -> RunReport:
@@ -114,6 +134,7 @@ class _Run:
     listener: Listener
     run_id: str
     runs: Path
+    given: Session | None
 
     @property
     def folder(self) -> Path:
@@ -127,7 +148,7 @@ class _Run:
     def prepared(self) -> Iterator[_Tools]:
         """Make the run's folder, executor and sinks; stop the work and sweep on the way out."""
         self._make_folders()
-        session = self._session()
+        session = self.given or self._session()
         executor = self._executor(session)
         segments = self._segment_sink(session)
         try:
@@ -139,7 +160,7 @@ class _Run:
             raise
         finally:
             executor.close()
-            if session is not None:
+            if session is not None and self.given is None:
                 session.close()
             shutil.rmtree(self.folder / "stage", ignore_errors=True)
 
@@ -191,7 +212,7 @@ class _Run:
         from ess_dask.engine.window import run_ordered
         from ess_dask.engine.work import process
 
-        keep = self.execution.pipeline.rejects.keep
+        keep = self.execution.rejects.keep
         job = replace(self.execution.job, rejects_folder=str(self.rejects_folder) if keep else "")
         work = partial(process, job=job, sink=Tee(tools.sinks))
         results = []
@@ -202,9 +223,19 @@ class _Run:
             results.append(result)
         return results
 
+    def check_whole(self, totals: Totals, interrupt: Interrupt) -> None:
+        """Raise when a plan that is to succeed as a whole did not."""
+        from ess_dask.engine.collect import raise_failed
+
+        if not self.execution.whole:
+            return
+        raise_failed(totals.failed)
+        if interrupt.draining:
+            raise InterruptedRunError("interrupted; nothing was published", hint="begin again")
+
     def check_limit(self, totals: Totals) -> None:
-        """Raise ``RejectLimitError`` when more rows were rejected than the pipeline allows."""
-        limit = self.execution.pipeline.rejects
+        """Raise ``RejectLimitError`` when more rows were rejected than is allowed."""
+        limit = self.execution.rejects
         if limit.exceeded(totals.rejected, totals.read):
             share = 100 * totals.rejected / totals.read
             raise RejectLimitError(
@@ -232,14 +263,14 @@ class _Run:
         )
         return open_warehouse(self.plan.load.target.url).load(request)
 
-    def publish(self, tools: _Tools, results: Sequence[BatchResult]) -> None:
+    def publish(self, tools: _Tools, results: Sequence[BatchResult]) -> MemoryTable | None:
         """Make the memory table's next version."""
         if tools.session is None or tools.segments is None:
-            return
+            return None
         from ess_dask.pipelines.memory import publish
 
         segments = [part for result in results for part in _parts(result, len(tools.sinks) - 1)]
-        publish(tools.session, self.execution, tools.segments, segments).close()
+        return publish(tools.session, self.execution, tools.segments, segments)
 
     def report(
         self, totals: Totals, loaded: LoadResult | None, drained: bool, seconds: float

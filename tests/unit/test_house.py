@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
 
 GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
-GROUND |= {"checking", "fields", "variables", "yaml"}
+GROUND |= {"checking", "fields", "markup", "variables", "yaml"}
 
 FLOORS = {
     "catalog": GROUND,

@@ -1,0 +1,42 @@
+"""How a selection looks in a notebook: columns, steps, days and sizes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ess_dask.errors import EssError
+from ess_dask.markup import facts, grid, page, show_bytes, show_date, text
+
+if TYPE_CHECKING:
+    from ess_dask.api.selection import Selection
+
+
+def selection_html(selection: Selection) -> str:
+    """Return a selection as HTML. Lists its files; what fails is said in place of the figures."""
+    title = f"{selection.category.name} in {selection.store.root}"
+    try:
+        figures = facts(_figures(selection))
+        columns = grid(("column", "type"), selection.columns.items())
+    except EssError as error:
+        return page(title, text(str(error)))
+    return page(title, figures, columns)
+
+
+def _figures(selection: Selection) -> dict[str, object]:
+    files = selection.files()
+    dates = [file.date for file in files if file.date is not None]
+    steps: Any = (*selection.bytes_steps, *selection.row_steps)
+    return {
+        "patterns": ", ".join(selection.category.patterns),
+        "range": _range(selection.lower, selection.upper),
+        "files": f"{len(files):,}",
+        "stored": show_bytes(sum(file.size for file in files)),
+        "first": show_date(dates[0]) if dates else "",
+        "last": show_date(dates[-1]) if dates else "",
+        "undated files": len(files) - len(dates) or "",
+        "clean": "; ".join(step.name for step in steps),
+    }
+
+
+def _range(lower: str, upper: str) -> str:
+    return "" if (lower, upper) == ("*", "*") else f"{lower} to {upper}"

@@ -1,0 +1,154 @@
+"""A table in the cluster's memory, as a Python user sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ess_dask.errors import UsageError
+from ess_dask.markup import facts, grid, page
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from ess_dask.api.cluster import Cluster
+    from ess_dask.tables.table import MemoryTable
+
+
+class Table:
+    """One version of a table in memory: what it holds does not change, whatever is imported later.
+
+    Made by ``Selection.into`` and ``Cluster.table``. Rows come by partition, within one in order of
+    import or sorted: the same rows in the same order whatever the number of workers. Reading raises
+    ``TransientError`` when the cluster has gone, ``UsageError`` once the table is closed.
+    """
+
+    def __init__(self, memory: MemoryTable, cluster: Cluster, *, owns: bool = False) -> None:
+        self._memory: MemoryTable | None = memory
+        self._cluster = cluster
+        self._owns = owns
+
+    @property
+    def memory(self) -> MemoryTable:
+        """The table as Dask work sees it: futures of its partitions, ``map``.
+
+        Raises ``UsageError`` when the table or its connection is closed.
+        """
+        if self._memory is None:
+            raise UsageError("the table is closed", hint="take it again: cluster.table(name)")
+        _ = self._cluster.session
+        return self._memory
+
+    @property
+    def name(self) -> str:
+        """``database.table``."""
+        return str(self.memory.name)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and their Arrow types."""
+        return self.memory.schema
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Name and type of each column, in the words of ``Lake.category(columns=...)``."""
+        return describe_schema(self.schema)
+
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        """(uri, etag) of every file whose rows are in the table, in order of import."""
+        return self.memory.sources
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        return self.memory.count()
+
+    def head(self, rows: int = 10) -> pd.DataFrame:
+        """Return the first rows as a pandas frame with Arrow-backed columns."""
+        return as_frame(self.memory.head(rows))
+
+    def to_arrow(self) -> pa.Table:
+        """Return all rows as a ``pyarrow.Table``, in this process."""
+        return self.memory.to_arrow()
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return all rows as a Polars frame, in this process."""
+        return as_polars(self.to_arrow())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return all rows as a pandas frame with Arrow-backed columns, in this process."""
+        return as_frame(self.to_arrow())
+
+    def drop(self) -> None:
+        """Remove the table from the cluster's memory, in all versions; this one is closed.
+
+        Who else has a version open can read it on. A table that is gone already is no error.
+        """
+        self._cluster.session.store.drop(self.memory.name)
+        self.close()
+
+    def close(self) -> None:
+        """Let this version go, and the connection that was made for it alone; the table stays."""
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.close()
+        if self._owns:
+            self._cluster.close()
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._memory is None:
+            return "<Table: closed>"
+        return f"<Table {self.name}: {', '.join(self.columns)}>"
+
+    def _repr_html_(self) -> str:
+        if self._memory is None:
+            return page("Table: closed")
+        layout = self.memory.layout
+        known = {
+            "rows": f"{self.count():,}",
+            "key": ", ".join(layout.key),
+            "sorted by": ", ".join(layout.sort),
+            "partitions": layout.partitions,
+            "files": f"{len(self.sources):,}",
+        }
+        columns = grid(("column", "type"), self.columns.items())
+        return page(f"Table {self.name}", facts(known), columns)
+
+
+def describe_schema(schema: pa.Schema) -> dict[str, str]:
+    """Return name and type of each column as ``parse_type`` reads it, else as Arrow says it."""
+    from ess_dask.errors import DataError
+    from ess_dask.records.types import format_type
+    from ess_dask.warehouse.schema import from_arrow
+
+    described = {}
+    for field in schema:
+        try:
+            described[field.name] = format_type(from_arrow(field.name, field.type))
+        except DataError:
+            described[field.name] = str(field.type)
+    return described
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """Return rows as a pandas frame whose columns stay in Arrow: types and nulls are exact."""
+    import pandas as pd
+
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def as_polars(table: pa.Table) -> pl.DataFrame:
+    """Return rows as a Polars frame."""
+    import polars as pl
+
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
