@@ -107,7 +107,7 @@ def _not_before(found: FoundDate, lower: FileDate | None) -> bool:
         return True
     if isinstance(found.value, int) or isinstance(lower, int):
         return isinstance(found.value, int) and isinstance(lower, int) and found.value >= lower
-    return _last_moment(found.value, found.granularity) >= lower
+    return found.value >= lower or _last_moment(found.value, found.granularity) >= lower
 
 
 def _not_after(found: FoundDate, upper: FileDate | None) -> bool:

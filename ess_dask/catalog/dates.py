@@ -66,6 +66,7 @@ _AUTO = re.compile(
     rf"|/(?P<H3>{_HOUR})(?=/)"
     rf"|(?!\d))"
 )
+_AUTO_GROUPS = ("Y", "m", "d", "H1", "M1", "S1", "H2", "M2", "S2", "H3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,9 @@ class DatePattern:
     text: str
     granularity: Granularity | Literal["auto", "none"]
     regex: re.Pattern[str]
-    classes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    """Names of the groups that hold a class; the class's letter is in ``letters``."""
+    letters: tuple[str, ...] = ()
 
     def find(self, path: str) -> FileDate | None:
         """Return the date (naive) or id in a file's path; None when there is no possible one."""
@@ -104,15 +107,7 @@ class DatePattern:
         return None
 
     def _read(self, match: re.Match[str]) -> FoundDate | None:
-        parts = _auto_parts(match) if self.granularity == "auto" else self._parts(match)
-        return _to_date(parts)
-
-    def _parts(self, match: re.Match[str]) -> dict[str, str]:
-        return {
-            letter: match[f"_{number}"]
-            for number, letter in enumerate(self.classes)
-            if match[f"_{number}"] is not None
-        }
+        return _to_date(self.letters, tuple(map(match.__getitem__, self.groups)))
 
 
 @lru_cache(maxsize=256)
@@ -123,7 +118,7 @@ def compile_dates(text: str) -> DatePattern:
     holds neither a year nor an id class.
     """
     if text in {"", "auto"}:
-        return DatePattern("auto", "auto", _AUTO)
+        return DatePattern("auto", "auto", _AUTO, _AUTO_GROUPS, tuple(g[0] for g in _AUTO_GROUPS))
     if text == "none":
         return DatePattern("none", "none", re.compile(r"(?!)"))
     classes: list[str] = []
@@ -132,7 +127,8 @@ def compile_dates(text: str) -> DatePattern:
         regex = re.compile(body, re.DOTALL)
     except re.error as error:
         raise UsageError(f"date pattern {text!r} is not a regular expression: {error}") from None
-    return DatePattern(text, _granularity(text, set(classes)), regex, tuple(classes))
+    groups = tuple(f"_{number}" for number in range(len(classes)))
+    return DatePattern(text, _granularity(text, set(classes)), regex, groups, tuple(classes))
 
 
 def dateregex_of_format(text: str) -> str:
@@ -198,12 +194,10 @@ def _granularity(text: str, classes: set[str]) -> Granularity:
     return finest
 
 
-def _auto_parts(match: re.Match[str]) -> dict[str, str]:
-    groups = match.groupdict()
-    return {name[0]: value for name, value in groups.items() if value and name != "sep"}
-
-
-def _to_date(parts: dict[str, str]) -> FoundDate | None:
+# Many files share a date.
+@lru_cache(maxsize=4096)
+def _to_date(letters: tuple[str, ...], values: tuple[str | None, ...]) -> FoundDate | None:
+    parts = {letter: value for letter, value in zip(letters, values, strict=True) if value}
     if "f" in parts:
         return FoundDate(int(parts["f"]), "id")
     try:

@@ -76,7 +76,7 @@ def dated(files: Iterable[FileRef], dateregex: str) -> list[FileRef]:
 
 
 def _dated(file: FileRef, found: FoundDate | None) -> FileRef:
-    return file if found is None else replace(file, date=found.value)
+    return file if found is None else FileRef(file.uri, found.value, file.size, file.etag)
 
 
 def _order(file: FileRef) -> tuple[bool, FileDate, str]:
