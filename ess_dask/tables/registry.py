@@ -31,6 +31,7 @@ create table if not exists segments (
 create table if not exists sources (
     table_id text not null, path text not null, place integer not null, uri text not null,
     etag text not null);
+create index if not exists sources_table on sources (table_id, path);
 create index if not exists sources_path on sources (path);
 create table if not exists ordinals (
     workspace text not null, database text not null, next integer not null,
@@ -73,8 +74,9 @@ class Registry:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "pins").mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / "segments").mkdir(exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("pins", "segments"):
+            (folder / name).mkdir(exist_ok=True, mode=0o700)
         self._path = folder / "tables.sqlite"
         with self._transaction() as db:
             for statement in _TABLES.split(";"):
