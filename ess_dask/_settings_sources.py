@@ -15,7 +15,7 @@ from ess_dask.settings import NAMES, env_name
 from ess_dask.variables import expand
 from ess_dask.yaml import Place, Scalar, load_file
 
-OTHER_VARIABLES = ("ESS_PROFILE", "ESS_CACHE_DIR", "ESS_WORK_DIR", "ESS_AWS_DIR")
+OTHER_VARIABLES = ("ESS_PROFILE", "ESS_CACHE_DIR", "ESS_WORK_DIR")
 """Variables of the product that are no settings."""
 
 

@@ -83,7 +83,15 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-v", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version)
+@click.option(
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
 @click.option("--traceback", is_flag=True, help="Show the Python traceback of an error.")
 @click.option("--profile", metavar="NAME", help="Settings profile (also ESS_PROFILE).")
 @click.pass_context

@@ -123,6 +123,7 @@ def _say(text: str) -> None:
     type=click.Choice(["table", "csv", "json", "ndjson"]),
     default="table",
     show_default=True,
+    help="How to print rows.",
 )
 def preview(
     pipeline: str, lower: str, upper: str, overrides: tuple[str, ...], limit: int, form: Format

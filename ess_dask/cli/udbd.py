@@ -62,7 +62,9 @@ def ckmem() -> None:
 
 
 @udbd.command()
-@click.option("--lines", default=40, show_default=True, type=click.IntRange(1), metavar="N")
+@click.option(
+    "--lines", default=40, show_default=True, type=click.IntRange(1), metavar="N", help="How many."
+)
 def cklog(lines: int) -> None:
     """Show the end of the servers' log."""
     from ess_dask.cluster import local
