@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ess_dask.errors import WorkerLostError
+from ess_dask.errors import TransientError, WorkerLostError
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -91,10 +91,17 @@ class ClusterExecutor:
 
     def result(self, handle: Any) -> Any:
         """Wait; return the partition's only element."""
+        from distributed import CancelledError
+        from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
         try:
             return handle.result()[0]
+        except (FutureCancelledError, CancelledError):
+            raise TransientError(
+                "the cluster stopped or was restarted in the middle of the work",
+                hint="run the same command again; see `ess udbd cklog`",
+            ) from None
         except KilledWorker as error:
             raise WorkerLostError(
                 f"a worker died {error.allowed_failures + 1} times on the same work",
@@ -111,8 +118,11 @@ class ClusterExecutor:
         """Cancel on the scheduler and end the children of the work on every worker."""
         from ess_dask.clean.running import cancel_all
 
+        if self._client.status != "running":
+            # The cluster is gone, and its work with it; asking would only wait for a time-out.
+            return
         self._client.cancel(list(self._running), force=True)
-        self._client.run(cancel_all)
+        self._client.run(cancel_all, on_error="ignore")
 
     def close(self) -> None:
         """Let go of the futures; the client belongs to its owner."""

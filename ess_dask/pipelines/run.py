@@ -8,7 +8,6 @@ command run again does what is missing and nothing twice.
 from __future__ import annotations
 
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch, BatchResult, FileCount, Sink
 from ess_dask.engine.sinks import Only, Tee
-from ess_dask.errors import EssError, InterruptedRunError, RejectLimitError, WorkerLostError
+from ess_dask.errors import InterruptedRunError, RejectLimitError, WorkerLostError
 from ess_dask.pipelines.execution import Execution
 from ess_dask.pipelines.plan import RunPlan
 from ess_dask.pipelines.report import RunReport, Totals, add_up
+from ess_dask.pipelines.run_folder import run_folder
 from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult
 
 if TYPE_CHECKING:
@@ -147,31 +147,21 @@ class _Run:
     @contextmanager
     def prepared(self) -> Iterator[_Tools]:
         """Make the run's folder, executor and sinks; stop the work and sweep on the way out."""
-        self._make_folders()
-        session = self.given or self._session()
-        executor = self._executor(session)
-        segments = self._segment_sink(session)
-        try:
-            yield _Tools(executor, session, self._sinks(segments), segments)
-        except BaseException:
-            executor.cancel()
-            if session is not None and segments is not None:
-                session.store.discard(segments)
-            raise
-        finally:
-            executor.close()
-            if session is not None and self.given is None:
-                session.close()
-            shutil.rmtree(self.folder / "stage", ignore_errors=True)
-
-    def _make_folders(self) -> None:
-        try:
-            self.rejects_folder.mkdir(parents=True, mode=0o700)
-        except OSError as error:
-            raise EssError(
-                f"cannot make the run's folder {self.folder}: {error.strerror}",
-                hint="free space, or set ESS_RUNS_FOLDER to a folder you may write",
-            ) from None
+        with run_folder(self.folder):
+            session = self.given or self._session()
+            executor = self._executor(session)
+            segments = self._segment_sink(session)
+            try:
+                yield _Tools(executor, session, self._sinks(segments), segments)
+            except BaseException:
+                executor.cancel()
+                if session is not None and segments is not None:
+                    session.store.discard(segments)
+                raise
+            finally:
+                executor.close()
+                if session is not None and self.given is None:
+                    session.close()
 
     def _session(self) -> Session | None:
         if self.execution.memory is None:

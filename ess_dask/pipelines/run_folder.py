@@ -1,0 +1,64 @@
+"""The folder of a run: rejects and report stay, what was staged goes with the run's process.
+
+    lock          held while the run lives: the only proof of life, dropped by the kernel
+    stage/        rows on their way into the warehouse
+    rejects/      rejected rows, kept
+    report.json   the account, kept
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ess_dask.errors import EssError
+
+
+@contextmanager
+def run_folder(folder: Path) -> Iterator[None]:
+    """Make a run's folder and hold it while the block runs; its ``stage`` is gone afterwards.
+
+    What runs with the same parent folder had staged when they were killed is removed first. Raises
+    ``EssError`` when the folder cannot be made.
+    """
+    try:
+        (folder / "rejects").mkdir(parents=True, mode=0o700)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise EssError(
+            f"cannot make the run's folder {folder}: {error.strerror}",
+            hint="free space, or set ESS_RUNS_FOLDER to a folder you may write",
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _sweep(folder.parent)
+        yield
+    finally:
+        shutil.rmtree(folder / "stage", ignore_errors=True)
+        (folder / "lock").unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _sweep(runs: Path) -> None:
+    # A run takes its lock before it stages anything: without one there is nothing to protect.
+    for stage in runs.glob("*/stage"):
+        if not _lives(stage.parent):
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def _lives(folder: Path) -> bool:
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
