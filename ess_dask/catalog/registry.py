@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ess_dask.catalog.bounds import OPEN, Bounds, parse_bounds
-from ess_dask.catalog.datastores import LOCAL, is_source, local_datastore, make_datastore
+from ess_dask.catalog.datastores import LOCAL, local_datastore
 from ess_dask.catalog.dates import compile_dates
 from ess_dask.catalog.index import Catalog, Indexed, open_catalog
 from ess_dask.catalog.listing import list_files
@@ -37,14 +37,6 @@ def current_store(label: str = "") -> Datastore:
     """Return the datastore with this label, or the current one, from the catalogue on disk."""
     with open_catalog() as catalog:
         return find_store(catalog, label)
-
-
-def resolve_store(source: str) -> Datastore:
-    """Return the datastore a pipeline names: a folder, ``s3://...`` or a known label."""
-    if is_source(source):
-        return make_datastore(source)
-    with open_catalog() as catalog:
-        return find_store(catalog, source)
 
 
 def select_store(catalog: Catalog, store: Datastore) -> None:

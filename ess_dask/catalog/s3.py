@@ -24,6 +24,8 @@ ATTEMPTS = 5
 DEADLINE = 120.0
 """Tries of one request, and the seconds after which no further one begins."""
 
+_IDENTITY = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
+
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
 
 
@@ -34,7 +36,9 @@ def filesystem(store: Datastore) -> s3fs.S3FileSystem:
     bad reference.
     """
     keys = resolve(store.credentials)
-    return _connect(os.getpid(), store.region, endpoint_of(store), keys)
+    # A connection survives neither a fork nor another user in the environment.
+    process = (str(os.getpid()), *(os.environ.get(name, "") for name in _IDENTITY))
+    return _connect(process, store.region, endpoint_of(store), keys)
 
 
 def endpoint_of(store: Datastore) -> str:
@@ -86,10 +90,10 @@ def _tell(details: stamina.instrumentation.RetryDetails) -> None:
 
 
 @lru_cache(maxsize=32)
-def _connect(process: int, region: str, endpoint: str, keys: Keys) -> s3fs.S3FileSystem:
+def _connect(process: tuple[str, ...], region: str, endpoint: str, keys: Keys) -> s3fs.S3FileSystem:
     import s3fs
 
-    del process  # part of the cache's key: a connection does not survive a fork
+    del process  # a part of the cache's key only
     options: dict[str, Any] = {"profile": keys.profile} if keys.profile else {}
     # One place retries (``retrying``): with three layers of them a dead endpoint takes minutes.
     settings: dict[str, Any] = {

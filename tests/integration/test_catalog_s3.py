@@ -230,18 +230,9 @@ def test_a_denied_action_is_named_with_the_bucket(s3, server, monkeypatch, actio
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
     require_authorization(server)
     other = Datastore("other", "s3://lake", region="us-east-1", credentials="env")
-    s3_connection_is_new(other)
     with pytest.raises(AccessError, match=f"{action} on bucket lake") as caught:
         select_files(other, EVERYTHING) if action == "s3:ListBucket" else open_file(other, file)
     assert caught.value.exit_code == 3
-
-
-def s3_connection_is_new(store):
-    """Keys in the environment are read when a connection is made, as in a new process."""
-    from ess_dask.catalog import s3
-
-    del store
-    s3._connect.cache_clear()
 
 
 def test_unknown_keys_are_refused(s3, server, tmp_path):

@@ -26,7 +26,6 @@ from ess_dask.catalog.registry import (
     forget_store,
     refresh,
     registered,
-    resolve_store,
     select_registered,
     select_store,
 )
@@ -289,12 +288,6 @@ def test_no_datastore_and_unknown_ones(tmp_path):
             find_store(catalog)
 
 
-def test_a_pipelines_store_is_a_place_or_a_label(catalog, store, tmp_path):
-    assert resolve_store("lake") == store
-    assert resolve_store(str(tmp_path)).root == str(tmp_path)
-    assert resolve_store("s3://bucket/x/").root == "s3://bucket/x"
-
-
 @pytest.mark.parametrize(
     ("source", "message"),
     [("blob://x", "not supported"), ("gs://x", "not supported"), ("/no/such/folder", "neither"),
@@ -303,6 +296,11 @@ def test_a_pipelines_store_is_a_place_or_a_label(catalog, store, tmp_path):
 def test_what_is_no_datastore(source, message):
     with pytest.raises(UsageError, match=message):
         make_datastore(source)
+
+
+def test_a_bucket_with_a_prefix():
+    store = make_datastore("s3://bucket/x/", profile="me", region="eu-west-1")
+    assert store == Datastore("bucket/x", "s3://bucket/x", "eu-west-1", "profile:me")
 
 
 def test_references_that_do_not_fit(tmp_path):
