@@ -62,7 +62,8 @@ def list_s3(store: Datastore, wanted: PathFilter) -> Iterator[FileRef]:
                 waiting.extend(_follow(request, page, started + len(waiting) < PARALLEL, wanted))
                 yield from _wanted(request, page, wanted)
     finally:
-        pool.shutdown(cancel_futures=True)
+        # Without waiting: Ctrl-C is not to hang on a server that does not answer.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _first(prefix: str) -> _Request:
