@@ -32,6 +32,9 @@ _LOAD_FIELDS = (
     "load_id, table_name, pipeline, mode, digest, committed_at, "
     "files, rows_loaded, rows_rejected, rows_deleted, already_done"
 )
+_ADDED = ("member", "title", "replayed_by")
+"""Columns that a ledger of an earlier release may lack in its rejects."""
+
 _CREATE = (
     f"CREATE TABLE IF NOT EXISTS {META} (version INTEGER NOT NULL, loads BIGINT NOT NULL)",
     f"CREATE TABLE IF NOT EXISTS {LOADS} (load_id VARCHAR NOT NULL, table_name VARCHAR NOT NULL, "
@@ -46,6 +49,10 @@ _CREATE = (
     f"CREATE TABLE IF NOT EXISTS {REJECTS} (load_id VARCHAR NOT NULL, table_name VARCHAR NOT NULL, "
     "pipeline VARCHAR NOT NULL, uri VARCHAR NOT NULL, etag VARCHAR NOT NULL, line BIGINT, "
     "column_name VARCHAR, reason VARCHAR, raw BLOB)",
+    *(
+        f"ALTER TABLE {REJECTS} ADD COLUMN IF NOT EXISTS {name} VARCHAR DEFAULT ''"
+        for name in _ADDED
+    ),
 )
 
 STANDING = (
@@ -135,10 +142,15 @@ def rejects(
 ) -> pa.Table:
     """Return the rejected rows of files that stand; '' is any."""
     where, parameters = _where(table, pipeline, load_id, prefix="r.")
+    have = {row[0] for row in connection.execute(f"DESCRIBE {REJECTS}").fetchall()}
+    added = {name: f"r.{name}" if name in have else "''" for name in _ADDED}
     query = (
-        f"SELECT r.* FROM {REJECTS} r JOIN {LEDGER} l "  # noqa: S608 - constants of this module
-        "USING (load_id, table_name, pipeline, uri) "
-        f"WHERE l.replaced_by = '' AND {where} ORDER BY l.loaded_at, l.rowid, r.line, r.rowid"
+        "SELECT r.load_id, r.table_name, r.pipeline, r.uri, r.etag, "  # noqa: S608 - constants
+        f"{added['member']} AS member, r.line, r.column_name, r.reason, r.raw, "
+        f"{added['title']} AS title FROM {REJECTS} r JOIN {LEDGER} l "
+        "USING (load_id, table_name, pipeline, uri) WHERE l.replaced_by = '' AND "
+        f"{where} AND NOT {_stands(added['replayed_by'])} "
+        "ORDER BY l.loaded_at, l.rowid, member, r.line, r.rowid"
     )
     limited = f"{query} LIMIT {int(limit)}" if limit is not None else query
     # A relation gives Arrow without a second copy; a result does not.
@@ -149,9 +161,36 @@ def no_rejects() -> pa.Table:
     """Return the empty table of rejected rows."""
     import pyarrow as pa
 
-    names = ("load_id", "table_name", "pipeline", "uri", "etag", "line", "column_name", "reason")
-    fields = [(name, pa.int64() if name == "line" else pa.string()) for name in names]
-    return pa.schema([*fields, ("raw", pa.binary())]).empty_table()
+    names = ("load_id", "table_name", "pipeline", "uri", "etag", "member", "line", "column_name",
+             "reason", "raw", "title")  # fmt: skip
+    other = {"line": pa.int64(), "raw": pa.binary()}
+    return pa.schema([(name, other.get(name, pa.string())) for name in names]).empty_table()
+
+
+def mark_replayed(
+    connection: duckdb.DuckDBPyConnection, source: str, parameters: Sequence[Any], by: str
+) -> int:
+    """Mark standing rejected rows as read again by a load; return how many were.
+
+    ``source`` is the SQL of a relation with the columns of ``REPLAYED_FIELDS``, ``table_name`` and
+    ``pipeline``.
+    """
+    found = connection.execute(
+        f"UPDATE {REJECTS} AS r SET replayed_by = ? FROM ({source}) AS p "  # noqa: S608
+        "WHERE r.load_id = p.load_id AND r.table_name = p.table_name AND r.pipeline = p.pipeline "
+        "AND r.uri = p.uri AND r.member = p.member AND r.line = p.line "
+        f"AND {_stands('r.load_id')} AND NOT {_stands('r.replayed_by')}",
+        [by, *parameters],
+    )
+    return int(found.fetchall()[0][0])
+
+
+def _stands(load_id: str) -> str:
+    """Return the SQL that says whether what a load put in of a rejected row's file stands."""
+    return (
+        f"EXISTS (SELECT 1 FROM {LEDGER} s WHERE s.load_id = {load_id} AND s.uri = r.uri "  # noqa: S608
+        "AND s.table_name = r.table_name AND s.pipeline = r.pipeline AND s.replaced_by = '')"
+    )
 
 
 def record_files(connection: duckdb.DuckDBPyConnection, entries_: Sequence[LedgerEntry]) -> None:

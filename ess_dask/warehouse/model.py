@@ -72,7 +72,11 @@ class LoadPlan:
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """A plan plus what the workers staged for it. ``rejects`` are Parquet paths (REJECT_FIELDS)."""
+    """A plan plus what the workers staged for it. ``rejects`` are Parquet paths (REJECT_FIELDS).
+
+    ``replayed`` is the Parquet path (REPLAYED_FIELDS) of the standing rejected rows that this load
+    read again ('' unless it is a replay): in its transaction they stop to stand.
+    """
 
     load_id: str
     plan: LoadPlan
@@ -80,6 +84,11 @@ class LoadRequest:
     files: tuple[LoadFile, ...]
     parts: tuple[StagedPart, ...]
     rejects: tuple[str, ...] = ()
+    replayed: str = ""
+
+
+REPLAYED_FIELDS = ("load_id", "uri", "member", "line")
+"""What names a rejected row of one table and pipeline. Arrow types: strings, line int64."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,8 @@ class Warehouse(Protocol):
 
         A file that somebody else loaded since the plan is left out. A ``load_id`` that is already
         committed changes nothing and returns the recorded result, so a lost answer to a commit is
-        asked for again by the same call. Raises ``ConflictError`` (changed files, other table),
+        asked for again by the same call. Raises ``ConflictError`` (changed files, other table,
+        rejected rows that were replayed by somebody else since),
         ``DataError`` (rows in the table are not those staged), ``LockedError``; nothing is loaded
         then and the staged parts are kept.
         """
@@ -141,7 +142,9 @@ class Warehouse(Protocol):
     def rejects(
         self, table: str = "", pipeline: str = "", *, load_id: str = "", limit: int | None = None
     ) -> pa.Table:
-        """Return rejected rows of the files that stand, in order of loading, file and line.
+        """Return the rejected rows that stand, in order of loading, file, member and line.
 
-        Columns: load_id, table_name, pipeline, uri, etag, line, column_name, reason, raw.
+        A row stands while the load that rejected its file does, unless a replay that stands read it
+        again. Columns: load_id, table_name, pipeline, uri, etag, member, line, column_name, reason,
+        raw, title.
         """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.errors import ConflictError, DataError, UsageError
 from ess_dask.warehouse import ledger
-from ess_dask.warehouse.changes import classify, refuse_changed
+from ess_dask.warehouse.changes import classify, names, refuse_changed
 from ess_dask.warehouse.digest import compare, take_digest
 from ess_dask.warehouse.existing import table_state
 from ess_dask.warehouse.model import LoadFile, LoadRequest, LoadResult
@@ -124,6 +124,7 @@ def _load(
     watch("verify")
     _write_ledger(connection, request, work)
     watch("ledger")
+    _mark_replayed(connection, request, work)
     rejected = _write_rejects(connection, request, work)
     watch("rejects")
     result = LoadResult(
@@ -273,13 +274,37 @@ def _write_ledger(connection: duckdb.DuckDBPyConnection, request: LoadRequest, w
     )
 
 
+def _mark_replayed(
+    connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: _Work
+) -> None:
+    """Take the rows that a replay read again out of those that stand, each exactly once."""
+    if not request.replayed or not work.taken:
+        return
+    source = (
+        "SELECT *, ? AS table_name, ? AS pipeline FROM read_parquet(?) "
+        "WHERE uri IN (SELECT unnest(?))"
+    )
+    uris = [file.uri for file in work.taken]
+    who = (str(work.name), request.plan.target.pipeline)
+    parameters = (*who, escape_glob(request.replayed), uris)
+    marked = ledger.mark_replayed(connection, source, parameters, request.load_id)
+    told = sum(file.rows_read for file in work.taken)
+    if marked != told:
+        raise ConflictError(
+            f"{told} rejected rows of {names(work.taken)} were read again, but {marked} of them "
+            "stand: another replay or load was there first",
+            hint="nothing was loaded; run the pipeline, then replay what is still rejected",
+        )
+
+
 def _write_rejects(connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: _Work) -> int:
     if not request.rejects or not work.taken:
         return sum(file.rows_rejected for file in work.taken)
     rows = _changed_rows(
         connection.execute(
-            f"INSERT INTO {ledger.REJECTS} "  # noqa: S608 - constants
-            'SELECT ?, ?, ?, r.uri, f.etag, r.line, r."column", r.reason, r.raw '
+            f"INSERT INTO {ledger.REJECTS} (load_id, table_name, pipeline, uri, etag, member, "  # noqa: S608
+            "line, column_name, reason, raw, title) "
+            'SELECT ?, ?, ?, r.uri, f.etag, r.member, r.line, r."column", r.reason, r.raw, r.title '
             "FROM read_parquet(?, union_by_name = true) AS r "
             "JOIN (SELECT unnest(?) AS uri, unnest(?) AS etag) AS f ON r.uri = f.uri",
             [

@@ -63,3 +63,12 @@ class TestDuckDB(WarehouseConformance):
         loader.columns = loader.columns[::-1]
         loader.load(target, replace(sales("a", 2, etag="v2"), rows=((1.0, "x", 2),)))
         assert self.query(url, "SELECT id FROM shop.shop.sales") == [(2,)]
+
+    def test_rejects_of_an_earlier_release_are_read_and_mended(self, loader, target):
+        loader.load(target, sales("a", 1, rejected=((2, "id", "bad", b"x"),)))
+        for name in ("member", "title", "replayed_by"):
+            self.query(target.url, f"ALTER TABLE _ess_rejects DROP COLUMN {name}")
+        (row,) = loader.warehouse.rejects().to_pylist()
+        assert (row["line"], row["member"], row["title"]) == (2, "", "")
+        loader.load(target, sales("b", 2, rejected=((3, "id", "bad", b"y"),)))
+        assert loader.warehouse.rejects()["line"].to_pylist() == [2, 3]
