@@ -239,8 +239,8 @@ class Selection:
         )
 
     def rejects(self) -> pd.DataFrame:
-        """Read and clean everything; return the rejected rows: uri, line, column, reason, raw
-        (bytes). Raises ``DataError`` or ``TransientError`` when a file failed."""
+        """Read and clean everything; return the rejected rows, each with uri, line, column, reason
+        and raw (bytes). Raises ``DataError`` or ``TransientError`` when a file failed."""
         import pyarrow as pa
 
         from ess_dask.engine.collect import collect, raise_failures
