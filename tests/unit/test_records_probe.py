@@ -104,6 +104,15 @@ def test_titles_become_names_and_stay_as_titles():
     assert list(found.to_type_names())[:2] == ["user id", "2nd%"]
 
 
+def test_a_title_line_decides_between_two_regular_delimiters():
+    rows = [f"2014-09-01T00:00:{n:02},{n},1.99" for n in range(40)]
+    rows[7] = "2014-09-01T00:00:07,7"
+    text = "\n".join(["when,user,price", *rows, ""])
+    found = probe_bytes(text.encode())
+    assert (found.delimiter, found.header) == (",", True)
+    assert found.to_type_names() == {"when": "timestamp", "user": "int64", "price": "float64"}
+
+
 def test_dirt_does_not_hide_the_structure():
     good = b"".join(b"%d,u%d,%d.5\n" % (i, i, i) for i in range(100))
     found = probe_bytes(b"id,user,price\n" + good + b'1,"broken\n\n7,too,many,fields\n')
