@@ -94,8 +94,8 @@ def _texts(text: bytes, found: Records) -> list[str]:
 def _regularity(rows: list[list[str]]) -> tuple[bool, bool, int, int]:
     """Return how well a delimiter fits: most records have as many fields, the first one too.
 
-    The first record counts for more than the share: in ``time,user`` over ``00:00:07,121`` the colon
-    is more regular than the comma as soon as some rows are ragged.
+    The first record counts for more than the share: in ``time,user`` over ``00:00:07,121`` the
+    colon is more regular than the comma as soon as some rows are ragged.
     """
     counts = Counter(len(row) for row in rows)
     if not counts:
