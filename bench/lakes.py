@@ -23,7 +23,7 @@ def large(rows=ROWS, days=30, seed=1):
         days=days,
         purchases_per_day=rows // days,
         browses_per_day=0,
-        users=200_000,
+        users=10_000,
         quotes=False,
         seed=seed,
     )

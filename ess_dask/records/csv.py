@@ -247,7 +247,7 @@ class _Builder:
         self._refuse_undecodable(good)
         index = np.flatnonzero(good)
         bounds = np.append(records.starts, records.consumed)
-        rows = Rows(self.buffer[: records.consumed], bounds).pick(index)
+        rows = Rows(self.buffer, bounds).pick(index)
         frame, failures = parse_rows(rows, self.fields, self.file.spec)
         for failure in failures:
             self.rejects[int(index[failure.record])] = (failure.column, failure.reason)

@@ -37,7 +37,7 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Whole records one after another: ``starts[i]`` is where record ``i`` begins in ``text``,
-    ``starts[-1]`` where the last one ends (line end included)."""
+    ``starts[-1]`` where the last one ends (line end included); more text may follow."""
 
     text: bytes
     starts: NDArray[np.int64]
@@ -50,7 +50,7 @@ class Rows:
         import numpy as np
 
         if len(index) == len(self):
-            return self
+            return self if len(self.text) == self.starts[-1] else self._whole()
         starts, stops = self.starts[index], self.starts[index + 1]
         # Neighbours are copied in one piece: with few gaps there are few pieces.
         gap = np.flatnonzero(starts[1:] != stops[:-1])
@@ -59,6 +59,9 @@ class Rows:
         view = memoryview(self.text)
         text = b"".join([view[a:b] for a, b in zip(heads.tolist(), tails.tolist(), strict=True)])
         return Rows(text, np.concatenate(([0], np.cumsum(stops - starts))))
+
+    def _whole(self) -> Rows:
+        return Rows(self.text[: self.starts[-1]], self.starts)
 
 
 def parse_rows(rows: Rows, fields: Fields, spec: ReadSpec) -> tuple[pl.DataFrame, list[Failure]]:
