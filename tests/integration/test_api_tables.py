@@ -174,7 +174,7 @@ def test_a_file_replaced_while_it_is_read_publishes_nothing(lake):
 
     made = files(lake).all().clean(ess.python(replaces_it, per="file"))
     with ess.connect() as cluster:
-        with pytest.raises(ess.DataError, match="f_20200103.*replaced after it was listed"):
+        with pytest.raises(ess.DataError, match=r"f_20200103.*replaced after it was listed"):
             made.into("t7.rows", key="k")
         assert "t7.rows" not in cluster.tables()
 

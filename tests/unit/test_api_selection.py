@@ -255,9 +255,8 @@ def test_rows_in_every_form_are_the_same(log):
     assert isinstance(frame, pd.DataFrame)
     assert pa.Table.from_pandas(frame, schema=arrow.schema, preserve_index=False).equals(arrow)
     assert made.count() == 12
-    assert made.fold(lambda table: table["n"].to_pylist(), lambda parts: sum(parts, [])) == numbers(
-        made
-    )
+    parts = made.fold(lambda table: [table["n"].to_pylist()], list)
+    assert [n for each in parts for values in each for n in values] == numbers(made)
     assert made.collect().table.equals(arrow)
 
 
