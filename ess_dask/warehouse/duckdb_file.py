@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,11 +65,32 @@ def opened(
     with translated(path, needs):
         if write:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _create(path)
         connection = _connect(path, options, write=write, needs=needs)
         try:
             yield connection
         finally:
             connection.close()
+
+
+def _create(path: Path) -> None:
+    """Make an empty database where there is no file yet: whole, or not at all.
+
+    DuckDB itself leaves a torn file, which it then refuses, when the disk fills up or the process
+    dies meanwhile.
+    """
+    import duckdb
+
+    if path.exists():
+        return
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        duckdb.connect(str(temporary)).close()
+        # Another process may have been faster; where links are unknown, DuckDB makes the file.
+        with suppress(FileExistsError, PermissionError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _connect(
@@ -112,6 +134,8 @@ def _explain(error: duckdb.Error, path: Path, needs: int) -> EssError:
     said = text.splitlines()[0]
     if _is_held(error):
         return _held(path, text)
+    if _FULL.search(text):
+        return _unwritable(path, needs, said)
     if isinstance(error, duckdb.TransactionException) or "write-write conflict" in text:
         return TransientError(f"another load of this process changed {path} at the same time")
     if _RELEASE.search(text) and isinstance(error, duckdb.IOException):
@@ -126,7 +150,7 @@ def _explain(error: duckdb.Error, path: Path, needs: int) -> EssError:
             f"DuckDB ran out of memory or temporary space with {path}: {said}",
             hint="raise memory_limit in the warehouse's URL, or free space beside the file",
         )
-    if _FULL.search(text) or _DENIED.search(text) or isinstance(error, duckdb.IOException):
+    if _DENIED.search(text) or isinstance(error, duckdb.IOException):
         return _unwritable(path, needs, said)
     if isinstance(error, duckdb.DataError | duckdb.IntegrityError):
         return DataError(f"a value does not fit the table in {path}: {said}")
