@@ -1,4 +1,7 @@
-"""Small pieces of HTML for notebooks. Every text is escaped here: file names are data."""
+"""How values are shown to a person: small pieces of HTML for notebooks, numbers with units.
+
+Every text is escaped here: file names are data.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,11 @@ def grid(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 def text(content: str) -> str:
     """Return plain text as a block that keeps its lines."""
     return f"<pre>{escape(content)}</pre>"
+
+
+def count(number: int, one: str, many: str) -> str:
+    """Return a number with its noun: ``1 file``, ``1,000 files``."""
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def show_bytes(number: int) -> str:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ess_dask.catalog.model import Category, Datastore
 from ess_dask.clean.protocol import BytesStep
@@ -15,7 +15,11 @@ from ess_dask.markup import facts, grid, page
 from ess_dask.records.spec import Column, ReadSpec
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ess_dask.api.selection import Selection
+    from ess_dask.api.steps import Step
+    from ess_dask.catalog.index import Catalog
 
 
 def select(
@@ -52,7 +56,7 @@ def select(
     return Lake(current_store(text))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Lake:
     """A datastore: where raw files are. Made by ``select``; holds no file list and no secret."""
 
@@ -129,8 +133,8 @@ class Lake:
             )
         return LakeCategory(store, category, _read_spec(category), _preprocess(category))
 
-    def __str__(self) -> str:
-        return self.store.root
+    def __repr__(self) -> str:
+        return f"<Lake {self.store.root}>"
 
     def _repr_html_(self) -> str:
         known = {"region": self.store.region, "endpoint": self.store.endpoint}
@@ -139,9 +143,10 @@ class Lake:
         return page(f"Lake {self.store.root}", facts(known), registered)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LakeCategory:
-    """Files that belong together, with their structure. Choose the days with ``between``.
+    """Files that belong together, with their structure. Choose the days with ``between``; what
+    else can be done with them is done with ``all()``.
 
     ``bytes_steps`` is what a registered category's files go through before they are parsed.
     """
@@ -165,6 +170,18 @@ class LakeCategory:
         from ess_dask.api.selection import Selection
 
         return Selection(self.store, self.category, self.read, bytes_steps=self.bytes_steps)
+
+    def head(self, rows: int = 10) -> pd.DataFrame:
+        """Return the first rows of the first files; see ``Selection.head``."""
+        return self.all().head(rows)
+
+    def clean(self, *steps: Step) -> Selection:
+        """Return all files with cleaning commands; see ``Selection.clean``."""
+        return self.all().clean(*steps)
+
+    def __repr__(self) -> str:
+        patterns = ", ".join(self.category.patterns)
+        return f"<LakeCategory {self.category.name} in {self.store.root}: {patterns}>"
 
     def _repr_html_(self) -> str:
         return self.all()._repr_html_()
@@ -198,7 +215,7 @@ def _columns(columns: Mapping[str, str] | str) -> tuple[Column, ...]:
     return tuple(made)
 
 
-def _label(catalog: Any, store: Datastore) -> str:
+def _label(catalog: Catalog, store: Datastore) -> str:
     """Return the label under which this place is registered, its own when it is not."""
     if catalog.datastore(store.label) is not None:
         return store.label

@@ -16,7 +16,7 @@ from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
 from ess_dask.engine.model import Batch, BatchResult, Job
 from ess_dask.errors import UsageError
-from ess_dask.markup import facts, grid, page, show_bytes, text
+from ess_dask.markup import count, facts, grid, page, show_bytes, text
 from ess_dask.records.spec import ReadSpec
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Part = TypeVar("Part")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Collected:
     """Clean rows and their account. ``rejects`` has uri, line, column, reason, raw."""
 
@@ -43,13 +43,16 @@ class Collected:
     rejects: pa.Table
     results: tuple[BatchResult, ...]
 
+    def __repr__(self) -> str:
+        return f"<Collected: {self.table.num_rows:,} rows, {self.rejects.num_rows:,} rejected>"
+
     def _repr_html_(self) -> str:
         rows = {"rows": f"{self.table.num_rows:,}", "rejected": f"{self.rejects.num_rows:,}"}
         columns = grid(("column", "type"), describe_schema(self.table.schema).items())
         return page("Collected", facts(rows), columns)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Selection:
     """What to read and how to clean it. Immutable: each method returns a new one, or rows.
 
@@ -397,13 +400,18 @@ class Selection:
         finally:
             executor.close()
 
+    def __repr__(self) -> str:
+        from ess_dask.api.show import selection_text
+
+        return selection_text(self)
+
     def _repr_html_(self) -> str:
         from ess_dask.api.show import selection_html
 
         return selection_html(self)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SelectionPlan:
     """What a selection would read: files in order, grouped into batches (one task each)."""
 
@@ -411,13 +419,12 @@ class SelectionPlan:
     files: tuple[FileRef, ...]
     batches: tuple[Batch, ...]
 
-    def __str__(self) -> str:
-        """Return a few lines for a person."""
+    def __repr__(self) -> str:
         stored = show_bytes(sum(file.size for file in self.files))
         selection = self.selection
         lines = [
-            f"{selection.category.name}: {len(self.files):,} files, {stored} stored, "
-            f"{len(self.batches):,} batches",
+            f"{selection.category.name}: {count(len(self.files), 'file', 'files')}, "
+            f"{stored} stored, {count(len(self.batches), 'batch', 'batches')}",
             *(f"  {file.uri}" for file in self.files[:3]),
         ]
         if len(self.files) > 3:

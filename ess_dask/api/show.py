@@ -22,6 +22,16 @@ def selection_html(selection: Selection) -> str:
     return page(title, figures, columns)
 
 
+def selection_text(selection: Selection) -> str:
+    """Return a selection in one line; nothing is listed."""
+    words = [f"<Selection {selection.category.name}"]
+    if chosen := _range(selection.lower, selection.upper):
+        words.append(chosen)
+    steps: Any = (*selection.bytes_steps, *selection.row_steps)
+    words += [step.name for step in steps]
+    return " | ".join(words) + ">"
+
+
 def _figures(selection: Selection) -> dict[str, object]:
     files = selection.files()
     dates = [file.date for file in files if file.date is not None]

@@ -30,4 +30,5 @@ def warn(message: str, kind: type[UserWarning]) -> None:
 def warn_of_rejects(rows: int, where: str) -> None:
     """Warn when rows were rejected; ``where`` says how to see them."""
     if rows:
-        warn(f"{rows:,} rows were rejected; {where} has them", RejectWarning)
+        what = "1 row was" if rows == 1 else f"{rows:,} rows were"
+        warn(f"{what} rejected; see {where}", RejectWarning)

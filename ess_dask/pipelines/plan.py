@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.fields import show_seconds
-from ess_dask.markup import page, show_bytes, text
+from ess_dask.markup import count, page, show_bytes, text
 
 if TYPE_CHECKING:
     from ess_dask.pipelines.execution import Execution
@@ -96,7 +96,7 @@ class RunPlan:
             lines += self._files_of(kind)
         if not self.is_empty:
             lines.append(
-                f"read      {show_bytes(self.size)} in {_count(self.batches, 'batch', 'batches')}"
+                f"read      {show_bytes(self.size)} in {count(self.batches, 'batch', 'batches')}"
             )
         lines += [f"clean     {step}" for step in self.steps]
         if self.memory:
@@ -123,7 +123,7 @@ class RunPlan:
             "done": "already loaded",
             "changed": f"changed since they were loaded (policy: {self.on_change})",
         }
-        lines = [f"files     {_count(len(files), 'file', 'files')} {words[kind]}"]
+        lines = [f"files     {count(len(files), 'file', 'files')} {words[kind]}"]
         if kind != "done":
             lines += [f"{'':12}{f.uri}  {show_bytes(f.size)}" for f in files[:SHOWN_FILES]]
             if len(files) > SHOWN_FILES:
@@ -139,10 +139,6 @@ def _order(file: FileRef) -> tuple[bool, Any, str]:
 def _file(file: FileRef) -> dict[str, Any]:
     date = file.date.isoformat() if isinstance(file.date, datetime) else file.date
     return asdict(file) | {"date": date}
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def _seconds(seconds: float) -> str:

@@ -191,7 +191,7 @@ def test_a_function_that_raises_names_file_and_line(lake):
 
 def test_rejected_rows_are_warned_of(lake):
     write(lake, 2, ("a", 1), ("b", "TBD"))
-    with ess.connect(), pytest.warns(ess.RejectWarning, match="1 rows were rejected") as caught:
+    with ess.connect(), pytest.warns(ess.RejectWarning, match="1 row was rejected") as caught:
         table = files(lake).between("2020-01-02", "2020-01-02").into("t9.rows", key="k")
         assert numbers(table) == [1]
     assert caught[0].filename == __file__

@@ -99,8 +99,8 @@ def test_select_takes_labels_paths_and_buckets(lake, home):
 
     with open_catalog() as catalog:
         select_store(catalog, ess.select(lake).store)
-    assert str(ess.select("lake")) == str(lake)
-    assert str(ess.select("s3://bucket/some/prefix/")) == "s3://bucket/some/prefix"
+    assert repr(ess.select("lake")) == f"<Lake {lake}>"
+    assert repr(ess.select("s3://bucket/some/prefix/")) == "<Lake s3://bucket/some/prefix>"
     with pytest.raises(ess.UsageError, match=r"unknown datastore 'lak'"):
         ess.select("lak")
     with pytest.raises(ess.UsageError, match="blob:// is not supported"):
@@ -174,6 +174,23 @@ def test_a_registered_category_without_columns_says_what_to_do(home):
     register(home / "lake", "log")
     with pytest.raises(ess.UsageError, match=r"has no columns\n.*ess probe log"):
         ess.select(home / "lake").category("log")
+
+
+def test_what_a_terminal_shows_is_short_and_looks_at_nothing(home):
+    category = ess.select(home / "gone").category("log", "log_*.gz", columns=COLUMNS)
+    assert repr(category) == f"<LakeCategory log in {home / 'gone'}: log_*.gz>"
+    made = category.between("2020", "*").clean("select * from records", len)
+    assert repr(made) == "<Selection log | 2020 to * | sql: select * from records | python: len>"
+    assert repr(category.all()) == "<Selection log>"
+
+
+def test_a_category_gives_rows_without_a_range(log):
+    assert log.head(2)["n"].tolist() == [10, 11]
+    assert log.clean("select n from records").count() == 15
+    plan = repr(log.all().plan())
+    assert "5 files" in plan
+    assert "1 batches" not in plan
+    assert repr(log.all().collect()) == "<Collected: 15 rows, 0 rejected>"
 
 
 # --- Ranges
@@ -294,7 +311,7 @@ def test_an_empty_selection_has_the_right_columns_and_warns(log):
 
 def test_rejected_rows_are_warned_of_and_kept(log, lake):
     write(lake, "log_20200102.csv.gz", "a,1", "b,TBD", "c,3")
-    with pytest.warns(ess.RejectWarning, match="1 rows were rejected") as caught:
+    with pytest.warns(ess.RejectWarning, match=r"1 row was rejected; see \.rejects\(\)") as caught:
         table = log.all().to_arrow()
     assert table.num_rows == 14
     assert caught[0].filename == __file__
