@@ -80,13 +80,13 @@ class ClusterExecutor:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._running: set[Any] = set()
+        self._running: dict[Any, Delayed] = {}
         self.slots = max(1, sum(client.nthreads().values()))
 
     def submit(self, partition: Delayed) -> Any:
         """Start one partition on a worker."""
         future = self._client.compute(partition)
-        self._running.add(future)
+        self._running[future] = partition
         return future
 
     def result(self, handle: Any) -> Any:
@@ -96,19 +96,37 @@ class ClusterExecutor:
         from distributed.scheduler import KilledWorker
 
         try:
-            return handle.result()[0]
-        except (FutureCancelledError, CancelledError):
-            raise TransientError(
-                "the cluster stopped or was restarted in the middle of the work",
-                hint="run the same command again; see `ess udbd cklog`",
-            ) from None
+            try:
+                return handle.result()[0]
+            except KilledWorker:
+                return self._result_alone(handle)
         except KilledWorker as error:
             raise WorkerLostError(
                 f"a worker died {error.allowed_failures + 1} times on the same work",
                 hint="often out of memory: see `ess udbd cklog`; lower batch_bytes or ESS_THREADS",
             ) from None
+        except (FutureCancelledError, CancelledError):
+            raise TransientError(
+                "the cluster stopped or was restarted in the middle of the work",
+                hint="run the same command again; see `ess udbd cklog`",
+            ) from None
         finally:
-            self._running.discard(handle)
+            self._running.pop(handle, None)
+
+    def _result_alone(self, handle: Any) -> Any:
+        """Try once more when nothing else of ours runs: what dies takes its neighbours along."""
+        from distributed import wait
+
+        partition = self._running.pop(handle)
+        with self._client.as_current():
+            wait(list(self._running))
+        # Released first: while the scheduler remembers the failure, it answers with that.
+        handle.release()
+        again = self.submit(partition)
+        try:
+            return again.result()[0]
+        finally:
+            self._running.pop(again)
 
     def withdraw(self, handle: Any) -> bool:
         """Return False: a worker may have begun it, and the window is short."""

@@ -52,18 +52,19 @@ def test_a_worker_killed_makes_no_difference(shop, until, end_processes, stage):
     end_processes.append(child)
     until(lambda: STAGES[stage](shop) or child.poll() is not None)
     kill_worker(shop, until)
-    out, err = child.communicate(timeout=100)
+    _, err = child.communicate(timeout=100)
     assert child.returncode == 0, err
     shop.check_complete(memory=True)
     assert shop.stages() == []
 
 
 POISON = """
-import os, signal
+import os, signal, time
 
 def poison(frame):
     if (frame["purchaseDate"].dt.day == 5).any():
         os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)  # its neighbours are in the middle of their work whenever it dies
     return frame
 """
 
@@ -93,7 +94,7 @@ def test_the_daemon_killed_is_told_and_the_rerun_completes(shop, until, end_proc
     daemon = shop.daemon()
     os.kill(daemon, signal.SIGKILL)
     started = time.monotonic()
-    out, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=60)
     assert time.monotonic() - started < 30
     assert b"Traceback" not in err
     # Killed when the very last partition was there already, the run has nothing to complain of.
@@ -186,7 +187,7 @@ def test_ctrl_c_twice_publishes_nothing_and_leaves_nothing(shop, until, end_proc
     child.send_signal(signal.SIGINT)
     until(lambda: b"once more" in child.stderr.readline())
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=30)
+    _, err = child.communicate(timeout=30)
     assert child.returncode == 130
     assert b"Traceback" not in err
     assert b"run the same command again" in err
