@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ess_dask.api.cluster import Cluster, connect
     from ess_dask.api.lake import Lake, LakeCategory, select
     from ess_dask.api.pipeline import plan_pipeline, run_pipeline
-    from ess_dask.api.selection import Collected, Selection, SelectionPlan
+    from ess_dask.api.results import Collected, SelectionPlan
+    from ess_dask.api.selection import Selection
     from ess_dask.api.steps import python, shell, sql
     from ess_dask.api.table import Table
     from ess_dask.api.warn import NoFilesWarning, RejectWarning
@@ -46,7 +47,8 @@ _HOMES = {
     "ess_dask.api.cluster": ("Cluster", "connect"),
     "ess_dask.api.lake": ("Lake", "LakeCategory", "select"),
     "ess_dask.api.pipeline": ("plan_pipeline", "run_pipeline"),
-    "ess_dask.api.selection": ("Collected", "Selection", "SelectionPlan"),
+    "ess_dask.api.results": ("Collected", "SelectionPlan"),
+    "ess_dask.api.selection": ("Selection",),
     "ess_dask.api.steps": ("python", "shell", "sql"),
     "ess_dask.api.table": ("Table",),
     "ess_dask.api.warn": ("NoFilesWarning", "RejectWarning"),

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
+from ess_dask.api.results import Collected, SelectionPlan
 from ess_dask.api.steps import Step, as_step
 from ess_dask.api.table import as_frame, as_polars, describe_schema
 from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
-from ess_dask.engine.model import Batch, BatchResult, Job
+from ess_dask.engine.model import Batch, Job
 from ess_dask.errors import UsageError
-from ess_dask.markup import count, facts, grid, page, show_bytes, text
 from ess_dask.records.spec import ReadSpec
 
 if TYPE_CHECKING:
@@ -33,23 +33,7 @@ if TYPE_CHECKING:
     from ess_dask.warehouse.model import Mode, OnChange
 
 Part = TypeVar("Part")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Collected:
-    """Clean rows and their account. ``rejects`` has uri, line, column, reason, raw."""
-
-    table: pa.Table
-    rejects: pa.Table
-    results: tuple[BatchResult, ...]
-
-    def __repr__(self) -> str:
-        return f"<Collected: {self.table.num_rows:,} rows, {self.rejects.num_rows:,} rejected>"
-
-    def _repr_html_(self) -> str:
-        rows = {"rows": f"{self.table.num_rows:,}", "rejected": f"{self.rejects.num_rows:,}"}
-        columns = grid(("column", "type"), describe_schema(self.table.schema).items())
-        return page("Collected", facts(rows), columns)
+Whole = TypeVar("Whole")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -259,8 +243,8 @@ class Selection:
         return as_frame(pa.concat_tables([reject_schema().empty_table(), *found]))
 
     def fold(
-        self, each: Callable[[pa.Table], Part], merge: Callable[[Sequence[Part]], Part]
-    ) -> Part:
+        self, each: Callable[[pa.Table], Part], merge: Callable[[Sequence[Part]], Whole]
+    ) -> Whole:
         """Reduce the rows in bounded memory: ``merge([each(batch), ...])``, in batch order.
 
         ``each`` sees the clean rows of one batch, in parallel threads; only what it returns is
@@ -409,32 +393,6 @@ class Selection:
         from ess_dask.api.show import selection_html
 
         return selection_html(self)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class SelectionPlan:
-    """What a selection would read: files in order, grouped into batches (one task each)."""
-
-    selection: Selection
-    files: tuple[FileRef, ...]
-    batches: tuple[Batch, ...]
-
-    def __repr__(self) -> str:
-        stored = show_bytes(sum(file.size for file in self.files))
-        selection = self.selection
-        lines = [
-            f"{selection.category.name}: {count(len(self.files), 'file', 'files')}, "
-            f"{stored} stored, {count(len(self.batches), 'batch', 'batches')}",
-            *(f"  {file.uri}" for file in self.files[:3]),
-        ]
-        if len(self.files) > 3:
-            lines.append(f"  ... {self.files[-1].uri}")
-        steps: Any = (*selection.bytes_steps, *selection.row_steps)
-        lines += [f"  {number}. {step.name}" for number, step in enumerate(steps, 1)]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        return page("Plan", text(str(self)))
 
 
 def _names(value: str | Iterable[str]) -> tuple[str, ...]:

@@ -9,8 +9,6 @@ import pytest
 
 import ess_dask as ess
 
-FIELD_NAMES = {"message", "hint"}
-
 
 def exported():
     return [name for name in ess.__all__ if name != "__version__"]
@@ -75,3 +73,29 @@ def test_making_a_selection_imports_no_engine_of_rows(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+TYPED = """
+import io
+import ess_dask as ess
+category = ess.select("lake").category("p", "*.gz", columns={"a": "int32"})
+made: ess.Selection = category.between("2014").clean("select * from records", ess.shell("cat"))
+blocks = [block.decode() for block in made.stream("cat")]
+failed = made.stream("cat", io.BytesIO()).failed
+parts: list[int] = made.fold(lambda table: 1, list)
+with ess.connect() as cluster:
+    table: ess.Table = made.into("a.b", key="a", cluster=cluster)
+report: ess.RunReport = ess.run_pipeline("x.yaml", overrides={"load.mode": "replace"})
+"""
+
+
+@pytest.mark.slow
+def test_a_users_program_is_checked_by_mypy(tmp_path):
+    good, bad = tmp_path / "good.py", tmp_path / "bad.py"
+    good.write_text(TYPED)
+    bad.write_text("import ess_dask as ess\ness.select(5).category('a')\n")
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run([*command, str(good)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    done = subprocess.run([*command, str(bad)], capture_output=True, text=True, cwd=tmp_path)
+    assert 'Argument 1 to "select"' in done.stdout

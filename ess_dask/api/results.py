@@ -1,0 +1,59 @@
+"""What a selection gives besides rows: what it would read, and the account of what it read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ess_dask.api.table import describe_schema
+from ess_dask.catalog.model import FileRef
+from ess_dask.engine.model import Batch, BatchResult
+from ess_dask.markup import count, facts, grid, page, show_bytes, text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ess_dask.api.selection import Selection
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Collected:
+    """Clean rows and their account. ``rejects`` has uri, line, column, reason, raw."""
+
+    table: pa.Table
+    rejects: pa.Table
+    results: tuple[BatchResult, ...]
+
+    def __repr__(self) -> str:
+        return f"<Collected: {self.table.num_rows:,} rows, {self.rejects.num_rows:,} rejected>"
+
+    def _repr_html_(self) -> str:
+        rows = {"rows": f"{self.table.num_rows:,}", "rejected": f"{self.rejects.num_rows:,}"}
+        columns = grid(("column", "type"), describe_schema(self.table.schema).items())
+        return page("Collected", facts(rows), columns)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SelectionPlan:
+    """What a selection would read: files in order, grouped into batches (one task each)."""
+
+    selection: Selection
+    files: tuple[FileRef, ...]
+    batches: tuple[Batch, ...]
+
+    def __repr__(self) -> str:
+        stored = show_bytes(sum(file.size for file in self.files))
+        selection = self.selection
+        lines = [
+            f"{selection.category.name}: {count(len(self.files), 'file', 'files')}, "
+            f"{stored} stored, {count(len(self.batches), 'batch', 'batches')}",
+            *(f"  {file.uri}" for file in self.files[:3]),
+        ]
+        if len(self.files) > 3:
+            lines.append(f"  ... {self.files[-1].uri}")
+        steps: Any = (*selection.bytes_steps, *selection.row_steps)
+        lines += [f"  {number}. {step.name}" for number, step in enumerate(steps, 1)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return page("Plan", text(str(self)))
