@@ -11,6 +11,8 @@ from ess_dask.engine.model import Batch, Job
 from ess_dask.records.spec import Column
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ess_dask.pipelines.model import Rejects
     from ess_dask.warehouse.model import Target
 
@@ -80,6 +82,8 @@ class Execution:
     slots: int
     memory: MemoryPlan | None = None
     whole: bool = False
+    replayed: pa.Table | None = None
+    """The rejected rows (``Warehouse.rejects``) that are read again in place of files."""
 
     @property
     def is_needed(self) -> bool:

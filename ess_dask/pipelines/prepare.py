@@ -65,7 +65,7 @@ def plan_run(spec: RunSpec, settings: Settings) -> RunPlan:
     """
     bounds, selection = select_window(spec.job.store, spec.category, spec.window)
     files = selection.files
-    columns = _columns(spec.job)
+    columns = columns_of(spec.job)
     load = _plan_load(spec, columns, files, bounds)
     memory = _plan_memory(spec.memory, files)
     wanted = _wanted(files, load, memory)
@@ -162,8 +162,8 @@ def select_window(store: Datastore, category: Category, window: Window) -> tuple
     return bounds, select_files(store, category, window.lower, window.upper)
 
 
-def _columns(job: Job) -> tuple[Column, ...]:
-    """The columns that come out of the last step: found by cleaning no rows at all."""
+def columns_of(job: Job) -> tuple[Column, ...]:
+    """Return the columns that come out of the last step: found by cleaning no rows at all."""
     from ess_dask.warehouse.schema import from_arrow
 
     schema = empty_table(job).schema

@@ -12,6 +12,9 @@ from typing import Any
 from ess_dask.engine.model import BatchResult, FileCount
 from ess_dask.markup import facts, grid, page
 
+REFUSED = "too many rejects"
+"""State of a run that published nothing because of the limit."""
+
 FAILED_SHOWN = 10
 """Failed files that a summary names; the report has them all."""
 
@@ -19,9 +22,11 @@ FAILED_SHOWN = 10
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """The account of one run. Counts in rows; ``seconds`` of wall time; ``state`` of the run:
-    ``done``, ``nothing new``, ``failed files``, ``interrupted``.
+    ``done``, ``nothing new``, ``failed files``, ``interrupted``, ``too many rejects`` (then nothing
+    is published and no row counts as loaded).
 
-    ``rows_read == rows_loaded + rows_rejected + rows_dropped`` over the files that succeeded.
+    Otherwise ``rows_read == rows_loaded + rows_rejected + rows_dropped`` over the files that
+    succeeded.
     """
 
     run_id: str

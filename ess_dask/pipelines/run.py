@@ -22,7 +22,7 @@ from ess_dask.engine.sinks import Only, Tee
 from ess_dask.errors import InterruptedRunError, RejectLimitError, WorkerLostError
 from ess_dask.pipelines.execution import Execution
 from ess_dask.pipelines.plan import RunPlan
-from ess_dask.pipelines.report import RunReport, Totals, add_up
+from ess_dask.pipelines.report import REFUSED, RunReport, Totals, add_up
 from ess_dask.pipelines.run_folder import run_folder
 from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult
 
@@ -92,7 +92,7 @@ def execute(
         results = run.work(tools, interrupt)
         totals = add_up(results)
         run.check_whole(totals, interrupt)
-        run.check_limit(totals)
+        run.check_limit(totals, time.monotonic() - started)
         loaded = run.load(results, totals)
         table = run.publish(tools, results)
     report = run.report(totals, loaded, interrupt.draining, time.monotonic() - started)
@@ -223,10 +223,13 @@ class _Run:
         if interrupt.draining:
             raise InterruptedRunError("interrupted; nothing was published", hint="begin again")
 
-    def check_limit(self, totals: Totals) -> None:
+    def check_limit(self, totals: Totals, seconds: float) -> None:
         """Raise ``RejectLimitError`` when more rows were rejected than is allowed."""
         limit = self.execution.rejects
         if limit.exceeded(totals.rejected, totals.read):
+            account = self.report(totals, None, False, seconds)
+            refused = replace(account, state=REFUSED, files=0, rows_loaded=0, exit_code=4)
+            refused.save(self.folder)
             share = 100 * totals.rejected / totals.read
             raise RejectLimitError(
                 f"{totals.rejected:,} of {totals.read:,} rows ({share:.1f} %) were rejected, "
@@ -250,8 +253,16 @@ class _Run:
             files=files,
             parts=tuple(part for result in results for part in _parts(result, 0)),
             rejects=tuple(result.rejects for result in results if result.rejects),
+            replayed=self._replayed(),
         )
         return open_warehouse(self.plan.load.target.url).load(request)
+
+    def _replayed(self) -> str:
+        if self.execution.replayed is None:
+            return ""
+        from ess_dask.warehouse.replayed import write_replayed
+
+        return write_replayed(self.folder / "replayed.parquet", self.execution.replayed)
 
     def publish(self, tools: _Tools, results: Sequence[BatchResult]) -> MemoryTable | None:
         """Make the memory table's next version."""
