@@ -44,8 +44,11 @@ def layout_of(plan: Execution, partitions: int) -> TableLayout:
 def publish(
     session: Session, plan: Execution, sink: SegmentSink, segments: Sequence[Segment]
 ) -> MemoryTable:
-    """Make the imported segments the table's next version; see ``TableStore.publish``."""
+    """Make the imported segments the table's next version; see ``TableStore.publish``.
+
+    Files that another run has put there since the plan was made are not put there again.
+    """
     assert plan.memory is not None
     return session.store.publish(
-        table_name(plan.memory.table), sink, segments, fresh=plan.memory.rebuild
+        table_name(plan.memory.table), sink, segments, fresh=plan.memory.rebuild, once=True
     )

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ess_dask.errors import ConflictError, UsageError
+from ess_dask.errors import ConflictError, LockedError, UsageError
 from ess_dask.tables.layout import TableLayout
 from ess_dask.tables.load import Recipe, load_partition, write_partition
 from ess_dask.tables.registry import Registry, TableName, Version, sweep_instances
@@ -65,15 +65,20 @@ class TableStore:
         segments: Sequence[Segment],
         *,
         fresh: bool = False,
+        once: bool = False,
     ) -> MemoryTable:
         """Add an import's segments, in their order, as the table's next version; return it.
 
-        The table is made when missing. ``fresh``: the new version holds nothing else. Raises
-        ``ConflictError`` when the table has another layout, ``ReadError`` or ``WorkerLostError``
-        when the new version could not be made; the old one stays in each case.
+        The table is made when missing. ``fresh``: the new version holds nothing else. ``once``:
+        segments of files that the table has by now are left out; ``LockedError`` when that is so of
+        a part of a segment only. Raises ``ConflictError`` when the table has another layout,
+        ``ReadError`` or ``WorkerLostError`` when the new version could not be made; the old one
+        stays in each case.
         """
         with self._registry.writing(name):
             base = self._base(name, sink.layout)
+            if once and not fresh:
+                segments = _not_held(name, base, segments)
             first = self._registry.reserve(name, len(segments))
             added = tuple((first + place, segment) for place, segment in enumerate(segments))
             old = () if fresh else base.segments
@@ -257,6 +262,19 @@ def _recipes(version: Version) -> list[Recipe]:
         )
         for number in range(layout.partitions)
     ]
+
+
+def _not_held(name: TableName, base: Version, segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments whose files are not in the table yet."""
+    held = {uri for _, segment in base.segments for uri, _ in segment.sources}
+    new = [s for s in segments if not s.sources or any(uri not in held for uri, _ in s.sources)]
+    twice = sum(uri in held for segment in new for uri, _ in segment.sources)
+    if twice:
+        raise LockedError(
+            f"another import put {twice} of the same files into table {name} in the meantime",
+            hint="run it again: what is missing is added",
+        )
+    return new
 
 
 def _remove_folder(folder: Path, keep: set[str]) -> None:
