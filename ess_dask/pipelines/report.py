@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ess_dask.engine.model import BatchResult, FileCount
+from ess_dask.errors import EssError
 from ess_dask.markup import facts, grid, page
 
 REFUSED = "too many rejects"
@@ -114,11 +115,19 @@ class RunReport:
         return f"  into {' and '.join(places)}" if places else ""
 
     def save(self, folder: Path) -> None:
-        """Write ``report.json`` into the run's folder, whole or not at all."""
-        path = folder / "report.json"
+        """Write ``report.json`` into the run's folder, whole or not at all.
+
+        Raises ``EssError`` when there is no room; what the run did stands all the same.
+        """
         part = folder / "report.json.part"
-        part.write_text(self.to_json(), encoding="utf-8")
-        part.rename(path)
+        try:
+            part.write_text(self.to_json(), encoding="utf-8")
+            part.rename(folder / "report.json")
+        except OSError as error:
+            raise EssError(
+                f"cannot write the report in {folder}: {error.strerror}; the run is {self.state}",
+                hint="make room there; run again at any time, what is loaded stays loaded",
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +143,31 @@ class Totals:
     reasons: tuple[tuple[str, int], ...]
     steps: tuple[tuple[str, int, int], ...]
 
+    def only(self, uris: Set[str]) -> Totals:
+        """Return the sums over some of the good files, and over the failed ones.
+
+        Reasons and steps are known by batch and not by file: they are left out.
+        """
+        good = [count for count in self.good if count.uri in uris]
+        return _sums([*good, *self.failed], (), ())
+
 
 def add_up(results: Sequence[BatchResult]) -> Totals:
     """Add up the accounts of all batches."""
-    counts = [count for result in results for count in result.counts]
-    good = tuple(count for count in counts if not count.error)
     reasons: Counter[str] = Counter()
     for result in results:
         reasons.update(dict(result.reasons))
+    ordered = tuple(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+    counts = [count for result in results for count in result.counts]
+    return _sums(counts, ordered, _add_steps(results))
+
+
+def _sums(
+    counts: Sequence[FileCount],
+    reasons: tuple[tuple[str, int], ...],
+    steps: tuple[tuple[str, int, int], ...],
+) -> Totals:
+    good = tuple(count for count in counts if not count.error)
     return Totals(
         read=sum(count.read for count in good),
         kept=sum(count.kept for count in good),
@@ -149,8 +175,8 @@ def add_up(results: Sequence[BatchResult]) -> Totals:
         dropped=sum(count.dropped for count in good),
         good=good,
         failed=tuple(count for count in counts if count.error),
-        reasons=tuple(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-        steps=_add_steps(results),
+        reasons=reasons,
+        steps=steps,
     )
 
 

@@ -95,6 +95,7 @@ def execute(
         run.check_limit(totals, time.monotonic() - started)
         loaded = run.load(results, totals)
         table = run.publish(tools, results)
+    totals = run.own_part(totals, loaded)
     report = run.report(totals, loaded, interrupt.draining, time.monotonic() - started)
     report.save(run.folder)
     return report, table
@@ -272,6 +273,16 @@ class _Run:
 
         segments = [part for result in results for part in _parts(result, len(tools.sinks) - 1)]
         return publish(tools.session, self.execution, tools.segments, segments)
+
+    def own_part(self, totals: Totals, loaded: LoadResult | None) -> Totals:
+        """Return the sums without the files that another run has loaded in the meantime."""
+        if self.plan.load is None or loaded is None or not loaded.already_done:
+            return totals
+        from ess_dask.warehouse.connect import open_warehouse
+
+        target = self.plan.load.target
+        ledger = open_warehouse(target.url).ledger(pipeline=target.pipeline)
+        return totals.only({each.file.uri for each in ledger if each.load_id == self.run_id})
 
     def report(
         self, totals: Totals, loaded: LoadResult | None, drained: bool, seconds: float

@@ -1,9 +1,9 @@
 """The folder of a run: rejects and report stay, what was staged goes with the run's process.
 
-    lock          held while the run lives: the only proof of life, dropped by the kernel
-    stage/        rows on their way into the warehouse
-    rejects/      rejected rows, kept
-    report.json   the account, kept
+lock          held while the run lives: the only proof of life, dropped by the kernel
+stage/        rows on their way into the warehouse
+rejects/      rejected rows, kept
+report.json   the account, kept
 """
 
 from __future__ import annotations
