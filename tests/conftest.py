@@ -54,6 +54,18 @@ class User:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
+    def python(self, code, timeout=100):
+        """Run a program as this user; return the finished process (text)."""
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=timeout,
+        )
+
     def stop_daemon(self):
         """End the user's local cluster, whatever happened in the test."""
         if not (self.home / ".ess" / "daemon" / "state.json").exists():

@@ -230,6 +230,7 @@ def _read_spec(category: Category) -> ReadSpec:
         columns=parse_columnspec(category.columnspec),
         delimiter=category.delimiter or ",",
         header=category.header is not False,
+        by_position=True,
         blank="zero",
         compression=category.compression,
         archive=category.archive,

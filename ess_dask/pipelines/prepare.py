@@ -13,6 +13,7 @@ from ess_dask.engine.batches import make_batches
 from ess_dask.engine.collect import empty_table
 from ess_dask.engine.executor import usable_cores
 from ess_dask.engine.model import Job
+from ess_dask.errors import ConflictError
 from ess_dask.pipelines.execution import (
     Execution,
     MemoryPlan,
@@ -205,7 +206,15 @@ def _plan_memory(memory: MemoryTarget | None, files: Sequence[FileRef]) -> Memor
     from ess_dask.pipelines.memory import held_files
 
     held = {} if memory.renew else held_files(memory.table)
-    rebuild = memory.renew or any(held.get(file.uri, file.etag) != file.etag for file in files)
+    changed = [file.uri for file in files if held.get(file.uri, file.etag) != file.etag]
+    rebuild = memory.renew or bool(changed)
+    if changed and not set(held) <= {file.uri for file in files}:
+        # Made anew from these files alone, the table would silently lose the others.
+        raise ConflictError(
+            f"{changed[0]} has changed since it was imported into {memory.table}, and that table "
+            "also holds files outside this selection",
+            hint="run without a date range, so that the table can be made anew from all files",
+        )
     missing = frozenset(file.uri for file in files if rebuild or file.uri not in held)
     return MemoryPlan(memory.table, memory.key, memory.sort, missing, rebuild)
 

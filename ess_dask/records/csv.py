@@ -180,6 +180,11 @@ class _File:
             raise self._bad_title(f"invalid UTF-8 at byte {error.start}") from None
         if records.faults[0]:
             raise self._bad_title(fault_reason(Fault(records.faults[0]), self.spec))
+        return self._fields()
+
+    def _fields(self) -> Fields:
+        if self.spec.by_position:
+            return fields_by_position(self.spec)
         return fields_by_title(self.title, self.spec, self.name)
 
     def again(self, rejects: pa.Table) -> Iterator[Chunk]:
@@ -192,7 +197,7 @@ class _File:
                     f"{self.name}: its rows were read without a title line",
                     hint="declare header: false, or load the whole file again",
                 )
-            self.fields = fields_by_title(self.title, self.spec, self.name)
+            self.fields = self._fields()
         rows = list(zip(*(rejects[name].to_pylist() for name in REJECT_FIELDS[2:6]), strict=True))
         raws = [as_utf8(row[3], self.spec.encoding) for row in rows]
         readable = [place for place, raw in enumerate(raws) if raw is not None]

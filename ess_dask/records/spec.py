@@ -36,13 +36,15 @@ class ReadSpec:
     """How the bytes of a category become typed rows.
 
     ``header``: the first record is a title line and columns are matched by name, whatever their
-    order; otherwise by position. ``blank``: a blank field is null, or (Essentia) 0 / ''.
+    order (``by_position``: the title line is only skipped, as Essentia's column specs want it);
+    otherwise by position. ``blank``: a blank field is null, or (Essentia) 0 / ''.
     ``archive``: glob that picks members when the file is an archive. Sizes are in bytes.
     """
 
     columns: tuple[Column, ...]
     delimiter: str = ","
     header: bool = True
+    by_position: bool = False
     blank: Literal["null", "zero"] = "null"
     encoding: str = "utf-8"
     compression: str = ""

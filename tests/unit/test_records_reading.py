@@ -349,3 +349,11 @@ def test_woodworking_purchases_with_integer_references():
         purchaseDate="timestamp", userID="string", articleID="int32", price="float64", refID="int32"
     )
     assert totals("purchase", ReadSpec(types)) == (40_373, Counter({"not an int32: 'TBD'": 658}))
+
+
+def test_by_position_the_title_is_only_skipped():
+    spec = ReadSpec(parse_columnspec("S:who X I:n"), by_position=True, blank="zero")
+    rows, rejects, lines = read(b"Name,Middle,Count\nann,x,1\nbob,y,\nc,2\n", spec)
+    assert rows == [{"who": "ann", "n": 1}, {"who": "bob", "n": 0}]
+    assert lines == [2, 3]
+    assert [reject["reason"] for reject in rejects] == ["too few fields (2 of 3)"]

@@ -1,0 +1,55 @@
+"""The memory table of a pipeline: what a later run adds, and what it refuses."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+PIPELINE = """
+name: shop
+source:
+  store: {store}
+  category: purchase
+  pattern: "*purchase_*.gz"
+  columns: {{purchaseDate: timestamp, userID: string, price: float64}}
+memory: {{table: wood.sales, key: userID}}
+"""
+
+COUNT = """
+import ess_dask as ess
+with ess.connect() as cluster, cluster.table("wood.sales") as table:
+    print(table.count())
+"""
+
+
+@pytest.mark.slow
+def test_a_table_grows_by_new_files_and_never_loses_others(user, small_lake, tmp_path):
+    source, _ = small_lake
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    days = [f"purchase_201409{day:02}.csv.gz" for day in range(1, 5)]
+    for name in days[:3]:
+        shutil.copy(source / name, lake / name)
+    (user.folder / "shop.yaml").write_text(PIPELINE.format(store=lake))
+
+    def run(*args, code=0):
+        return user.ess("run", "shop.yaml", "--json", *args, code=code)
+
+    def rows():
+        return int(user.python(COUNT).stdout)
+
+    first = json.loads(run().stdout)
+    assert (first["files"], rows()) == (3, first["rows_loaded"])
+    shutil.copy(source / days[3], lake / days[3])
+    second = json.loads(run().stdout)
+    assert (second["files"], rows()) == (1, first["rows_loaded"] + second["rows_loaded"])
+    assert json.loads(run().stdout)["state"] == "nothing new"
+    # A changed file: within a range the other files' rows would be lost, so it is refused.
+    before = rows()
+    os.utime(lake / days[0], ns=(1, 1))
+    refused = run("--from", "2014-09-01", "--to", "2014-09-02", code=3)
+    assert "without a date range" in refused.stderr
+    assert rows() == before
+    again = json.loads(run().stdout)
+    assert (again["files"], rows()) == (4, before)
