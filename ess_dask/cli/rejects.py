@@ -87,7 +87,13 @@ def _lines(group: RejectGroup, *, by_reason: bool) -> list[tuple[Any, ...]]:
 @_warehouse_option
 @_set_option
 @click.option("--json", "form", flag_value="json", default=None, help="As --format json.")
-@click.option("--format", "form", type=click.Choice([*FORMATS, "parquet"]), default="table")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([*FORMATS, "parquet"]),
+    default="table",
+    help="How to print rows.",
+)
 def show(
     name: str,
     reason: str,
