@@ -1,0 +1,147 @@
+"""The pages are followed by a reader with an empty home: every command and every line of Python."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import Reader, matches, read_blocks, usual
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ["README.md", "docs/tutorial.md", *sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "how-to").glob("*.md")
+)]  # fmt: skip
+OTHER_PAGES = ["CONTRIBUTING.md", "CHANGELOG.md", *sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")
+)]  # fmt: skip
+
+STAND_INS = {"make demo\n": "ess demo\n"}
+"""Commands that set up an environment first, and what they then do."""
+
+ONLY_SHOWN = {
+    "README.md": ["make test\n", ". .venv/bin/activate\n"],
+}
+"""Blocks that are not run: the environment is there already, and the tests are running."""
+
+NEEDS_S3 = {"README.md", "docs/how-to/s3.md"}
+
+
+@pytest.fixture
+def s3(user, small_lake):
+    """Give the reader an S3 server of his own, with the bucket ``my-lake``."""
+    from ess_dask.testing.s3 import moto_s3
+
+    with moto_s3() as server:
+        client = server.client()
+        client.create_bucket(Bucket="my-lake")
+        for path in sorted(small_lake[0].glob("purchase_*")):
+            client.put_object(Bucket="my-lake", Key=path.name, Body=path.read_bytes())
+        user.env |= server.env
+        yield server
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_reader_gets_what_the_page_shows(page, user, request):
+    if page in NEEDS_S3:
+        request.getfixturevalue("s3")
+    with Reader(user) as reader:
+        for block in read_blocks(ROOT / page):
+            if block.is_run or block.file:
+                reader.follow(replace(block, text=STAND_INS.get(block.text, block.text)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_only_listed_blocks_are_not_run(page):
+    shown = [
+        block.text
+        for block in read_blocks(ROOT / page)
+        if block.language in ("sh", "python") and not block.is_run
+    ]
+    assert shown == ONLY_SHOWN.get(page, [])
+
+
+@pytest.mark.parametrize("page", OTHER_PAGES)
+def test_pages_that_nobody_follows_hold_no_commands(page):
+    if page not in PAGES:
+        languages = {block.language for block in read_blocks(ROOT / page) if block.is_run}
+        assert languages == set()
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES, *OTHER_PAGES}))
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text) + re.findall(r'src="([^":]+)"', text)
+    missing = [name for name in targets if not ((ROOT / page).parent / name).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES, *OTHER_PAGES}))
+def test_every_fence_is_closed_and_has_a_language(page):
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    fences = [line for line in lines if line.startswith("```")]
+    assert all(line == "```" for line in fences[1::2])
+    assert all(re.match(r"```\w", line) for line in fences[::2])
+    assert len(fences) % 2 == 0
+
+
+def test_a_page_is_read_as_blocks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Title\n\n```sh\necho 1\n```\n\n```text\n1\n```\n\nProse.\n\n```text\nalone\n```\n"
+        "```yaml\n# a/b.yaml\nx: 1\n```\n```sh no-run\ngit clone\n```\n"
+    )
+    ran, alone, file, shown = read_blocks(page)
+    assert (ran.text, ran.shown, ran.line, ran.is_run) == ("echo 1\n", "1\n", 3, True)
+    assert (alone.language, alone.is_run) == ("text", False)
+    assert (file.file, file.is_run) == ("a/b.yaml", False)
+    assert (shown.is_run, shown.marks) == (False, "no-run")
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("a\nb", "a\nb", True),
+        ("a\n...\nd", "a\nb\nc\nd", True),
+        ("a\n...\nd", "a\nd", True),
+        ("a ... c", "a b c", True),
+        ("a ... c", "a\nc", False),
+        ("...", "", True),
+        ("a", "a\nb", False),
+        ("a.c", "abc", False),
+        ("...\nlast", "first\nlast\nmore", False),
+    ],
+)
+def test_dots_stand_for_anything(shown, printed, same):
+    assert matches(shown, printed) is same
+
+
+def test_what_changes_from_run_to_run_is_not_compared():
+    printed = "done in 1.5 s, 1,204 rows/s (run 20261122T121549-cbc56615) in /tmp/x/home/.ess  \n"
+    shown = "done in 23.2 s, 98 rows/s (run 20250102T030405-00000000) in /home/ada/.ess\n"
+    assert usual(printed, "/tmp/x/home") == usual(shown, "/home/ada")
+
+
+def test_a_reader_who_gets_something_else_says_where(user, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```sh\necho 1\n```\n```text\n2\n```\n```sh\nfalse\n```\n")
+    wrong, failing = read_blocks(page)
+    with Reader(user) as reader:
+        with pytest.raises(AssertionError, match=r"page\.md:1 printed"):
+            reader.follow(wrong)
+        with pytest.raises(AssertionError, match="ended with 1"):
+            reader.follow(failing)
+
+
+def test_a_readers_shell_and_python_go_on_from_block_to_block(user, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\n# mine.py\ntwo = 2\n```\n"
+        "```sh\nexport WORD='a b'\n```\n```sh\necho $WORD\n```\n```text\na b\n```\n"
+        "```python\nimport mine\nx = mine.two\n```\n```python\nx + 1\n```\n```text\n3\n```\n"
+    )
+    with Reader(user) as reader:
+        for block in read_blocks(page):
+            reader.follow(block)
