@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "files:ls",
         "List the files of a folder, a pattern or a category.",
     ),
+    "init": ("init:init", "Write a pipeline file from a look at one file."),
     "lsa": ("files:lsa", "List the members of an archive."),
     "probe": ("files:probe", "Find out a category's structure again and keep it."),
     "purge": ("datastore:purge", "Forget a datastore and its categories, never its files."),
