@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from ess_dask.checking import check
-from ess_dask.fields import (
+from ess_dask.documents.checking import check
+from ess_dask.documents.fields import (
     FORBID_UNKNOWN,
     Before,
     FieldError,
@@ -26,7 +26,7 @@ from ess_dask.fields import (
     show_seconds,
     show_size,
 )
-from ess_dask.yaml import quote
+from ess_dask.documents.yaml import quote
 
 MIB = 1 << 20
 
@@ -218,7 +218,7 @@ def resolve_settings(
     the place of a bad value, or every place that was searched for a profile.
     """
     from ess_dask import _settings_sources as sources
-    from ess_dask.yaml import Map, Place
+    from ess_dask.documents.yaml import Map, Place
 
     chosen = sources.merge(flags or {}, pipeline or {}, profile)
     node = Map(Place("settings"))

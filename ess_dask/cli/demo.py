@@ -23,7 +23,8 @@ def demo(folder: Path) -> None:
     """Make a dirty lake, clean it, load it and ask it a question.
 
     The warehouse is a DuckDB file. Everything lies in one folder, made anew each time; nothing
-    outside it is changed but the state folder (ESS_CACHE_DIR). The numbers are checked against what was put into the lake.
+    outside it is changed but the state folder (ESS_CACHE_DIR). The numbers are checked against
+    what was put into the lake.
     """
     from ess_dask.cli._progress import counting
     from ess_dask.cluster.local import attach, stop

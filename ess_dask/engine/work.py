@@ -184,7 +184,7 @@ def _chunks(file: FileRef, job: Job, tally: FileTally) -> Iterator[Chunk]:
 
 
 def _stored_chunks(file: FileRef, job: Job, tally: FileTally) -> Iterator[Chunk]:
-    """Yield the chunks of a stored file; the recorded version is the one that was read, or raise."""
+    """Yield the chunks of a stored file; raise unless it was the recorded version to the end."""
     from ess_dask.catalog.store import check_version, open_file
     from ess_dask.records.chunk import FileSource
     from ess_dask.records.codecs import read_blocks

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ess_dask.documents.fields import did_you_mean
 from ess_dask.errors import ConfigError
-from ess_dask.fields import did_you_mean
 
 if TYPE_CHECKING:
     from ess_dask.pipelines.model import Pipeline
@@ -28,7 +28,7 @@ def load_pipeline(
     ``environment`` (default: the process's) fills ``${VAR}``. Raises ``ConfigError`` with
     ``file:line:column`` for anything wrong.
     """
-    from ess_dask.yaml import read_bytes
+    from ess_dask.documents.yaml import read_bytes
 
     return read_pipeline(read_bytes(path), str(path), overrides, environment)
 
@@ -40,11 +40,11 @@ def read_pipeline(
     environment: Mapping[str, str] | None = None,
 ) -> Pipeline:
     """Return the pipeline written in ``data``; ``name`` stands for the file in messages."""
-    from ess_dask import yaml
-    from ess_dask.checking import check
+    from ess_dask.documents import yaml
+    from ess_dask.documents.checking import check
+    from ess_dask.documents.variables import expand
     from ess_dask.pipelines.model import Pipeline
     from ess_dask.pipelines.overrides import apply_overrides
-    from ess_dask.variables import expand
 
     document = apply_overrides(yaml.load(data, name), overrides)
     filled = expand(document, environment)

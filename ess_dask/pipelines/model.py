@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from ess_dask.fields import (
+from ess_dask.documents.fields import (
     FORBID_UNKNOWN,
     Before,
     FieldError,
@@ -23,11 +23,11 @@ from ess_dask.fields import (
     choice,
     did_you_mean,
 )
+from ess_dask.documents.yaml import Scalar
 from ess_dask.pipelines import rules
 from ess_dask.pipelines.own_settings import OwnSettings
 from ess_dask.pipelines.rules import checked
 from ess_dask.pipelines.steps import CleanStep, Step
-from ess_dask.yaml import Scalar
 
 if TYPE_CHECKING:
     from ess_dask.catalog.model import Category

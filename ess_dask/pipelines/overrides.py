@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Items
 
+from ess_dask.documents.yaml import Map, Node, Place, Scalar, Sequence, parse
 from ess_dask.errors import UsageError
-from ess_dask.yaml import Map, Node, Place, Scalar, Sequence, parse
 
 
 def apply_overrides(document: Map, overrides: Items[str]) -> Map:

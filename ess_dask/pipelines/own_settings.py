@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ess_dask.fields import Before, FieldError
-from ess_dask.yaml import Map, Scalar
+from ess_dask.documents.fields import Before, FieldError
+from ess_dask.documents.yaml import Map, Scalar
 
 
 def _own_settings(value: Any) -> Any:
     """Return name to scalar, once every value is known to be good for its setting."""
-    from ess_dask.checking import problems
+    from ess_dask.documents.checking import problems
     from ess_dask.settings import Settings
 
     if not isinstance(value, Map):
@@ -23,7 +23,7 @@ def _own_settings(value: Any) -> Any:
 
 @functools.cache
 def _schema() -> dict[str, Any]:
-    from ess_dask.checking import adapter
+    from ess_dask.documents.checking import adapter
     from ess_dask.settings import Settings
 
     schema = adapter(Settings).json_schema()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import FileRef
-from ess_dask.fields import show_seconds
+from ess_dask.documents.fields import show_seconds
 from ess_dask.markup import count, page, show_bytes, text
 
 if TYPE_CHECKING:

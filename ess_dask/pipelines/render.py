@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.fields import show_seconds
-from ess_dask.yaml import Scalar, quote
+from ess_dask.documents.fields import show_seconds
+from ess_dask.documents.yaml import Scalar, quote
 
 if TYPE_CHECKING:
     from ess_dask.pipelines.model import Pipeline

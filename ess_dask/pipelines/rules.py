@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ess_dask.documents.fields import Before, FieldError, as_text
 from ess_dask.errors import EssError
-from ess_dask.fields import Before, FieldError, as_text
 
 MAX_NAME = 127
 """Longest name of a column or table, in bytes: Redshift's limit."""

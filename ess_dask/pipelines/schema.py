@@ -8,7 +8,7 @@ from typing import Any
 
 def json_schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12) of a pipeline file, with descriptions and defaults."""
-    from ess_dask.checking import adapter
+    from ess_dask.documents.checking import adapter
     from ess_dask.pipelines.model import Pipeline
 
     schema = adapter(Pipeline).json_schema()

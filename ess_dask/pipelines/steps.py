@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.documents.fields import Before, FieldError, as_seconds, as_text, choice, did_you_mean
+from ess_dask.documents.yaml import Map, Place, Scalar
 from ess_dask.errors import ConfigError
-from ess_dask.fields import Before, FieldError, as_seconds, as_text, choice, did_you_mean
-from ess_dask.yaml import Map, Place, Scalar
 
 if TYPE_CHECKING:
     from pathlib import Path

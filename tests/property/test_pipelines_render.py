@@ -10,13 +10,13 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from ess_dask.documents.yaml import Scalar, load, quote
 from ess_dask.errors import ConfigError
 from ess_dask.pipelines.load import read_pipeline
 from ess_dask.pipelines.model import Load, Memory, Pipeline, Rejects, Source
 from ess_dask.pipelines.render import draft_pipeline, render_pipeline
 from ess_dask.pipelines.schema import json_schema
 from ess_dask.pipelines.steps import CleanStep
-from ess_dask.yaml import Scalar, load, quote
 
 any_text = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 filled = any_text.filter(str.strip)
@@ -166,7 +166,7 @@ def test_any_bytes_are_a_pipeline_or_a_clear_error(data):
 
 @given(any_text)
 def test_any_text_can_be_quoted(text):
-    from ess_dask.variables import expand
+    from ess_dask.documents.variables import expand
 
     document = expand(load(f"{quote(text, is_key=True)}: {quote(text)}\n".encode(), "p"), {})
     assert document == {text: Scalar(text)}

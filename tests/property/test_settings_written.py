@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from ess_dask.fields import as_seconds, as_size, show_seconds, show_size
+from ess_dask.documents.fields import as_seconds, as_size, show_seconds, show_size
+from ess_dask.documents.yaml import Scalar, load
 from ess_dask.settings import load_settings, written
-from ess_dask.yaml import Scalar, load
 
 
 @given(st.integers(0, 1 << 50) | st.integers(0, 1 << 20).map(lambda number: number << 20))
@@ -33,7 +33,7 @@ def test_durations(seconds):
 )
 def test_settings_as_they_are_shown_are_a_profile(values):
     lines = [f"{name}: {written(name, value)}" for name, value in values.items()]
-    from ess_dask.variables import expand
+    from ess_dask.documents.variables import expand
 
     profile = expand(load("\n".join(lines).encode(), "p"), {})
     got = load_settings(pipeline=profile)

@@ -5,10 +5,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ess_dask import yaml
-from ess_dask.checking import check
-from ess_dask.errors import ConfigError
-from ess_dask.fields import (
+from ess_dask.documents import yaml
+from ess_dask.documents.checking import check
+from ess_dask.documents.fields import (
     FORBID_UNKNOWN,
     FieldError,
     Size,
@@ -24,7 +23,8 @@ from ess_dask.fields import (
     choice,
     did_you_mean,
 )
-from ess_dask.yaml import Scalar
+from ess_dask.documents.yaml import Scalar
+from ess_dask.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
 
 GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
-GROUND |= {"checking", "fields", "markup", "variables", "yaml"}
+GROUND |= {"documents", "markup"}
 
 FLOORS = {
+    "documents": {"errors", "folders"},
     "catalog": GROUND,
     "records": GROUND,
     "cluster": GROUND,

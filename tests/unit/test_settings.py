@@ -8,8 +8,8 @@ import pytest
 
 from ess_dask import settings as s
 from ess_dask._settings_sources import find_profile, unknown_variables
+from ess_dask.documents.yaml import load
 from ess_dask.errors import ConfigError
-from ess_dask.yaml import load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -119,7 +119,7 @@ def test_flags_take_python_values():
 
 
 def test_what_was_set_on_the_command_line_goes_before_the_environment(monkeypatch):
-    from ess_dask.yaml import Place, Scalar
+    from ess_dask.documents.yaml import Place, Scalar
 
     monkeypatch.setenv("ESS_WORKERS", "7")
     typed = Scalar("3", Place("--set settings.workers"))

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ess_dask import yaml
+from ess_dask.documents import yaml
+from ess_dask.documents.variables import expand
 from ess_dask.errors import ConfigError
-from ess_dask.variables import expand
 
 
 def read(text):

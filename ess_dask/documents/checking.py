@@ -6,9 +6,9 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
+from ess_dask.documents.fields import FieldError, did_you_mean
+from ess_dask.documents.yaml import Map, Place, Scalar, Sequence
 from ess_dask.errors import ConfigError
-from ess_dask.fields import FieldError, did_you_mean
-from ess_dask.yaml import Map, Place, Scalar, Sequence
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError

@@ -1,7 +1,7 @@
 """Typed fields of settings and pipeline files: how written text becomes a value.
 
 A model is a frozen dataclass whose fields carry ``metadata`` (description, unit) and one of the
-types below; ``ess_dask.checking.check`` makes an instance of it.
+types below; ``ess_dask.documents.checking.check`` makes an instance of it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from ess_dask.documents.yaml import Place, Scalar
 from ess_dask.errors import ConfigError
-from ess_dask.yaml import Place, Scalar
 
 FORBID_UNKNOWN: dict[str, Any] = {"extra": "forbid"}
 """Value of ``__pydantic_config__`` of every model: an unknown key is an error."""

@@ -1,7 +1,7 @@
 """YAML with positions: every value knows its ``file:line:column`` and is kept as written.
 
 Scalars stay text (``no``, ``010``, ``12:30:45``); the field that takes a value decides what it
-means (``ess_dask.fields``). Built from parser events, so nothing in a file can construct an
+means (``documents.fields``). Built from parser events, so nothing in a file can construct an
 object, and depth, aliases and size are bounded while reading. Every fault is a ``ConfigError``.
 """
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ess_dask.yaml import Map, Node, Place, Scalar, Sequence, fault
+from ess_dask.documents.yaml import Map, Node, Place, Scalar, Sequence, fault
 
 _VARIABLE = re.compile(r"\$\$|\$\{([^{}]*)\}|\$\{")
 _REFERENCE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-)(.*))?", re.DOTALL)

@@ -1,0 +1,1 @@
+"""Files that people write: YAML with positions, ``${VAR}``, typed fields, all problems at once."""
