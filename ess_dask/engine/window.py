@@ -9,28 +9,35 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ess_dask.engine.bag import partitions
 from ess_dask.engine.executor import Executor
-from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch
 from ess_dask.errors import WorkerLostError
 
 Result = TypeVar("Result")
 
 
+class Drain(Protocol):
+    """Whoever may say that no further batch is to begin."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether that is so now."""
+
+
 def run_ordered(
     batches: Sequence[Batch],
     work: Callable[[Batch], Result],
     executor: Executor,
-    interrupt: Interrupt | None = None,
+    drain: Drain | None = None,
     lost: Callable[[Batch, WorkerLostError], Result] | None = None,
 ) -> Iterator[Result]:
     """Yield ``work(batch)`` for each batch, in order.
 
-    ``work`` must be picklable. Interrupted once, no further batch is begun and the running ones
-    are still yielded; interrupted twice, raises ``InterruptedRunError`` after ending the children.
+    ``work`` must be picklable. Once ``drain`` says so no further batch is begun, and the running
+    ones are still yielded; what it raises (an ``Interrupt``, the second time) ends the children.
     Closing the iterator cancels what runs. ``lost`` gives the result of a batch whose workers died
     more often than it is tried; without it that error is raised.
     """
@@ -39,7 +46,7 @@ def run_ordered(
     done = False
     try:
         while True:
-            draining = interrupt is not None and interrupt.draining
+            draining = drain is not None and drain.draining
             while draining and window and executor.withdraw(window[-1][1]):
                 window.pop()
             while not done and not draining and len(window) < executor.slots * 2:

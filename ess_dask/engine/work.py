@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ess_dask.catalog.model import FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece, Sink, SinkWriter
+from ess_dask.engine.patience import LIMIT, untried
 from ess_dask.engine.rows import add_file_columns, clean, empty_chunk, gather, name_row
 from ess_dask.engine.tally import BatchTally, FileTally, StepTally, reasons
 from ess_dask.errors import AccessError, CleanError, DataError, TransientError
@@ -89,17 +90,25 @@ class _Work:
     tally: BatchTally = field(default_factory=BatchTally)
     waiting: list[tuple[FileTally, list[Chunk]]] = field(default_factory=list)
     waiting_rows: int = 0
+    failed: int = 0
+    """Files in a row that failed in a way that may pass."""
+    reason: str = ""
 
     def take(self, file: FileRef) -> None:
         """Read one file; leave it waiting for its neighbours, or clean it chunk by chunk."""
+        if self.failed >= LIMIT:
+            self.tally.take_failure(file, TransientError(untried(self.reason)))
+            return
         for attempt in itertools.count(1):
             try:
                 self._read(file)
+                self.failed = 0
             except TransientError as error:
                 self.writer.forget(file)
                 if attempt < ATTEMPTS:
                     continue
                 self.tally.take_failure(file, error)
+                self.failed, self.reason = self.failed + 1, error.message
             except (DataError, AccessError) as error:
                 self.writer.forget(file)
                 self.tally.take_failure(file, error)

@@ -200,19 +200,21 @@ class _Run:
 
     def work(self, tools: _Tools, interrupt: Interrupt) -> list[BatchResult]:
         """Run all batches; a batch whose worker died too often is told as failed files."""
+        from ess_dask.engine.patience import Patience
         from ess_dask.engine.window import run_ordered
         from ess_dask.engine.work import process
 
         keep = self.execution.rejects.keep
         job = replace(self.execution.job, rejects_folder=str(self.rejects_folder) if keep else "")
         work = partial(process, job=job, sink=Tee(tools.sinks))
-        results = []
-        for result in run_ordered(
-            self.execution.batches, work, tools.executor, interrupt, lost_files
-        ):
+        results: list[BatchResult] = []
+        batches, patience = self.execution.batches, Patience(interrupt)
+        done = run_ordered(batches, work, tools.executor, patience, lost_files)
+        for result in done:
             self.listener.watch(result)
+            patience.watch(result)
             results.append(result)
-        return results
+        return [*results, *patience.skip(batches, results)]
 
     def check_whole(self, totals: Totals, interrupt: Interrupt) -> None:
         """Raise when a plan that is to succeed as a whole did not."""
