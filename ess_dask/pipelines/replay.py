@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ess_dask.records.chunk import Chunk
     from ess_dask.records.spec import ReadSpec
     from ess_dask.settings import Settings
-    from ess_dask.warehouse.protocol import LedgerEntry
+    from ess_dask.warehouse.protocol import Warehouse
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +108,9 @@ def plan_replay(
     _refuse_whole_files(job)
     digest = pipeline.digest(folder)
     warehouse = open_warehouse(target.url)
-    standing = warehouse.rejects(target.table, target.pipeline, load_id=load_id)
-    # With history: whatever is loaded in the meantime, the loads of these rows are among them.
-    entries = {
-        (entry.load_id, entry.file.uri): entry
-        for entry in warehouse.ledger(target.table, target.pipeline, history=True)
-    }
-    digests = {key: entry.digest for key, entry in entries.items()}
-    left = _left_out(standing, digests, "" if again else digest)
-    rows = left.rest(standing)
-    of_uri = _by_uri(rows)
-    files = [_load_file(part, entries, digest) for part in of_uri.values()]
+    found = _find(warehouse, target, load_id, digest, again=again)
+    of_uri = _by_uri(found.rows)
+    files = [_load_file(part, found.dates, digest) for part in of_uri.values()]
     columns = columns_of(job)
     load = warehouse.plan(target, columns, files, None, digest)
     refuse_changed(load)
@@ -129,10 +121,10 @@ def plan_replay(
         columns=columns,
         batches=make_batches(refs.values(), settings.batch_bytes),
         slots=settings.threads or usable_cores(),
-        replayed=rows,
+        replayed=found.rows,
     )
     run = _describe(pipeline, digest, execution, load, tuple(refs.values()))
-    return ReplayPlan(run, standing.num_rows, _count(left.tried), _count(left.cut))
+    return ReplayPlan(run, found.standing, found.tried, found.cut)
 
 
 def try_replay(plan: ReplayPlan) -> Totals:
@@ -165,36 +157,44 @@ def _refuse_whole_files(job: Job) -> None:
             )
 
 
-def _left_out(rejects: pa.Table, digests: dict[tuple[str, str], str], digest: str) -> _LeftOut:
-    """Say of each row whether the plan ``digest`` rejected it; of the others, if it was cut."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The rows to read again, by file, member and line; counts as in ``ReplayPlan``; the date of
+    each file by load and uri."""
+
+    rows: pa.Table
+    standing: int
+    tried: int
+    cut: int
+    dates: dict[tuple[str, str], str]
+
+
+def _find(
+    warehouse: Warehouse, target: Target, load_id: str, digest: str, *, again: bool
+) -> _Found:
+    """Return the standing rows that a replay under the plan ``digest`` reads again."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    rejects = warehouse.rejects(target.table, target.pipeline, load_id=load_id)
+    # With history: whatever is loaded in the meantime, the loads of these rows are among them.
+    entries = {
+        (entry.load_id, entry.file.uri): entry
+        for entry in warehouse.ledger(target.table, target.pipeline, history=True)
+    }
     loads = zip(rejects["load_id"].to_pylist(), rejects["uri"].to_pylist(), strict=True)
-    tried = pa.array([digests[key] == digest for key in loads], pa.bool_())
+    known = [not again and entries[key].digest == digest for key in loads]
+    tried = pa.array(known, pa.bool_())
     cut = pc.and_not(pc.greater_equal(pc.binary_length(rejects["raw"]), RAW_LIMIT), tried)
-    return _LeftOut(tried, cut)
-
-
-@dataclass(frozen=True, slots=True)
-class _LeftOut:
-    """Two masks over the standing rejected rows."""
-
-    tried: pa.Array
-    cut: pa.Array
-
-    def rest(self, rejects: pa.Table) -> pa.Table:
-        """Return the rows that neither mask leaves out, by file, member and line."""
-        import pyarrow.compute as pc
-
-        rows = rejects.filter(pc.invert(pc.or_(self.tried, self.cut)))
-        return rows.sort_by([(name, "ascending") for name in ("uri", "member", "line")])
-
-
-def _count(mask: pa.Array) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.sum(mask).as_py() or 0)
+    rows = rejects.filter(pc.invert(pc.or_(tried, cut)))
+    order = [(name, "ascending") for name in ("uri", "member", "line")]
+    return _Found(
+        rows=rows.sort_by(order),
+        standing=rejects.num_rows,
+        tried=sum(known),
+        cut=rejects.num_rows - rows.num_rows - sum(known),
+        dates={key: entry.file.date for key, entry in entries.items()},
+    )
 
 
 def _by_uri(rows: pa.Table) -> dict[str, pa.Table]:
@@ -207,14 +207,12 @@ def _by_uri(rows: pa.Table) -> dict[str, pa.Table]:
     return found
 
 
-def _load_file(
-    rows: pa.Table, entries: dict[tuple[str, str], LedgerEntry], digest: str
-) -> LoadFile:
+def _load_file(rows: pa.Table, dates: dict[tuple[str, str], str], digest: str) -> LoadFile:
     """Return the part of a file that its rejected rows are to the ledger."""
     first = rows.slice(0, 1).to_pylist()[0]
     names = zip(*(rows[name].to_pylist() for name in ("load_id", "member", "line")), strict=True)
     what = hashlib.sha256(repr((digest, *names)).encode("utf-8", "surrogatepass")).hexdigest()
-    date = entries[first["load_id"], first["uri"]].file.date
+    date = dates[first["load_id"], first["uri"]]
     return LoadFile(first["uri"], first["etag"], date, part=f"replay-{what[:16]}")
 
 
