@@ -78,6 +78,7 @@ class Registry:
         for name in ("pins", "segments"):
             (folder / name).mkdir(exist_ok=True, mode=0o700)
         self._path = folder / "tables.sqlite"
+        self._imports: dict[str, int] = {}
         with self._transaction() as db:
             for statement in _TABLES.split(";"):
                 db.execute(statement)
@@ -161,7 +162,7 @@ class Registry:
         return str(row[0]) if row else ""
 
     def sweep(self) -> None:
-        """Delete the segments that no current version and no reader needs any more."""
+        """Delete the segments that no version, no reader and no living import needs any more."""
         with self._transaction() as db:
             dead = db.execute(
                 "select table_id, path, version from segments left join tables on id = table_id"
@@ -171,18 +172,35 @@ class Registry:
             paths = [path for table, path, now in dead if (table, now) not in read]
             db.executemany("delete from segments where path = ?", [(path,) for path in paths])
             db.executemany("delete from sources where path = ?", [(path,) for path in paths])
+            needed = {Path(path).parent.name for (path,) in db.execute("select path from segments")}
+            abandoned = [
+                folder
+                for folder in (self.folder / "segments").iterdir()
+                if folder.name not in needed and not _is_held(self.folder / "pins" / folder.name)
+            ]
         remove_segments(paths)
+        for folder in abandoned:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def segment_folder(self) -> Path:
-        """Return a new folder for the segments of one import."""
-        return self.folder / "segments" / uuid.uuid4().hex
+        """Return a new folder for the segments of one import; ours until ``end_import``.
+
+        What is in it when we die is swept, unless a table has it by then.
+        """
+        folder = self.folder / "segments" / uuid.uuid4().hex
+        self._imports[folder.name] = self._lock(folder.name)
+        return folder
+
+    def end_import(self, folder: Path) -> None:
+        """Let a folder of ``segment_folder`` go: what no table has of it may be swept."""
+        handle = self._imports.pop(folder.name, None)
+        if handle is not None:
+            (self.folder / "pins" / folder.name).unlink(missing_ok=True)
+            os.close(handle)
 
     def pin(self, version: Version) -> int:
         """Keep a version's segments; return the file descriptor whose closing lets them go."""
-        path = self.folder / "pins" / version.label
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        return handle
+        return self._lock(version.label)
 
     @contextmanager
     def writing(self, name: TableName) -> Iterator[None]:
@@ -195,17 +213,18 @@ class Registry:
         finally:
             os.close(handle)
 
+    def _lock(self, label: str) -> int:
+        path = self.folder / "pins" / label
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        return handle
+
     def _is_read(self, table_id: str, current: int | None) -> bool:
-        for path in (self.folder / "pins").glob(f"{table_id}-*"):
-            if path.name == f"{table_id}-{current}":
-                continue
-            with path.open() as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return True
-                path.unlink(missing_ok=True)
-        return False
+        return any(
+            _is_held(path)
+            for path in (self.folder / "pins").glob(f"{table_id}-*")
+            if path.name != f"{table_id}-{current}"
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -225,6 +244,21 @@ def sweep_instances(folder: Path, running: str) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.name != running:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_held(pin: Path) -> bool:
+    """Say whether a living process has the pin; one that nobody has is removed."""
+    try:
+        file = pin.open()
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        pin.unlink(missing_ok=True)
+    return False
 
 
 def _key(name: TableName) -> tuple[str, str, str]:

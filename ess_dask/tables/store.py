@@ -55,8 +55,9 @@ class TableStore:
         return SegmentSink(str(self._registry.segment_folder()), layout)
 
     def discard(self, sink: SegmentSink) -> None:
-        """Remove what a failed or abandoned import wrote."""
-        _remove_folder(Path(sink.folder), keep=set())
+        """Remove what a failed or abandoned import wrote, unless it was published all the same."""
+        self._registry.end_import(Path(sink.folder))
+        self._registry.sweep()
 
     def publish(
         self,
@@ -84,6 +85,7 @@ class TableStore:
             old = () if fresh else base.segments
             table = self._advance(name, base, (*old, *added))
         _remove_folder(Path(sink.folder), keep={segment.path for segment in segments})
+        self._registry.end_import(Path(sink.folder))
         return table
 
     def open(self, name: TableName) -> MemoryTable:
@@ -118,14 +120,17 @@ class TableStore:
         """
         with self._registry.writing(name):
             table = self.open(name)
-            folder = self._registry.segment_folder()
             base = table.version
-            segments = self._write(table, function, folder)
-            # ORDER is absolute by now: ordinal 0 leaves it as it is.
-            sources = tuple(s for _, segment in base.segments for s in segment.sources)
-            if segments:
-                segments[0] = replace(segments[0], sources=sources)
-            changed = self._advance(name, base, tuple((0, segment) for segment in segments))
+            folder = self._registry.segment_folder()
+            try:
+                segments = self._write(table, function, folder)
+                # ORDER is absolute by now: ordinal 0 leaves it as it is.
+                sources = tuple(s for _, segment in base.segments for s in segment.sources)
+                if segments:
+                    segments[0] = replace(segments[0], sources=sources)
+                changed = self._advance(name, base, tuple((0, segment) for segment in segments))
+            finally:
+                self._registry.end_import(folder)
             table.close()
         return changed
 

@@ -68,3 +68,46 @@ def test_a_table_made_anew_takes_everything(store):
     assert put(store, (2, 3), fresh=True, once=True) == [2, 3]
     assert put(store, (2, 3)) == [2, 2, 3, 3]
     store.drop(NAME)
+
+
+def test_an_import_that_is_published_cannot_be_discarded_any_more(store):
+    sink = store.sink(LAYOUT)
+    writer = SegmentWriter(Path(sink.folder), LAYOUT)
+    writer.add(pa.table({"k": [1, 2]}))
+    segment = writer.close((("f", "e"),))
+    store.publish(NAME, sink, [segment]).close()
+    store.discard(sink)
+    assert Path(segment.path).exists()
+    store.drop(NAME)
+    assert not Path(sink.folder).exists()
+
+
+ABANDONED = """
+import os, signal, sys
+from pathlib import Path
+from ess_dask.tables.registry import Registry
+folder = Registry(Path(sys.argv[1])).segment_folder()
+folder.mkdir()
+(folder / "rows.arrow").write_bytes(b"rows")
+print(folder, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_killed_import_wrote_is_swept_and_a_living_ones_stays(store):
+    import subprocess
+    import sys
+
+    registry = store._registry.folder
+    with subprocess.Popen(
+        [sys.executable, "-c", ABANDONED, registry], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as importer:
+        folder = Path(importer.stdout.readline().decode().strip())
+        ours = Path(store.sink(LAYOUT).folder)
+        ours.mkdir()
+        store._registry.sweep()
+        assert folder.exists() and ours.exists()
+        importer.kill()
+    store._registry.sweep()
+    assert not folder.exists() and ours.exists()
+    assert not (registry / "pins" / folder.name).exists()
