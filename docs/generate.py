@@ -1,4 +1,4 @@
-"""Writes the pages of ``docs/reference`` from the code: ``python docs/generate.py``.
+"""Writes the pages of ``docs/reference`` from the code: ``.venv/bin/python docs/generate.py``.
 
 A test compares each page with what is written here, so that none of them can grow old.
 """

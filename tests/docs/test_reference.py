@@ -35,7 +35,7 @@ def commands(group, path=("ess",)):
 
 @pytest.mark.parametrize("name", sorted(generate.PAGES))
 def test_the_page_is_current(name):
-    assert page(name) == generate.PAGES[name](), "write it again: python docs/generate.py"
+    assert page(name) == generate.PAGES[name](), "write it again: .venv/bin/python docs/generate.py"
 
 
 def test_every_page_of_the_reference_is_generated():
