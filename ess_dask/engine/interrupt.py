@@ -37,8 +37,9 @@ class Interrupt:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.draining:
             raise InterruptedRunError("aborted", hint="run the same command again to go on")
-        self._say("interrupted: finishing what runs; once more aborts")
+        # Before it is told: the second signal may come while the first one's words are written.
         self.drain()
+        self._say("interrupted: finishing what runs; once more aborts")
 
     def __enter__(self) -> Interrupt:
         try:
