@@ -22,12 +22,14 @@ ROW_LABEL = "_ess_row"
 @dataclass(frozen=True, slots=True)
 class StepContext:
     """What a step may know: the folder commands run in, the file (``per: file`` and bytes steps),
-    extra environment variables, and the seconds one command may take (0: no limit)."""
+    extra environment variables, and the seconds one command may take (0: no limit). ``owner`` is
+    the run it works for: cancelling that run leaves others alone."""
 
     folder: str = "."
     uri: str = ""
     env: dict[str, str] = field(default_factory=dict)
     timeout: float = 0.0
+    owner: str = ""
 
 
 @runtime_checkable

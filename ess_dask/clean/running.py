@@ -21,27 +21,37 @@ class Running:
     def __init__(self) -> None:
         # Re-entrant: a signal handler may cancel in the middle of a registration.
         self._lock = threading.RLock()
-        self._stops: dict[int, Stop] = {}
+        self._stops: dict[int, tuple[str, Stop]] = {}
         self._numbers = itertools.count()
+        self._thread = threading.local()
+
+    @contextmanager
+    def owned_by(self, owner: str) -> Iterator[None]:
+        """Say whose work this thread does while the block runs: a worker serves several runs."""
+        self._thread.owner = owner
+        try:
+            yield
+        finally:
+            self._thread.owner = ""
 
     @contextmanager
     def registered(self, stop: Stop) -> Iterator[None]:
         """Have ``stop`` called by ``cancel_all`` while the block runs. ``stop`` must not raise."""
         with self._lock:
             number = next(self._numbers)
-            self._stops[number] = stop
+            self._stops[number] = getattr(self._thread, "owner", ""), stop
         try:
             yield
         finally:
             with self._lock:
                 self._stops.pop(number, None)
 
-    def cancel_all(self) -> int:
-        """Stop everything that is registered now; return how many pieces of work that were."""
+    def cancel_all(self, owner: str = "") -> int:
+        """Stop what is registered now, of everybody or of one owner; return how much that was."""
         with self._lock:
             # Under the lock: work that ends meanwhile cannot hand its process id to somebody else
             # before we have signalled it.
-            stops = list(self._stops.values())
+            stops = [stop for whose, stop in self._stops.values() if owner in ("", whose)]
             for stop in stops:
                 stop()
             return len(stops)
@@ -54,6 +64,9 @@ running = Running()
 """The registry of this process."""
 
 
-def cancel_all() -> int:
-    """Stop every command and query that steps run in this process; return how many there were."""
-    return running.cancel_all()
+def cancel_all(owner: str = "") -> int:
+    """Stop the commands and queries that steps run in this process; return how many there were.
+
+    Those of every run, or of one ``owner`` only.
+    """
+    return running.cancel_all(owner)

@@ -76,10 +76,13 @@ class ThreadExecutor:
 
 
 class ClusterExecutor:
-    """The workers of a Dask cluster. Lost work runs again; what kills workers is an error."""
+    """The workers of a Dask cluster. Lost work runs again; what kills workers is an error.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    ``owner`` is that of the work's ``StepContext``: what ``cancel`` ends on the workers.
+    """
+
+    def __init__(self, client: Client, owner: str = "") -> None:
+        self._client, self._owner = client, owner
         self._running: dict[Any, Delayed] = {}
         self.slots = max(1, sum(client.nthreads().values()))
 
@@ -140,7 +143,7 @@ class ClusterExecutor:
             # The cluster is gone, and its work with it; asking would only wait for a time-out.
             return
         self._client.cancel(list(self._running), force=True)
-        self._client.run(cancel_all, on_error="ignore")
+        self._client.run(cancel_all, self._owner, on_error="ignore")
 
     def close(self) -> None:
         """Let go of the futures; the client belongs to its owner."""

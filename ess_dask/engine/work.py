@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.clean.protocol import StepContext
+from ess_dask.clean.running import running
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece, Sink, SinkWriter
 from ess_dask.engine.patience import LIMIT, untried
 from ess_dask.engine.rows import add_file_columns, clean, empty_chunk, gather, name_row
@@ -49,6 +50,11 @@ def process(batch: Batch, job: Job, sink: Sink) -> BatchResult:
 
 def work_through(batch: Batch, job: Job, sink: Sink) -> tuple[BatchResult, list[pa.Table]]:
     """Work on one batch; return its account and the rejected rows. Raises as ``process``."""
+    with running.owned_by(job.context.owner):
+        return _work_through(batch, job, sink)
+
+
+def _work_through(batch: Batch, job: Job, sink: Sink) -> tuple[BatchResult, list[pa.Table]]:
     started = time.monotonic()
     work = _Work(batch, job, sink.open(batch))
     try:

@@ -175,7 +175,7 @@ class _Run:
         from ess_dask.engine.executor import ClusterExecutor, ThreadExecutor
 
         if session is not None:
-            return ClusterExecutor(session.client)
+            return ClusterExecutor(session.client, self.run_id)
         return ThreadExecutor(self.execution.slots)
 
     def _segment_sink(self, session: Session | None) -> SegmentSink | None:
@@ -205,7 +205,11 @@ class _Run:
         from ess_dask.engine.work import process
 
         keep = self.execution.rejects.keep
-        job = replace(self.execution.job, rejects_folder=str(self.rejects_folder) if keep else "")
+        job = replace(
+            self.execution.job,
+            rejects_folder=str(self.rejects_folder) if keep else "",
+            context=replace(self.execution.job.context, owner=self.run_id),
+        )
         work = partial(process, job=job, sink=Tee(tools.sinks))
         results: list[BatchResult] = []
         batches, patience = self.execution.batches, Patience(interrupt)

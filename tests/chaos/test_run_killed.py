@@ -188,7 +188,7 @@ def test_ctrl_c_twice_publishes_nothing_and_leaves_nothing(shop, until, end_proc
     until(lambda: b"once more" in child.stderr.readline())
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=30)
-    assert child.returncode == 130
+    assert child.returncode == 130, err
     assert b"Traceback" not in err
     assert b"run the same command again" in err
     assert not (shop.folder / "shop.duckdb").exists()
@@ -201,3 +201,28 @@ def test_ctrl_c_twice_publishes_nothing_and_leaves_nothing(shop, until, end_proc
     assert shop.stages() == []
     if memory:
         assert len({path.parent for path in segments(shop)}) == 1
+
+
+@pytest.mark.slow
+def test_aborting_one_run_leaves_another_on_the_same_workers_alone(shop, until, end_processes):
+    shop.user.ess("udbd", "start")
+    wait = "  - shell: 'touch {0}; until test -e go; do sleep 0.02; done; cat'\n" + DROP_FREE
+    started = []
+    for name in ("one", "two"):
+        table = MEMORY.replace("wood.sales", f"wood.{name}")
+        shop.write(clean=wait.format(name), memory=table, warehouse=f"duckdb:///{name}.duckdb")
+        child = shop.start("--to", "2014-09-01")
+        end_processes.append(child)
+        until(lambda name=name: (shop.folder / name).exists())
+        started.append(child)
+    one, two = started
+    one.send_signal(signal.SIGINT)
+    until(lambda: b"once more" in one.stderr.readline())
+    one.send_signal(signal.SIGINT)
+    one.communicate(timeout=30)
+    assert one.returncode == 130
+    (shop.folder / "go").touch()
+    out, err = two.communicate(timeout=60)
+    assert two.returncode == 0, err
+    assert b'"files": 1' in out
+    assert len(shop.table("wood.two")) > 200
