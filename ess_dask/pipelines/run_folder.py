@@ -26,7 +26,9 @@ def run_folder(folder: Path) -> Iterator[None]:
     ``EssError`` when the folder cannot be made.
     """
     try:
-        (folder / "rejects").mkdir(parents=True, mode=0o700)
+        # In two steps: the mode of parents that are made along is the user's own.
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / "rejects").mkdir(mode=0o700)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise EssError(
