@@ -30,7 +30,7 @@ def fill(folder, leave):
     (folder / "filler").write_bytes(b"\0" * (free.f_bavail * free.f_frsize - leave))
 
 
-@pytest.mark.parametrize("leave", [0, 300_000])
+@pytest.mark.parametrize("leave", [pytest.param(0, marks=pytest.mark.slow), 300_000])
 def test_a_full_disk_under_the_warehouse(shop, small_disk, leave):
     shop.write(warehouse=f"duckdb:///{small_disk}/shop.duckdb")
     fill(small_disk, leave)
@@ -47,7 +47,7 @@ def test_a_full_disk_under_the_warehouse(shop, small_disk, leave):
 @pytest.mark.parametrize(
     "memory", ["", pytest.param(MEMORY, marks=pytest.mark.slow)], ids=["threads", "cluster"]
 )
-@pytest.mark.parametrize("leave", [0, 16_384])
+@pytest.mark.parametrize("leave", [pytest.param(0, marks=pytest.mark.slow), 16_384])
 def test_a_full_disk_under_the_runs(shop, small_disk, memory, leave):
     shop.write(memory=memory)
     fill(small_disk, leave)

@@ -28,6 +28,8 @@ load: {{to: "duckdb:///shop.duckdb", table: sales}}
 rejects: {{limit: "5%"}}
 """
 MEMORY = "memory: {table: wood.sales, key: userID}"
+CLUSTER = pytest.param(MEMORY, marks=pytest.mark.slow)
+BOTH = pytest.mark.parametrize("memory", ["", CLUSTER], ids=["threads", "cluster"])
 ONE_BY_ONE = {"ESS_BATCH_BYTES": "1KiB", "ESS_THREADS": "1"}
 WAIT = """  - shell: 'touch begun; until test -e go; do sleep 0.02; done; cat'\n"""
 
@@ -86,13 +88,14 @@ def check_loaded_once(user, lake, **more):
     assert ask(user, "select count(*) from _ess_rejects") == [(lake.bad,)]
 
 
-@pytest.mark.parametrize("memory", ["", MEMORY], ids=["threads", "cluster"])
+@BOTH
 def test_moto_every_row_once(analyst, small_lake, memory):
     write_pipeline(analyst, memory=memory)
     check_loaded_once(analyst, small_lake[1])
 
 
-@pytest.mark.parametrize("memory", ["", MEMORY], ids=["threads", "cluster"])
+@pytest.mark.slow
+@BOTH
 def test_rclone_every_row_once(user, small_lake, tmp_path, memory):
     (tmp_path / "buckets" / "lake" / "raw").mkdir(parents=True)
     for path in small_lake[0].glob("purchase_*"):
@@ -103,6 +106,7 @@ def test_rclone_every_row_once(user, small_lake, tmp_path, memory):
         check_loaded_once(user, small_lake[1], env={"ESS_BATCH_BYTES": "8KiB"})
 
 
+@pytest.mark.slow
 def test_the_real_files_by_s3(user, woodworking, tmp_path):
     (tmp_path / "lake").mkdir()
     for path in woodworking.glob("*.gz"):
@@ -118,6 +122,7 @@ def secrets_in(text):
     return [word for word in (KEY, SECRET) if word.encode() in text]
 
 
+@pytest.mark.slow
 def test_the_keys_are_found_nowhere(analyst, small_lake):
     """Not in state, not in results, not in messages, not in any process of the cluster."""
     write_pipeline(analyst, memory=MEMORY, first="  - shell: 'env >> environment; cat'\n")
@@ -162,13 +167,14 @@ def test_a_datastore_with_a_credentials_file_from_select_to_stream(analyst, keys
     ] == []
 
 
-@pytest.mark.parametrize("memory", ["", MEMORY], ids=["threads", "cluster"])
+@BOTH
 def test_a_pipeline_names_the_datastore_by_label(analyst, keys_file, small_lake, memory):
     analyst.ess("select", "s3://lake/raw", "--credentials", keys_file, "--label", "shop")
     write_pipeline(analyst, store="shop", memory=memory)
     check_loaded_once(analyst, small_lake[1])
 
 
+@pytest.mark.slow
 def test_keys_that_changed_reach_the_workers_of_a_running_cluster(analyst, moto, small_lake):
     write_pipeline(analyst, memory=MEMORY)
     assert run(analyst, "--to", "2014-09-04")["files"] == 4
@@ -204,7 +210,7 @@ def _make_reader(moto, actions=("s3:GetObject", "s3:ListBucket"), name="reader")
 NEEDED = [("s3:ListBucket", "s3:GetObject"), ("s3:GetObject", "s3:ListBucket")]
 
 
-@pytest.mark.parametrize("memory", ["", MEMORY], ids=["threads", "cluster"])
+@BOTH
 def test_a_missing_permission_is_named(analyst, moto, memory):
     write_pipeline(analyst, memory=memory)
     for missing, allowed in NEEDED:
