@@ -79,6 +79,7 @@ def test_a_full_disk_under_the_cluster(shop, small_disk):
         shop.user.ess("udbd", "stop")
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_under_everything(shop):
     """``ulimit -f``: as a full disk, and where a test may not mount."""
     shop.write()

@@ -135,6 +135,7 @@ def test_what_a_killed_run_staged_is_swept_by_the_next(shop, until, kill_group, 
     shop.check_nothing_left()
 
 
+@pytest.mark.slow
 def test_what_another_run_has_staged_is_left_alone(shop, until, end_processes):
     wait = "  - shell: 'until test -e go; do sleep 0.02; done; cat'\n" + DROP_FREE
     shop.write(clean=wait)

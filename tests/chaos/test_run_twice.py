@@ -75,6 +75,7 @@ def held(shop, end_processes):
     holder.stdout.close()
 
 
+@pytest.mark.slow
 def test_a_warehouse_that_is_open_elsewhere_is_waited_for(shop, held, until, end_processes):
     shop.write(warehouse="duckdb:///shop.duckdb?lock_wait=60")
     child = shop.start()

@@ -167,6 +167,7 @@ def test_a_datastore_with_a_credentials_file_from_select_to_stream(analyst, keys
     ] == []
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_pipeline_names_the_datastore_by_label(analyst, keys_file, small_lake, memory):
     analyst.ess("select", "s3://lake/raw", "--credentials", keys_file, "--label", "shop")
@@ -242,6 +243,7 @@ def test_no_keys_at_all(analyst):
     assert "--credentials" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_dead_endpoint_is_named_within_a_bounded_time(analyst):
     endpoint = f"http://127.0.0.1:{free_port()}"
     write_pipeline(analyst)
@@ -270,6 +272,7 @@ def go_on(user, child):
     return child.returncode, json.loads(out), err.decode()
 
 
+@pytest.mark.slow
 def test_an_object_that_goes_or_changes_after_the_listing_fails_alone(
     analyst, bucket, small_lake, end_processes
 ):
