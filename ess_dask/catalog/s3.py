@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ess_dask import retry
 from ess_dask.catalog.credentials import Keys, resolve
 from ess_dask.catalog.model import Datastore
 from ess_dask.catalog.s3_errors import explain
@@ -16,7 +17,6 @@ from ess_dask.errors import TransientError
 
 if TYPE_CHECKING:
     import s3fs
-    import stamina.instrumentation
 
 T = TypeVar("T")
 
@@ -58,19 +58,17 @@ def retrying(store: Datastore, action: str, uri: str, request: Callable[[], T]) 
 
     ``action`` is the permission the request needs, such as ``s3:GetObject``.
     """
-    import stamina
-
-    stamina.instrumentation.set_on_retry_hooks([_tell])
     started = time.monotonic()
-    attempts = stamina.retry_context(on=TransientError, attempts=ATTEMPTS, timeout=DEADLINE)
-    for attempt in attempts:
-        with attempt:
-            try:
-                return request()
-            except Exception as error:  # botocore and aiohttp share no base class
-                elapsed = time.monotonic() - started
-                raise explain(error, action, uri, endpoint_of(store), elapsed) from None
-    raise AssertionError("unreachable: the last attempt raises")
+
+    def explained() -> T:
+        try:
+            return request()
+        except Exception as error:  # botocore and aiohttp share no base class
+            elapsed = time.monotonic() - started
+            raise explain(error, action, uri, endpoint_of(store), elapsed) from None
+
+    limits = {"attempts": ATTEMPTS, "timeout": DEADLINE}
+    return retry.retrying(TransientError, explained, logging.WARNING, **limits)
 
 
 def call(store: Datastore, action: str, uri: str, method: str, **arguments: Any) -> dict[str, Any]:
@@ -80,13 +78,6 @@ def call(store: Datastore, action: str, uri: str, method: str, **arguments: Any)
         store, action, uri, lambda: connection.call_s3(method, **arguments)
     )
     return answer
-
-
-def _tell(details: stamina.instrumentation.RetryDetails) -> None:
-    # In place of stamina's own hook, which through structlog would print on stdout.
-    cause = getattr(details.caused_by, "message", details.caused_by)
-    log = logging.getLogger("ess_dask")
-    log.warning("%s; trying again in %.1f s", cause, details.wait_for)
 
 
 @lru_cache(maxsize=32)

@@ -1,8 +1,10 @@
 """The house itself: imports point one way, rooms stay small, start-up stays light."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
 
 GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
-GROUND |= {"documents", "markup"}
+GROUND |= {"documents", "markup", "retry"}
 
 FLOORS = {
     "documents": {"errors", "folders"},
@@ -85,8 +87,33 @@ def test_functions_fit_the_eye():
     assert long == []
 
 
+def imported_packages():
+    """Return the top-level names of the foreign packages that the package imports anywhere."""
+    found = set()
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {"ess_dask"}
+
+
+COME_ALONG = {"aiohttp", "botocore", "pydantic_core"}
+"""Parts of s3fs and pydantic: these bring them. ``compression`` is Python's own from 3.14 on, and
+the packages of ``ess_dask.testing`` come with the extra ``test``."""
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    names = {re.match(r"[\w-]+", text)[0] for text in project["dependencies"]}
+    declared = {name.replace("-", "_") for name in names}
+    assert declared - imported_packages() == set()
+    assert imported_packages() - declared == COME_ALONG | {"compression"} | {"moto", "pytest"}
+
+
 HEAVY = ["boto3", "botocore", "dask", "distributed", "duckdb", "fsspec", "numpy", "pandas"]
-HEAVY += ["polars", "pyarrow", "pydantic", "rich", "ruamel", "s3fs", "sqlglot", "structlog"]
+HEAVY += ["polars", "pyarrow", "pydantic", "rich", "ruamel", "s3fs", "stamina"]
 
 
 @pytest.mark.parametrize(

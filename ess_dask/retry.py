@@ -1,0 +1,34 @@
+"""Trying again what may pass, and saying so in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ess_dask.errors import EssError
+
+T = TypeVar("T")
+
+
+def retrying(on: type[EssError], call: Callable[[], T], level: int, **limits: Any) -> T:
+    """Return ``call()``; while it raises ``on``, wait and try again, at last raise it.
+
+    Each further try is logged at ``level``. ``limits`` are those of ``stamina.retry_context``:
+    ``attempts`` (None: any number), ``timeout`` in seconds (0 or None: none), ``wait_max``, ...
+    """
+    import stamina
+
+    # Stamina's own words are for programmers, and do not say what went wrong.
+    stamina.instrumentation.set_on_retry_hooks([])
+    cause = ""
+    for attempt in stamina.retry_context(on=on, **limits):
+        if cause:
+            logging.getLogger("ess_dask").log(level, "%s; trying again", cause)
+        with attempt:
+            try:
+                return call()
+            except on as error:
+                cause = error.message
+                raise
+    raise AssertionError("unreachable: the last attempt raises")
