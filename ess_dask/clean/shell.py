@@ -88,15 +88,21 @@ def run_command(
     A stage ended by SIGPIPE because a later one had read enough (``sort | head``) is no failure.
     Of the environment it gets an allow-list and ``context.env``.
     """
-    child = _start(command, context, fed=source is not None)
     cancelled: list[bool] = []
+    started: list[Child] = []
 
     def cancel() -> None:
         cancelled.append(True)
-        child.kill()
+        for child in started:
+            child.kill()
 
     done = False
+    # Registered first: a command that runs can be cancelled from its first moment on.
     with running.registered(cancel):
+        child = _start(command, context, fed=source is not None)
+        started.append(child)
+        if cancelled:
+            child.kill()
         try:
             yield from child.output(source or (), context.timeout)
             done = True

@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from ess_dask.clean.child import Child
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import cancel_all, running
 from ess_dask.clean.shell import ShellStep, run_command
@@ -264,6 +265,19 @@ def _nothing():
     from contextlib import nullcontext
 
     return nullcontext()
+
+
+def test_cancelling_reaches_a_command_that_is_just_starting(monkeypatch):
+    start = Child.__init__
+
+    def start_and_cancel(self, *args, **options):
+        start(self, *args, **options)
+        assert cancel_all() == 1
+
+    monkeypatch.setattr(Child, "__init__", start_and_cancel)
+    with pytest.raises(InterruptedRunError):
+        pipe("exec sleep 1000")
+    assert len(running) == 0
 
 
 def test_cancelling_reaches_the_command(tmp_path):
