@@ -116,12 +116,6 @@ class Settings:
         default=1 * MIB,
         metadata=_about("Longest record; a longer one is rejected.", "bytes", ge=64),
     )
-    task_retries: Whole = field(
-        default=3,
-        metadata=_about(
-            "How often work is done again after its worker died.", "times", ge=0, le=100
-        ),
-    )
     step_timeout: Seconds = field(
         default=0.0,
         metadata=_about(
@@ -146,9 +140,6 @@ class Settings:
         metadata=_about(
             "Where runs keep reports and rejects; empty is 'runs' in ESS_CACHE_DIR.", "folder"
         ),
-    )
-    log_format: Annotated[Literal["text", "json"], choice("text", "json")] = field(
-        default="text", metadata=_about("How log lines on stderr are written.", "")
     )
 
 

@@ -302,7 +302,8 @@ class Selection:
             archive=self.read.archive,
             delimiter=self.read.delimiter,
         )
-        options = StreamOptions(threads=self.settings().threads)
+        settings = self.settings()
+        options = StreamOptions(threads=settings.threads, window=settings.window)
         if target is None:
             return iterate_files(self.store, category, self.files, command, options)
         return stream_files(self.store, category, self.files(), command, target, options)
@@ -378,9 +379,10 @@ class Selection:
         if not batches:
             patterns = ", ".join(self.category.patterns)
             warn(f"no file in {self.store.root} matches {patterns} in this range", NoFilesWarning)
-        executor = ThreadExecutor(self.settings().threads or usable_cores())
+        settings = self.settings()
+        executor = ThreadExecutor(settings.threads or usable_cores())
         try:
-            yield from run_ordered(batches, work, executor)
+            yield from run_ordered(batches, work, executor, limit=settings.window)
         finally:
             executor.close()
 

@@ -32,14 +32,16 @@ from ess_dask.records.spec import ReadSpec
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """The options of ``ess stream`` (SPEC 2.3). ``threads`` 0 is all cores; ``out`` is the store
-    and path that outputs are sent to in place of stdout."""
+    """The options of ``ess stream`` (SPEC 2.3). ``threads`` 0 is all cores, ``window`` (batches in
+    flight) 0 two for each of them; ``out`` is the store and path that outputs are sent to in place
+    of stdout."""
 
     exclude: tuple[str, ...] = ()
     label: str = ""
     archive: str = ""
     limit: int | None = None
     threads: int = 0
+    window: int = 0
     bulk: bool = False
     debug: bool = False
     quit_on_error: bool = False
@@ -119,7 +121,7 @@ def stream_files(
                 outputs: Iterator[Output] = iter((stream_bulk(files, job),))
             else:
                 batches = make_batches(files, STREAM_BYTES, STREAM_FILES)
-                outputs = _parallel(batches, job, threads, interrupt)
+                outputs = _parallel(batches, job, threads, options.window, interrupt)
             report = _deliver(outputs, target, options, listener)
     return StreamReport(report.files, len(files), report.failed, drained=interrupt.draining)
 
@@ -142,7 +144,7 @@ def iterate_files(
         batches = make_batches(files(), STREAM_BYTES, STREAM_FILES)
         # Not entered: Ctrl-C belongs to the program that iterates.
         never = Interrupt(lambda text: None)
-        for output in _parallel(batches, job, threads, never):
+        for output in _parallel(batches, job, threads, options.window, never):
             if output.error:
                 kind = TransientError if output.transient else DataError
                 name = "" if output.uri in output.error else f"{output.uri}: "
@@ -201,12 +203,12 @@ def _destination(text: str) -> tuple[Datastore | None, str]:
 
 
 def _parallel(
-    batches: Sequence[Batch], job: StreamJob, threads: int, interrupt: Interrupt
+    batches: Sequence[Batch], job: StreamJob, threads: int, window: int, interrupt: Interrupt
 ) -> Iterator[Output]:
     executor = ThreadExecutor(threads)
     work = partial(stream_batch, job=job, draining=interrupt.is_draining)
     try:
-        for outputs in run_ordered(batches, work, executor, interrupt):
+        for outputs in run_ordered(batches, work, executor, interrupt, limit=window):
             yield from outputs
     finally:
         executor.close()

@@ -58,6 +58,7 @@ def stream(
     """
     from ess_dask.api.stream import StreamListener, StreamOptions
     from ess_dask.api.stream import stream as run_stream
+    from ess_dask.settings import load_settings
 
     options = StreamOptions(
         exclude=exclude,
@@ -65,6 +66,7 @@ def stream(
         archive=archive,
         limit=limit,
         threads=threads or 0,
+        window=load_settings().window,
         bulk=bulk,
         debug=debug,
         quit_on_error=quitonerror,

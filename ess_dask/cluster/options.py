@@ -30,5 +30,7 @@ def options_from_settings() -> LocalOptions:
     """
     from ess_dask.settings import load_settings
 
-    found = load_settings()
-    return LocalOptions(found.workers, found.threads, found.idle_timeout, found.memory_limit)
+    settings = load_settings()
+    return LocalOptions(
+        settings.workers, settings.threads, settings.idle_timeout, settings.memory_limit
+    )

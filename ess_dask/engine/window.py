@@ -1,8 +1,8 @@
 """A bounded, ordered window over the partitions of a job.
 
-At most ``slots * 2`` partitions are under way and results come out in batch order, so memory does
-not grow with the lake (60 x 20 MB through plain threaded compute peaked at 1,342 MB, through a
-window at 144) and the same input gives the same output whatever finishes first.
+At most ``limit`` partitions (two for each slot) are under way and results come out in batch order,
+so memory does not grow with the lake (60 x 20 MB through plain threaded compute peaked at 1,342 MB,
+through a window at 144) and the same input gives the same output whatever finishes first.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ def run_ordered(
     executor: Executor,
     drain: Drain | None = None,
     lost: Callable[[Batch, WorkerLostError], Result] | None = None,
+    limit: int = 0,
 ) -> Iterator[Result]:
-    """Yield ``work(batch)`` for each batch, in order.
+    """Yield ``work(batch)`` for each batch, in order; ``limit`` of them in flight (0: two a slot).
 
     ``work`` must be picklable. Once ``drain`` says so no further batch is begun, and the running
     ones are still yielded; what it raises (an ``Interrupt``, the second time) ends the children.
@@ -43,13 +44,14 @@ def run_ordered(
     """
     todo = zip(batches, partitions(batches, work), strict=True)
     window: deque[tuple[Batch, Any]] = deque()
+    limit = limit or 2 * executor.slots
     done = False
     try:
         while True:
             draining = drain is not None and drain.draining
             while draining and window and executor.withdraw(window[-1][1]):
                 window.pop()
-            while not done and not draining and len(window) < executor.slots * 2:
+            while not done and not draining and len(window) < limit:
                 batch, partition = next(todo, (None, None))
                 if batch is None or partition is None:
                     done = True

@@ -213,7 +213,8 @@ class _Run:
         work = partial(process, job=job, sink=Tee(tools.sinks))
         results: list[BatchResult] = []
         batches, patience = self.execution.batches, Patience(interrupt)
-        done = run_ordered(batches, work, tools.executor, patience, lost_files)
+        limit = self.settings.window
+        done = run_ordered(batches, work, tools.executor, patience, lost_files, limit)
         for result in done:
             self.listener.watch(result)
             patience.watch(result)

@@ -27,7 +27,6 @@ def test_durations(seconds):
             "memory_limit": st.integers(0, 1 << 50),
             "step_timeout": st.integers(0, 10**6).map(lambda number: number / 1000),
             "runs_folder": st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
-            "log_format": st.sampled_from(["text", "json"]),
         }
     )
 )

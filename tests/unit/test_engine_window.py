@@ -71,6 +71,16 @@ def test_results_come_in_order_and_the_window_is_bounded(threads):
     executor.close()
 
 
+@pytest.mark.parametrize("limit", [1, 3, 20])
+def test_the_window_is_as_wide_as_it_is_told(limit):
+    executor = SpyExecutor(4)
+    batches = make_batches(files([1] * 50), 1)
+    results = run_ordered(batches, lambda batch: batch.number, executor, limit=limit)
+    assert list(results) == list(range(50))
+    assert executor.most == limit
+    executor.close()
+
+
 def test_nothing_to_do():
     executor = ThreadExecutor(2)
     assert list(run_ordered((), lambda batch: batch, executor)) == []
