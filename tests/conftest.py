@@ -13,6 +13,17 @@ SHARED = ROOT.parent / "shared"
 WOODWORKING = SHARED / "essentia" / "data" / "woodworking" / "diy_woodworking"
 
 
+WHOLE_PROCESSES = ("integration", "chaos")
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that start whole processes are slow, but for a chosen few: `make check` is quick."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in WHOLE_PROCESSES and not item.get_closest_marker("quick"):
+            item.add_marker(pytest.mark.slow)
+
+
 class User:
     """A person with an empty home, in an empty folder, who types commands."""
 

@@ -66,6 +66,7 @@ def test_real_files_load_once_with_every_row_accounted_for(user, woodworking):
         assert file.read().splitlines()[line - 1] == bytes(raw).rstrip(b"\r\n")
 
 
+@pytest.mark.quick
 def test_the_account_of_a_dirty_lake_is_exact(user, small_lake):
     folder, lake = small_lake
     write_pipeline(user, folder)
@@ -116,6 +117,7 @@ def test_a_date_range_selects_files_and_replace_loads_it_again(user, small_lake)
     assert "2014-09-05" in wrong.stderr
 
 
+@pytest.mark.quick
 def test_a_dry_run_and_a_plan_write_nothing(user, small_lake):
     folder, _ = small_lake
     write_pipeline(user, folder)
@@ -221,6 +223,7 @@ def test_mistakes_get_one_clear_message(user, small_lake):
         assert not (user.folder / "shop.duckdb").exists() or name == "column not in the files"
 
 
+@pytest.mark.quick
 def test_a_pattern_that_matches_nothing_warns(user, small_lake):
     folder, _ = small_lake
     write_pipeline(user, folder, **{"*purchase_*.gz": "nothing_*"})

@@ -71,6 +71,7 @@ def test_debug_shows_each_pipeline_before_its_output(logs):
     assert "log_20140901.csv.gz" in lines[0]
 
 
+@pytest.mark.quick
 def test_a_failing_file_is_named_its_output_left_out_and_the_others_go_on(logs):
     command = "head -1; if test %file = log_20140903.csv; then echo why >&2; exit 7; fi"
     done = logs.ess("stream", "logs", "*", "2014-09-05", command, code=3)
@@ -120,6 +121,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.quick
 def test_any_file_name_is_safe(user):
     lake = user.folder / "lake"
     lake.mkdir()
