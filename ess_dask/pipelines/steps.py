@@ -22,6 +22,9 @@ GROUP = "ess_dask.steps"
 MAIN = {"shell": "command", "sql": "query", "python": "function"}
 """Built-in kinds, and the option that a plain text stands for."""
 
+OPTIONS = {"shell": ("timeout",), "sql": ("per", "timeout"), "python": ("per",)}
+"""Options of the built-in kinds beside that: a Python function cannot be stopped half-way."""
+
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _per = choice("batch", "file").convert
 
@@ -103,7 +106,7 @@ def _step(value: Any) -> Any:
 def _long(kind: str, body: Map) -> CleanStep:
     """Read ``{query: ..., per: ..., timeout: ...}``; a plug-in's own options stay as written."""
     main = MAIN.get(kind, "command")
-    known = (main, "timeout") if kind == "shell" else (main, "per", "timeout")
+    known = (main, *OPTIONS.get(kind, ("per", "timeout")))
     own = {name: item for name, item in body.items() if name not in known}
     if kind in MAIN:
         for name in own:
@@ -153,12 +156,11 @@ def _schema() -> dict[str, Any]:
     per = {"enum": ["batch", "file"], "default": "batch"}
     per["description"] = "batch: row by row in meaning. file: sees one whole file."
     timeout = {"type": ["string", "number"], "description": "Longest time on one file, like 60s."}
+    options = {"per": per, "timeout": timeout}
     described: dict[str, Any] = {}
     for kind, main in MAIN.items():
-        options: dict[str, Any] = {main: {"type": "string"}, "timeout": timeout}
-        if kind != "shell":
-            options["per"] = per
-        long = {"type": "object", "properties": options, "required": [main]}
+        keys = {main: {"type": "string"}, **{name: options[name] for name in OPTIONS[kind]}}
+        long = {"type": "object", "properties": keys, "required": [main]}
         described[kind] = {"anyOf": [{"type": "string"}, long | {"additionalProperties": False}]}
     described["shell"]["description"] = (
         "A shell command: a file's bytes on stdin, clean ones on stdout."

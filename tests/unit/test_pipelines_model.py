@@ -132,6 +132,13 @@ BAD = [
     ),
     (
         "  - sql: select * from records where price > 0",
+        "  - python: {function: m:f, timeout: 3}",
+        "12:29",
+        "unknown key 'timeout' of a python step",
+        "",
+    ),
+    (
+        "  - sql: select * from records where price > 0",
         "  - shell: {command: cat, timeout: 12:30:45}",
         "12:36",
         "is not a duration",
@@ -233,7 +240,7 @@ def test_step_forms():
   - shell: grep -v '^#'
   - shell: {command: sort, timeout: 1m}
   - sql: {query: select 1 from records, per: file}
-  - python: {function: "mod.sub:Class.fix", timeout: 2.5}
+  - python: {function: "mod.sub:Class.fix", per: file}
 """,
     )
     steps = read(text).clean
@@ -242,7 +249,7 @@ def test_step_forms():
         "grep -v '^#'",
         {"command": "sort", "timeout": 60.0},
         {"query": "select 1 from records", "per": "file"},
-        {"function": "mod.sub:Class.fix", "timeout": 2.5},
+        {"function": "mod.sub:Class.fix", "per": "file"},
     ]
     assert str(steps[1].place) == "p.yaml:13:22"
 

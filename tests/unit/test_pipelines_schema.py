@@ -70,6 +70,8 @@ SMALL = 'name: x\nsource: {store: ., category: c, pattern: "*", columns: {a: str
     [
         SMALL,
         SMALL + "clean: [sql: select 1, shell: {command: cat, timeout: 60s}]\n",
+        SMALL + "clean: [sql: {query: select 1, per: file, timeout: 1}]\n",
+        SMALL + "clean: [python: {function: 'm:f', per: file}]\n",
         SMALL + "clean: [my_plug_in: {anything: goes}]\n",
         SMALL + "rejects: {limit: 10, keep: false}\n",
         SMALL + "settings: {workers: '${W:-2}', batch_bytes: 64MiB, idle_timeout: 1h}\n",
