@@ -39,12 +39,15 @@ def init(
     """Write a pipeline file from a look at one file.
 
     Either of the files that match --pattern in --store, or of a registered CATEGORY. FILE is by
-    default the category's name with .yaml. The result can be run as it is.
+    default the category's name with .yaml; without --pattern, a name that ends otherwise is
+    CATEGORY. The result can be run as it is.
     """
     from pathlib import Path
 
     from ess_dask.pipelines.init import probe_pipeline, write_pipeline
 
+    if not (category or pattern) and not file.endswith((".yaml", ".yml")):
+        file, category = "", file
     datastore, kind, named = _files(store, pattern, name, category, label)
     made = probe_pipeline(datastore, kind, named, _types(types), to)
     path = Path(file or f"{made.name}.yaml")

@@ -50,6 +50,13 @@ def test_a_registered_category_brings_what_it_knows(user, small_lake):
     assert not any("int64" in reason for reason in report["reasons"])
 
 
+def test_a_registered_category_needs_no_file_name(user, small_lake):
+    user.ess("select", small_lake[0])
+    user.ess("category", "add", "buys", "purchase_*")
+    assert "wrote buys.yaml" in init(user, "buys").stderr
+    assert load_pipeline(user.folder / "buys.yaml").name == "buys"
+
+
 def test_a_file_without_a_title_line(user):
     (user.folder / "a_20140901.csv").write_text("1;x\n2;y\n")
     init(user, "--pattern", "a_*", "--category", "my log")
