@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 BYTES_PER_SECOND = 4_000_000
 """Stored bytes of gz CSV that one core reads, cleans and stages in a second: a rough guess."""
 
+START_SECONDS = 2.0
+CLUSTER_SECONDS = 3.0
+"""What a run takes before its first file, and what it takes more to start a cluster: as rough."""
+
 
 def make_plan(
     pipeline: Pipeline, folder: Path, settings: Settings, window: Window | None = None
@@ -93,7 +97,6 @@ def _describe(
     job = execution.job
     to_read = {file.uri for batch in execution.batches for file in batch.files}
     changed = {file.uri for file in load.changed} if load else set()
-    stored = sum(batch.size for batch in execution.batches)
     return RunPlan(
         pipeline=spec.name,
         digest=spec.digest,
@@ -110,10 +113,20 @@ def _describe(
         steps=(*(s.name for s in job.bytes_steps), *(s.name for s in job.row_steps)),
         ddl=load.ddl if load else (),
         warnings=warnings,
-        estimated_seconds=stored / BYTES_PER_SECOND / execution.slots,
+        estimated_seconds=_estimate(execution),
         load=load,
         execution=execution,
     )
+
+
+def _estimate(execution: Execution) -> float:
+    from ess_dask.cluster.local import find
+
+    if not execution.is_needed:
+        return 0.0
+    stored = sum(batch.size for batch in execution.batches)
+    start = CLUSTER_SECONDS if execution.memory is not None and find() is None else 0.0
+    return START_SECONDS + start + stored / BYTES_PER_SECOND / execution.slots
 
 
 def without_password(url: str) -> str:

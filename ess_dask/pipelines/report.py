@@ -47,6 +47,7 @@ class RunReport:
     warehouse: str = ""
     table: str = ""
     memory: str = ""
+    """Where the rows went; '' for a destination that held all the files already."""
     rejects: str = ""
     """Folder of the rejected rows, '' when there are none."""
     exit_code: int = 0

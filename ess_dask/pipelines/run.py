@@ -145,6 +145,16 @@ class _Run:
     def rejects_folder(self) -> Path:
         return self.folder / "rejects"
 
+    @property
+    def _loads(self) -> bool:
+        load = self.plan.load
+        return load is not None and bool(load.new or load.changed)
+
+    @property
+    def _imports(self) -> bool:
+        memory = self.execution.memory
+        return memory is not None and (memory.rebuild or bool(memory.uris))
+
     @contextmanager
     def prepared(self) -> Iterator[_Tools]:
         """Make the run's folder, executor and sinks; stop the work and sweep on the way out."""
@@ -310,9 +320,9 @@ class _Run:
             steps=totals.steps,
             failed=failed,
             seconds=seconds,
-            warehouse=self.plan.target,
-            table=self.plan.table,
-            memory=self.plan.memory,
+            warehouse=self.plan.target if self._loads else "",
+            table=self.plan.table if self._loads else "",
+            memory=self.plan.memory if self._imports else "",
             rejects=str(self.rejects_folder) if totals.rejected else "",
             exit_code=_exit_code(totals.failed, drained),
         )

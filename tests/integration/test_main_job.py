@@ -128,6 +128,8 @@ def test_a_dry_run_and_a_plan_write_nothing(user, small_lake):
     assert not (user.folder / "shop.duckdb").exists()
     plan = json.loads(user.ess("plan", "shop.yaml", "--json").stdout)
     assert len(plan["files"]["new"]) == 16
+    # Starting takes longer than so few rows.
+    assert 2 < plan["estimated_seconds"] < 3
 
 
 def test_too_many_rejects_publish_nothing_and_keep_the_rejects(user, small_lake):
