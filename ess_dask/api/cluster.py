@@ -68,10 +68,7 @@ class Cluster:
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the tables in memory, ``database.table``, sorted."""
-        from ess_dask.folders import work_dir
-
-        here = str(work_dir())
-        return tuple(str(name) for name in self.session.store.names() if name.workspace == here)
+        return tuple(map(str, self.session.names()))
 
     def close(self) -> None:
         """Disconnect; the cluster and its tables stay. Closing twice is no error."""

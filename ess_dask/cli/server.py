@@ -11,6 +11,8 @@ from ess_dask.cli.udbd import restart_servers, stop_servers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ess_dask.tables.registry import TableName
+    from ess_dask.tables.session import Session
     from ess_dask.tables.spec import ColumnSpec, DatabaseSpec
 
 
@@ -48,11 +50,18 @@ def commit() -> None:
 @server.command()
 @click.option("--name", metavar="DB", help="Only this database.")
 def summary(name: str | None) -> None:
-    """Show databases, tables, vectors, variables and their columns."""
+    """Show databases, tables, vectors, variables and their columns.
+
+    Then the tables that pipelines and Python hold in the cluster's memory, if it runs.
+    """
     from ess_dask.tables.databases import database_names, load_database
 
-    for database in [name] if name else database_names():
-        click.echo("\n".join(_describe(load_database(database))))
+    specs = [load_database(database) for database in ([name] if name else database_names())]
+    for spec in specs:
+        click.echo("\n".join(_describe(spec)))
+    held = [] if name else _held_beside(specs)
+    if held:
+        click.echo("\n".join([" In memory, of no database here ".center(64, "-"), *held]))
 
 
 def _describe(spec: DatabaseSpec) -> list[str]:
@@ -64,6 +73,23 @@ def _describe(spec: DatabaseSpec) -> list[str]:
     if spec.variables:
         lines += ["Variables:", *(f"           {column}" for column in spec.variables)]
     return lines
+
+
+def _held_beside(specs: Iterable[DatabaseSpec]) -> list[str]:
+    """Describe the tables in memory that no spec names; the cluster is not started."""
+    from ess_dask.tables.session import running_session
+
+    session = running_session()
+    if session is None:
+        return []
+    named = {f"{spec.name}.{table.name}".lower() for spec in specs for table in spec.tables}
+    with session:
+        return [_held(session, name) for name in session.names() if str(name).lower() not in named]
+
+
+def _held(session: Session, name: TableName) -> str:
+    with session.store.open(name) as table:
+        return f"{name}: {table.count():,} rows of {len(table.sources):,} files"
 
 
 def _columns(columns: Iterable[ColumnSpec]) -> str:

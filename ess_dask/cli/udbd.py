@@ -110,9 +110,9 @@ def restart_servers() -> None:
 
 def server_ports() -> list[int]:
     """Return the ports of the working folder's databases, ascending; the first port when none."""
-    from ess_dask.tables.databases import FIRST_PORT, database_names, load_database
+    from ess_dask.tables.databases import FIRST_PORT, database_names, load_database, ports
 
-    ports: set[int] = set()
+    found: set[int] = set()
     for name in database_names():
         try:
             spec = load_database(name)
@@ -120,10 +120,8 @@ def server_ports() -> list[int]:
             # A broken spec must not keep anybody from stopping the servers.
             click.echo(f"ess: {error}", err=True)
             continue
-        own = [server.rpartition(":")[2].partition("*")[0] for server in spec.servers]
-        ports.update(int(port) for port in own if port.isdigit())
-        ports.update([spec.port] if spec.port else [])
-    return sorted(ports) or [FIRST_PORT]
+        found.update(ports(spec))
+    return sorted(found) or [FIRST_PORT]
 
 
 def _tell(ports: list[int], text: str) -> None:

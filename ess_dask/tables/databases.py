@@ -199,7 +199,7 @@ def _change(edit: Callable[[DatabaseSpec], DatabaseSpec]) -> DatabaseSpec:
 
 
 def _free_ports(count: int) -> int:
-    taken = {port for name in database_names() for port in _ports(load_database(name))}
+    taken = {port for name in database_names() for port in ports(load_database(name))}
     first = FIRST_PORT
     while clash := taken.intersection(range(first, first + count)):
         first = max(clash) + 1
@@ -208,13 +208,14 @@ def _free_ports(count: int) -> int:
     return first
 
 
-def _ports(spec: DatabaseSpec) -> Iterator[int]:
+def ports(spec: DatabaseSpec) -> tuple[int, ...]:
+    """Return the ports of a database's servers and its own, ascending; at least one."""
     default = spec.port or FIRST_PORT
+    found = {default} if spec.port or not spec.servers else set()
     for server in spec.servers:
         match = _SERVER_PORT.search(server)
-        yield int(match.group(1)) if match else default
-    if spec.port or not spec.servers:
-        yield default
+        found.add(int(match.group(1)) if match else default)
+    return tuple(sorted(found))
 
 
 def _path(name: str) -> Path:

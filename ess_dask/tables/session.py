@@ -29,6 +29,11 @@ class Session:
         """Return a table by its name ``database.table`` (``UsageError`` when there is none)."""
         return self.store.open(table_name(text))
 
+    def names(self) -> tuple[TableName, ...]:
+        """Return the names of this working folder's tables, sorted."""
+        here = str(work_dir())
+        return tuple(name for name in self.store.names() if name.workspace == here)
+
     def close(self) -> None:
         """Disconnect; the cluster and its tables stay."""
         self.client.close()

@@ -53,3 +53,24 @@ def test_a_table_grows_by_new_files_and_never_loses_others(user, small_lake, tmp
     assert rows() == before
     again = json.loads(run().stdout)
     assert (again["files"], rows()) == (4, before)
+
+
+@pytest.mark.slow
+def test_what_holds_the_files_already_is_not_named_as_filled(user, small_lake):
+    source, _ = small_lake
+    load = "load: {to: 'duckdb:///shop.duckdb', table: sales}\nrejects: {limit: 100%}\n"
+    (user.folder / "shop.yaml").write_text(PIPELINE.format(store=source) + load)
+
+    def run():
+        return json.loads(user.ess("run", "shop.yaml", "--json").stdout)
+
+    first = run()
+    assert (first["table"], first["memory"]) == ("sales", "wood.sales")
+    assert first["warehouse"].startswith("duckdb://")
+    held = user.ess("server", "summary").stdout
+    assert f"wood.sales: {first['rows_loaded']:,} rows of 16 files" in held
+    user.ess("udbd", "restart")
+    assert user.ess("server", "summary").stdout == ""
+    again = run()
+    assert (again["warehouse"], again["table"], again["memory"]) == ("", "", "wood.sales")
+    assert again["rows_loaded"] == first["rows_loaded"]
