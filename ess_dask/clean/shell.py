@@ -12,30 +12,13 @@ from typing import TYPE_CHECKING
 from ess_dask.clean.options import read_options
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
+from ess_dask.cluster.environment import ALLOWED
 from ess_dask.errors import CleanError, ConfigError, InterruptedRunError
 
 if TYPE_CHECKING:
     from ess_dask.clean.child import Child
 
-_PASSED_ON = frozenset(
-    {
-        "ESS_CACHE_DIR",
-        "ESS_PROFILE",
-        "ESS_WORK_DIR",
-        "HOME",
-        "LANG",
-        "LANGUAGE",
-        "LD_LIBRARY_PATH",
-        "LOGNAME",
-        "PATH",
-        "PYTHONPATH",
-        "SHELL",
-        "TMPDIR",
-        "TZ",
-        "USER",
-        "VIRTUAL_ENV",
-    }
-)
+_PASSED_ON = ALLOWED | {"ESS_PROFILE", "ESS_WORK_DIR"}
 """Environment a command gets, with LC_*: credentials stay with us."""
 
 _SHOWN = 1500
@@ -84,8 +67,6 @@ def run_command(
     writes to stderr. Raises ``CleanError`` with the end of stderr when the exit status is not 0 or
     ``context.timeout`` seconds have passed, ``InterruptedRunError`` when it was cancelled, and what
     ``source`` raises. Closing the iterator kills the command and all it started.
-
-    A stage ended by SIGPIPE because a later one had read enough (``sort | head``) is no failure.
     Of the environment it gets an allow-list and ``context.env``.
     """
     cancelled: list[bool] = []
@@ -97,10 +78,10 @@ def run_command(
             child.kill()
 
     done = False
-    # Registered first: a command that runs can be cancelled from its first moment on.
     with running.registered(cancel):
         child = _start(command, context, fed=source is not None)
         started.append(child)
+        # Registered before it starts: a command can be cancelled from its first moment on.
         if cancelled:
             child.kill()
         try:
@@ -116,6 +97,7 @@ def run_command(
             status = child.end(kill=not done)
     if cancelled:
         raise InterruptedRunError(f"{_subject(command, context)} was cancelled")
+    # A stage ended by SIGPIPE because a later one had read enough (``sort | head``) is no failure.
     if status not in (0, 128 + signal.SIGPIPE):
         what = f"{_subject(command, context)} failed: {_status(status)}{_said(child)}"
         raise CleanError(what, hint=_hint(status, command))

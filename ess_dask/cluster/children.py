@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import sys
-from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
 # Loaded here and not in the function: that one runs between fork and exec, where a lock which
@@ -22,18 +20,3 @@ def die_with_parent() -> None:
     """
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def bound_to(parent: int) -> Callable[[], None]:
-    """Return a ``preexec_fn`` that also ends the child when ``parent`` died before it asked.
-
-    ``parent`` is the caller's process id; without it a parent killed between fork and the
-    request would leave the child behind.
-    """
-
-    def bind() -> None:
-        die_with_parent()
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return bind

@@ -27,6 +27,7 @@ from pathlib import Path
 from ess_dask._version import __version__
 from ess_dask.errors import AccessError, ConfigError, LockedError
 from ess_dask.folders import cache_dir
+from ess_dask.locks import is_held
 
 POLL = 0.02
 """Seconds between two looks at a lock or a file."""
@@ -99,18 +100,7 @@ def private_folder(folder: Path) -> Path:
 
 def alive(folder: Path) -> bool:
     """Say whether a daemon holds ``folder``: starting, ready or stopping."""
-    try:
-        lock = os.open(folder / "lock", os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    try:
-        # Shared, so that two commands that look at the same time do not see each other.
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
+    return is_held(folder / "lock")
 
 
 def running(folder: Path, timeout: float = 60.0) -> DaemonState | None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ess_dask.errors import EssError
+from ess_dask.locks import is_held
 
 
 @contextmanager
@@ -48,19 +49,5 @@ def run_folder(folder: Path) -> Iterator[None]:
 def _sweep(runs: Path) -> None:
     # A run takes its lock before it stages anything: without one there is nothing to protect.
     for stage in runs.glob("*/stage"):
-        if not _lives(stage.parent):
+        if not is_held(stage.parent / "lock"):
             shutil.rmtree(stage, ignore_errors=True)
-
-
-def _lives(folder: Path) -> bool:
-    try:
-        lock = os.open(folder / "lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False

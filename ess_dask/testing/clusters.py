@@ -17,8 +17,8 @@ def private_cluster(home: Path) -> Iterator[Path]:
     """Point ``HOME``, ``ESS_CACHE_DIR`` and ``ESS_WORK_DIR`` into ``home`` while the block runs.
 
     Yields the folder of the daemon that commands and calls inside will start. At the end, also
-    after a failure, that daemon is killed with its workers; a process of it that is left after ten
-    seconds is an ``AssertionError``.
+    after a failure, that daemon is killed with its workers; a process of it that is left after half
+    a minute is an ``AssertionError``.
     """
     folder = home / "ess" / "daemon"
     ours = {"HOME": home, "ESS_CACHE_DIR": home / "ess", "ESS_WORK_DIR": home / "conf"}
@@ -66,7 +66,7 @@ def listening_ports(session: int) -> list[tuple[str, int]]:
     return found
 
 
-def wait_until(condition: Callable[[], object], timeout: float = 10.0) -> bool:
+def wait_until(condition: Callable[[], object], timeout: float = 30.0) -> bool:
     """Look every 20 ms until ``condition`` holds; say whether it did in ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
