@@ -68,6 +68,11 @@ def cut(table, places):
     return [table.slice(start, end - start) for start, end in pairwise(edges)]
 
 
+def same(table, other):
+    """Equality in which NaN, the quotient of two zeros, is NaN."""
+    return table.schema == other.schema and repr(table.to_pylist()) == repr(other.to_pylist())
+
+
 @pytest.mark.parametrize("query", QUERIES)
 @given(values=rows, places=cuts)
 @settings(max_examples=25, deadline=None)
@@ -75,7 +80,7 @@ def test_sql_over_slices_is_sql_over_the_whole(query, values, places):
     step, table = SqlStep(query), as_table(values)
     parts = [step.apply(part, CONTEXT) for part in cut(table, places)]
     whole = step.apply(table, CONTEXT)
-    assert pa.concat_tables(parts).equals(whole)
+    assert same(pa.concat_tables(parts), whole)
     assert whole.schema.remove(whole.num_columns - 1) == step.describe(table.schema)
 
 
