@@ -34,9 +34,9 @@ def empty_chunk(read: ReadSpec) -> Chunk:
     import numpy as np
 
     from ess_dask.records.chunk import Chunk
-    from ess_dask.records.csv import schema_of
     from ess_dask.records.rejects import reject_schema
     from ess_dask.records.title import fields_by_position
+    from ess_dask.records.untyped import schema_of
 
     table = schema_of(fields_by_position(read).columns).empty_table()
     return Chunk(table, np.zeros(0, dtype=np.int64), reject_schema().empty_table())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -99,9 +98,12 @@ class BatchTally:
 
 def reasons(rejects: Sequence[pa.Table]) -> tuple[tuple[str, int], ...]:
     """Count rejected rows by class of reason, most frequent first."""
+    import pyarrow as pa
+
     from ess_dask.records.rejects import count_reasons
 
-    total: Counter[str] = Counter()
-    for table in rejects:
-        total.update(count_reasons(table))
-    return tuple(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+    if not rejects:
+        return ()
+    # One call: there may be a small table for each of many files.
+    counts = count_reasons(pa.concat_tables(rejects))
+    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

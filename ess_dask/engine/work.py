@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.records.chunk import Chunk
+    from ess_dask.records.untyped import Untyped
+
+    Part = Untyped | Chunk
 
 ATTEMPTS = 3
 """How often a file is read when reading it fails in a way that may pass."""
@@ -94,7 +97,7 @@ class _Work:
     job: Job
     writer: SinkWriter
     tally: BatchTally = field(default_factory=BatchTally)
-    waiting: list[tuple[FileTally, list[Chunk]]] = field(default_factory=list)
+    waiting: list[tuple[FileTally, list[Part]]] = field(default_factory=list)
     waiting_rows: int = 0
     failed: int = 0
     """Files in a row that failed in a way that may pass."""
@@ -122,29 +125,29 @@ class _Work:
 
     def _read(self, file: FileRef) -> None:
         tally = FileTally(file)
-        chunks = _chunks(file, self.job, tally)
-        start = list(itertools.islice(chunks, 2))
+        parts = _parts(file, self.job, tally)
+        start = list(itertools.islice(parts, 2))
         if len(start) < 2 or self._whole_files():
-            self._wait(tally, [*start, *chunks])
+            self._wait(tally, [*start, *parts])
             return
         self.flush()
-        for chunk in itertools.chain(start, chunks):
-            self._clean_part(tally, chunk)
+        for part in itertools.chain(start, parts):
+            self._clean_part(tally, part)
         self.tally.take_file(tally)
 
-    def _wait(self, tally: FileTally, chunks: list[Chunk]) -> None:
+    def _wait(self, tally: FileTally, parts: list[Part]) -> None:
         # A file without rows goes on, too: the sinks are to know that it was there.
-        chunks = chunks or [empty_chunk(self.job.read)]
-        self.waiting.append((tally, chunks))
-        self.waiting_rows += sum(chunk.table.num_rows for chunk in chunks)
+        parts = parts or [empty_chunk(self.job.read)]
+        self.waiting.append((tally, parts))
+        self.waiting_rows += sum(len(part) for part in parts)
         if self.waiting_rows >= GATHER_ROWS or self._whole_files():
             self.flush()
 
     def _whole_files(self) -> bool:
         return any(step.per == "file" for step in self.job.row_steps)
 
-    def _clean_part(self, tally: FileTally, chunk: Chunk) -> None:
-        piece, steps = self._clean(gather([tally.file], [[chunk]]))
+    def _clean_part(self, tally: FileTally, part: Part) -> None:
+        piece, steps = self._clean(gather([tally.file], typed([tally], [[part]])))
         tally.kept += piece.table.num_rows
         tally.steps.merge(steps)
         self.writer.write(piece)
@@ -152,30 +155,32 @@ class _Work:
     def flush(self) -> None:
         """Clean the waiting files together and hand them to the sink."""
         waiting, self.waiting, self.waiting_rows = self.waiting, [], 0
-        if not waiting:
-            return
-        try:
-            self._flush(waiting)
-        except CleanError as error:
-            if len(waiting) > 1:
-                # One file's rows must not take its neighbours down: each on its own.
-                for one in waiting:
-                    self.waiting = [one]
-                    self.flush()
-            else:
-                self.tally.take_failure(waiting[0][0].file, error)
+        if waiting:
+            tallies = [tally for tally, _ in waiting]
+            chunks = typed(tallies, [parts for _, parts in waiting])
+            self._clean_files(list(zip(tallies, chunks, strict=True)))
 
-    def _flush(self, waiting: list[tuple[FileTally, list[Chunk]]]) -> None:
+    def _clean_files(self, files: list[tuple[FileTally, list[Chunk]]]) -> None:
+        try:
+            self._deliver(files)
+        except CleanError as error:
+            if len(files) > 1:
+                # One file's rows must not take its neighbours down: each on its own.
+                for one in files:
+                    self._clean_files([one])
+            else:
+                self.tally.take_failure(files[0][0].file, error)
+
+    def _deliver(self, files: list[tuple[FileTally, list[Chunk]]]) -> None:
         import numpy as np
 
-        files = [tally.file for tally, _ in waiting]
-        piece, steps = self._clean(gather(files, [chunks for _, chunks in waiting]))
+        refs = [tally.file for tally, _ in files]
+        piece, steps = self._clean(gather(refs, [chunks for _, chunks in files]))
         self.writer.write(piece)
         self.tally.steps.merge(steps)
-        for (tally, _), kept in zip(
-            waiting, np.bincount(piece.file_of, minlength=len(files)), strict=True
-        ):
-            tally.kept = int(kept)
+        rows = np.bincount(piece.file_of, minlength=len(refs)).tolist()
+        for (tally, _), kept in zip(files, rows, strict=True):
+            tally.kept = kept
             self.tally.take_file(tally)
 
     def _clean(self, piece: Piece) -> tuple[Piece, StepTally]:
@@ -190,26 +195,35 @@ class _Work:
         return cleaned, steps
 
 
-def _chunks(file: FileRef, job: Job, tally: FileTally) -> Iterator[Chunk]:
-    """Yield the chunks of one file and count them."""
-    made = job.reader.chunks(file, job.read) if job.reader else _stored_chunks(file, job, tally)
-    for chunk in made:
-        tally.take_chunk(chunk)
-        yield chunk
+def typed(tallies: list[FileTally], parts: list[list[Part]]) -> list[list[Chunk]]:
+    """Return the chunks of each file, typed together, and count them in its tally."""
+    from ess_dask.records.untyped import type_chunks
+
+    chunks = iter(type_chunks([part for of_file in parts for part in of_file]))
+    files = [list(itertools.islice(chunks, len(of_file))) for of_file in parts]
+    for tally, of_file in zip(tallies, files, strict=True):
+        for chunk in of_file:
+            tally.take_chunk(chunk)
+    return files
 
 
-def _stored_chunks(file: FileRef, job: Job, tally: FileTally) -> Iterator[Chunk]:
-    """Yield the chunks of a stored file; raise unless it was the recorded version to the end."""
+def _parts(file: FileRef, job: Job, tally: FileTally) -> Iterator[Part]:
+    """Yield the parts of one file, not yet typed where that can wait."""
+    yield from job.reader.chunks(file, job.read) if job.reader else _stored(file, job, tally)
+
+
+def _stored(file: FileRef, job: Job, tally: FileTally) -> Iterator[Part]:
+    """Yield the parts of a stored file; raise unless it was the recorded version to the end."""
     from ess_dask.catalog.store import check_version, open_file
     from ess_dask.records.chunk import FileSource
     from ess_dask.records.codecs import read_blocks
-    from ess_dask.records.csv import read_chunks
+    from ess_dask.records.csv import read_untyped
 
     source = FileSource(file.uri, lambda: open_file(job.store, file))
     blocks: Iterable[bytes] | None = None
     if job.bytes_steps:
         blocks = _pipe(read_blocks(source, job.read), job, file, tally)
-    yield from read_chunks(source, job.read, blocks)
+    yield from read_untyped(source, job.read, blocks)
     check_version(job.store, file)
 
 

@@ -32,6 +32,9 @@ class Chunk:
     lines: np.ndarray
     rejects: pa.Table
 
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
     @property
     def rows_read(self) -> int:
         """Records met in this part, kept and rejected."""

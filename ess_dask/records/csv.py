@@ -16,20 +16,15 @@ from ess_dask.records.again import as_utf8, join_records
 from ess_dask.records.archives import open_files
 from ess_dask.records.chunk import REJECT_FIELDS, Chunk, FileSource
 from ess_dask.records.feed import Feed
-from ess_dask.records.parse import Rows, parse_rows
-from ess_dask.records.rejects import RAW_LIMIT, build_rejects
-from ess_dask.records.spec import Column, ReadSpec
+from ess_dask.records.rejects import RAW_LIMIT, build_rejects, reject_schema
+from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import LF, Fault, Layout, Records, split
 from ess_dask.records.text import utf8_blocks
 from ess_dask.records.title import Fields, fields_by_position, fields_by_title
-from ess_dask.records.types import arrow_type
+from ess_dask.records.untyped import Origin, Untyped, fault_reason, schema_of, type_chunks
 
 if TYPE_CHECKING:
-    import numpy as np
-    import polars as pl
     import pyarrow as pa
-    from numpy.typing import NDArray
-
 
 AGAIN_ROWS = 100_000
 """Rejected rows that are read again in one chunk."""
@@ -44,16 +39,27 @@ def read_chunks(
     is opened and decompressed, and an archive is read member by member. Raises ``ReadError``,
     ``ColumnsError`` and ``ConfigError``.
     """
+    for part in read_untyped(source, spec, blocks):
+        yield from type_chunks([part])
+
+
+def read_untyped(
+    source: FileSource, spec: ReadSpec, blocks: Iterable[bytes] | None = None
+) -> Iterator[Untyped | Chunk]:
+    """Yield what ``type_chunks`` makes the chunks of one file from; otherwise as ``read_chunks``.
+
+    Typing has a cost for each call: parts of many small files are better typed together.
+    """
     _check(spec)
     empty = True
     files = open_files(source, spec) if blocks is None else [(source.uri, blocks)]
     for uri, content in files:
         member = uri.removeprefix(f"{source.uri}!") if uri != source.uri else ""
-        for chunk in _File(source.uri, spec, member).chunks(content):
+        for part in _File(source.uri, spec, member).parts(content):
             empty = False
-            yield chunk
+            yield part
     if empty:
-        yield _empty(source.uri, spec)
+        yield _empty(spec)
 
 
 def read_rejected(rejects: pa.Table, spec: ReadSpec) -> Iterator[Chunk]:
@@ -97,27 +103,11 @@ def _check(spec: ReadSpec) -> None:
         raise ConfigError(f"columns declared twice: {', '.join(twice)}", hint="rename one")
 
 
-def _empty(uri: str, spec: ReadSpec) -> Chunk:
+def _empty(spec: ReadSpec) -> Chunk:
     import numpy as np
 
     schema = schema_of(fields_by_position(spec).columns)
-    return Chunk(schema.empty_table(), np.zeros(0, np.int64), build_rejects(uri))
-
-
-def fault_reason(fault: Fault, spec: ReadSpec) -> str:
-    """Return what is said about a malformed record."""
-    return {
-        Fault.STRAY_QUOTE: "stray quote in an unquoted field",
-        Fault.TEXT_AFTER_QUOTE: "text after a closing quote",
-        Fault.OPEN_QUOTE: "quote not closed",
-    }.get(fault, f"record longer than {spec.max_record_bytes} bytes")
-
-
-def schema_of(columns: tuple[Column, ...]) -> pa.Schema:
-    """Return the Arrow schema of the declared columns."""
-    import pyarrow as pa
-
-    return pa.schema([(column.name, arrow_type(column.type)) for column in columns])
+    return Chunk(schema.empty_table(), np.zeros(0, np.int64), reject_schema().empty_table())
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +134,7 @@ class _File:
         # A malformed line is shown up to RAW_LIMIT: that much of it is kept in any case.
         self.hold = max(spec.max_record_bytes, RAW_LIMIT) + 4
 
-    def chunks(self, blocks: Iterable[bytes]) -> Iterator[Chunk]:
+    def parts(self, blocks: Iterable[bytes]) -> Iterator[Untyped | Chunk]:
         skipped, stream = utf8_blocks(blocks, self.spec.encoding)
         feed = Feed(stream)
         layout = Layout(ord(self.spec.delimiter), feed.line_end(), self.spec.max_record_bytes)
@@ -154,7 +144,7 @@ class _File:
             buffer, final = feed.fill(rest, max(self.spec.chunk_bytes, 2 * len(rest)), layout.eol)
             records = split(buffer, layout, final=final)
             if len(records.starts):
-                yield self._chunk(buffer, records, place)
+                yield self._untyped(buffer, records, place)
             place = place.after(records.consumed, records.consumed_lines)
             rest = buffer[records.consumed :]
             if final:
@@ -165,12 +155,18 @@ class _File:
                 place = place.after(len(rest) + feed.drop_line(layout.eol), 1)
                 rest = b""
 
-    def _chunk(self, buffer: bytes, records: Records, place: _Place) -> Chunk:
+    def _untyped(self, buffer: bytes, records: Records, place: _Place) -> Untyped:
         first = 0
         if self.fields is None:
             self.fields = self._title(buffer, records)
             first = 1
-        return _Builder(self, self.fields, buffer, records, place).chunk(first)
+        return self._separate(self.fields, buffer, records, place, first)
+
+    def _separate(
+        self, fields: Fields, buffer: bytes, records: Records, place: _Place, first: int = 0
+    ) -> Untyped:
+        origin = Origin(self.uri, self.member, self.title, place.offset, place.line)
+        return Untyped(origin, self.spec, fields, buffer, records, first)
 
     def _title(self, buffer: bytes, records: Records) -> Fields:
         raw = buffer[records.starts[0] : records.stops[0]]
@@ -204,8 +200,8 @@ class _File:
         layout = Layout(ord(self.spec.delimiter), LF, self.spec.max_record_bytes)
         buffer, records = join_records([raws[place] or b"" for place in readable], layout)
         lines = np.array([rows[place][0] for place in readable], np.int64)
-        builder = _Builder(self, self.fields, buffer, replace(records, lines=lines), _Place(0, 0))
-        chunk = builder.chunk(0)
+        records = replace(records, lines=lines)
+        (chunk,) = type_chunks([self._separate(self.fields, buffer, records, _Place(0, 0))])
         still = self.rejects(row for row, raw in zip(rows, raws, strict=True) if raw is None)
         yield replace(chunk, rejects=_by_line(chunk.rejects, still))
 
@@ -224,113 +220,10 @@ class _File:
         if self.fields is None:
             raise self._bad_title(why)
         rejects = self.rejects([(place.line, "", why, rest)])
-        return replace(_empty(self.uri, self.spec), rejects=rejects)
-
-
-class _Builder:
-    """Makes the chunk of one buffer of records."""
-
-    def __init__(
-        self, file: _File, fields: Fields, buffer: bytes, records: Records, place: _Place
-    ) -> None:
-        self.file = file
-        self.fields = fields
-        self.buffer = buffer
-        self.records = records
-        self.place = place
-        self.rejects: dict[int, tuple[str, str]] = {}
-        """Column and reason of rejected records by index."""
-
-    def chunk(self, first: int) -> Chunk:
-        """Return rows and rejects of the records from index ``first`` on."""
-        import numpy as np
-
-        records = self.records
-        good = (records.faults == 0) & (records.fields == self.fields.width)
-        good[:first] = False
-        self._refuse_malformed(np.flatnonzero(~good[first:]) + first)
-        self._refuse_undecodable(good)
-        index = np.flatnonzero(good)
-        bounds = np.append(records.starts, records.consumed)
-        rows = Rows(self.buffer, bounds).pick(index)
-        frame, failures = parse_rows(rows, self.fields, self.file.spec)
-        for failure in failures:
-            self.rejects[int(index[failure.record])] = (failure.column, failure.reason)
-        if failures:
-            keep = np.ones(len(index), bool)
-            keep[[failure.record for failure in failures]] = False
-            frame, index = frame.filter(keep), index[keep]
-        return Chunk(
-            self._table(frame), records.lines[index] + self.place.line, self._reject_table()
-        )
-
-    def _refuse_malformed(self, index: NDArray[np.int64]) -> None:
-        records, width = self.records, self.fields.width
-        blank = (records.starts == records.stops)[index]
-        columns = zip(
-            index.tolist(),
-            records.faults[index].tolist(),
-            records.fields[index].tolist(),
-            blank.tolist(),
-            strict=True,
-        )
-        for record, fault, count, is_blank in columns:
-            if fault:
-                why = fault_reason(Fault(fault), self.file.spec)
-            elif is_blank:
-                why = "blank line"
-            else:
-                why = f"too {'few' if count < width else 'many'} fields ({count} of {width})"
-            self.rejects[record] = ("", why)
-
-    def _refuse_undecodable(self, good: NDArray[np.bool_]) -> None:
-        """Clear ``good`` for records that are not UTF-8."""
-        import numpy as np
-
-        buffer, records = self.buffer, self.records
-        if buffer.isascii() or _decodes(buffer[: records.consumed]):
-            return
-        data = np.frombuffer(buffer, np.uint8, records.consumed)
-        high = np.searchsorted(records.starts, np.flatnonzero(data > 0x7F), "right") - 1
-        for record in np.unique(high).tolist():
-            if good[record]:
-                start = int(records.starts[record])
-                try:
-                    buffer[start : records.stops[record]].decode()
-                except UnicodeDecodeError as error:
-                    good[record] = False
-                    offset = self.place.offset + start + error.start
-                    self.rejects[record] = ("", f"invalid UTF-8 at byte {offset}")
-
-    def _table(self, frame: pl.DataFrame) -> pa.Table:
-        import pyarrow as pa
-
-        table = frame.select(f"f{i}" for i in self.fields.positions).to_arrow()
-        schema = schema_of(self.fields.columns)
-        arrays = [
-            column.cast(field.type) for column, field in zip(table.columns, schema, strict=True)
-        ]
-        return pa.Table.from_arrays(arrays, schema=schema)
-
-    def _reject_table(self) -> pa.Table:
-        records, order = self.records, sorted(self.rejects)
-        columns = [self.rejects[record][0] for record in order]
-        reasons = [self.rejects[record][1] for record in order]
-        starts, stops = records.starts[order].tolist(), records.stops[order].tolist()
-        raws = [self.buffer[start:stop] for start, stop in zip(starts, stops, strict=True)]
-        lines = (records.lines[order] + self.place.line).tolist()
-        return self.file.rejects(zip(lines, columns, reasons, raws, strict=True))
+        return replace(_empty(self.spec), rejects=rejects)
 
 
 def _by_line(rejects: pa.Table, more: pa.Table) -> pa.Table:
     import pyarrow as pa
 
     return pa.concat_tables([rejects, more]).sort_by("line") if more.num_rows else rejects
-
-
-def _decodes(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,20 @@ class Rows:
 
     def _whole(self) -> Rows:
         return Rows(self.text[: self.starts[-1]], self.starts)
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Return the records of all parts, one part behind the other."""
+    import numpy as np
+
+    if len(parts) == 1:
+        return parts[0]
+    sizes = [0, *(int(part.starts[-1]) for part in parts)]
+    offsets = np.cumsum(sizes)
+    starts = [part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)]
+    return Rows(
+        b"".join([part.text for part in parts]), np.append(np.concatenate(starts), offsets[-1])
+    )
 
 
 def parse_rows(rows: Rows, fields: Fields, spec: ReadSpec) -> tuple[pl.DataFrame, list[Failure]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ess_dask.errors import ColumnsError
 from ess_dask.records.spec import Column, ReadSpec
@@ -39,6 +40,16 @@ def fields_by_title(title: str, spec: ReadSpec, uri: str) -> Fields:
     ``title`` is the text of the title record. Raises ``ColumnsError`` that lists every missing,
     doubled and (``extra_columns="fail"``) undeclared column.
     """
+    found = _find(title, spec)
+    if isinstance(found, Fields):
+        return found
+    problems, hint = found
+    raise ColumnsError(f"{uri}: " + "; ".join(problems), hint=hint)
+
+
+@lru_cache(maxsize=256)
+def _find(title: str, spec: ReadSpec) -> Fields | tuple[list[str], str]:
+    """Return the fields, or problems and hint. Most files of a lake have the same title."""
     names = [_fold(name) for name in split_fields(title, spec.delimiter)]
     wanted = tuple(column for column in spec.columns if column.type.name != "skip")
     count = Counter(name for name in names if name)
@@ -49,7 +60,7 @@ def fields_by_title(title: str, spec: ReadSpec, uri: str) -> Fields:
         problems += [f"column {name!r} is not declared" for name in count if name not in declared]
     if problems:
         hint = _hint(title, wanted, spec.delimiter, found=len(names))
-        raise ColumnsError(f"{uri}: " + "; ".join(problems), hint=hint)
+        return problems, hint
     return Fields(len(names), wanted, tuple(names.index(_fold(c.name)) for c in wanted))
 
 

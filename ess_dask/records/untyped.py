@@ -1,0 +1,224 @@
+"""Records told apart but not yet typed, and their typing: that of many small files in one go.
+
+A call of the parser costs about as much as reading a thousand rows. Records are separated file by
+file, where quotes, line ends and titles matter; after that a record is a record, and those of
+neighbouring files with the same columns are typed together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from ess_dask.records.chunk import Chunk
+from ess_dask.records.parse import Failure, Rows, join_rows, parse_rows
+from ess_dask.records.rejects import build_rejects, reject_schema
+from ess_dask.records.spec import Column, ReadSpec
+from ess_dask.records.split import Fault, Records
+from ess_dask.records.title import Fields
+from ess_dask.records.types import arrow_type
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a buffer comes from: its file, the archive's member, the title record, and the bytes
+    before it and the number of its first physical line."""
+
+    uri: str
+    member: str
+    title: str
+    offset: int
+    line: int
+
+
+class Untyped:
+    """The records of one buffer: good ones as text, malformed ones as rejects.
+
+    ``len`` is the number of good records, before any value is looked at. Those before index
+    ``first`` are left out (the title).
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        spec: ReadSpec,
+        fields: Fields,
+        buffer: bytes,
+        records: Records,
+        first: int,
+    ) -> None:
+        import numpy as np
+
+        self.origin = origin
+        self.spec = spec
+        self.fields = fields
+        self._buffer = buffer
+        self._records = records
+        self._rejects: dict[int, tuple[str, str]] = {}
+        good = (records.faults == 0) & (records.fields == fields.width)
+        good[:first] = False
+        self._refuse_malformed(np.flatnonzero(~good[first:]) + first)
+        self._refuse_undecodable(good)
+        self.index = np.flatnonzero(good)
+        self.rows = Rows(buffer, np.append(records.starts, records.consumed)).pick(self.index)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def kind(self) -> tuple[Fields, bytes]:
+        """What must be the same for records to be typed together: columns and line end."""
+        return self.fields, self.rows.text[-1:]
+
+    def refuse(self, place: int, failure: Failure) -> None:
+        """Reject the good record number ``place``: one of its values is none of its type."""
+        self._rejects[int(self.index[place])] = (failure.column, failure.reason)
+
+    def chunk(self, table: pa.Table, kept: NDArray[np.bool_] | None) -> Chunk:
+        """Return the chunk with these typed rows; ``kept`` tells them among the good records."""
+        index = self.index if kept is None else self.index[kept]
+        lines = self._records.lines[index] + self.origin.line
+        return Chunk(table, lines, self._reject_table())
+
+    def _refuse_malformed(self, index: NDArray[np.int64]) -> None:
+        records, width = self._records, self.fields.width
+        blank = (records.starts == records.stops)[index]
+        columns = zip(
+            index.tolist(),
+            records.faults[index].tolist(),
+            records.fields[index].tolist(),
+            blank.tolist(),
+            strict=True,
+        )
+        for record, fault, count, is_blank in columns:
+            if fault:
+                why = fault_reason(Fault(fault), self.spec)
+            elif is_blank:
+                why = "blank line"
+            else:
+                why = f"too {'few' if count < width else 'many'} fields ({count} of {width})"
+            self._rejects[record] = ("", why)
+
+    def _refuse_undecodable(self, good: NDArray[np.bool_]) -> None:
+        """Clear ``good`` for records that are not UTF-8."""
+        import numpy as np
+
+        buffer, records = self._buffer, self._records
+        if buffer.isascii() or _decodes(buffer[: records.consumed]):
+            return
+        data = np.frombuffer(buffer, np.uint8, records.consumed)
+        high = np.searchsorted(records.starts, np.flatnonzero(data > 0x7F), "right") - 1
+        for record in np.unique(high).tolist():
+            if good[record]:
+                start = int(records.starts[record])
+                try:
+                    buffer[start : records.stops[record]].decode()
+                except UnicodeDecodeError as error:
+                    good[record] = False
+                    offset = self.origin.offset + start + error.start
+                    self._rejects[record] = ("", f"invalid UTF-8 at byte {offset}")
+
+    def _reject_table(self) -> pa.Table:
+        if not self._rejects:
+            return reject_schema().empty_table()
+        records, order = self._records, sorted(self._rejects)
+        columns = [self._rejects[record][0] for record in order]
+        reasons = [self._rejects[record][1] for record in order]
+        starts, stops = records.starts[order].tolist(), records.stops[order].tolist()
+        raws = [self._buffer[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        lines = (records.lines[order] + self.origin.line).tolist()
+        rows = zip(lines, columns, reasons, raws, strict=True)
+        origin = self.origin
+        return build_rejects(origin.uri, rows, member=origin.member, title=origin.title)
+
+
+def type_chunks(parts: Sequence[Untyped | Chunk]) -> list[Chunk]:
+    """Return the chunk of each part, in order; what is a chunk already stays as it is."""
+    chunks: list[Chunk] = []
+    for kind, group in groupby(
+        parts, lambda part: part.kind if isinstance(part, Untyped) else None
+    ):
+        if kind is None:
+            chunks += [part for part in group if isinstance(part, Chunk)]
+        else:
+            chunks += _typed([part for part in group if isinstance(part, Untyped)])
+    return chunks
+
+
+def _typed(parts: Sequence[Untyped]) -> list[Chunk]:
+    """Type the records of parts of one kind together."""
+    import numpy as np
+
+    spec, fields = parts[0].spec, parts[0].fields
+    frame, failures = parse_rows(join_rows([part.rows for part in parts]), fields, spec)
+    ends = np.cumsum([len(part) for part in parts])
+    kept = _refuse(parts, ends, failures)
+    if kept is not None:
+        frame = frame.filter(kept)
+    table = _table(frame, fields)
+    chunks, start, row = [], 0, 0
+    for part, stop in zip(parts, ends.tolist(), strict=True):
+        own = None if kept is None else kept[start:stop]
+        rows = len(part) if own is None else int(np.count_nonzero(own))
+        chunks.append(part.chunk(table.slice(row, rows), own))
+        start, row = stop, row + rows
+    return chunks
+
+
+def _refuse(
+    parts: Sequence[Untyped], ends: NDArray[np.int64], failures: Sequence[Failure]
+) -> NDArray[np.bool_] | None:
+    """Hand each failure to its part; return which records are left, None for all."""
+    import numpy as np
+
+    if not failures:
+        return None
+    records = np.array([failure.record for failure in failures])
+    which = np.searchsorted(ends, records, "right")
+    starts = ends - [len(part) for part in parts]
+    for failure, part in zip(failures, which.tolist(), strict=True):
+        parts[part].refuse(failure.record - int(starts[part]), failure)
+    kept = np.ones(int(ends[-1]), bool)
+    kept[records] = False
+    return kept
+
+
+def _table(frame: pl.DataFrame, fields: Fields) -> pa.Table:
+    import pyarrow as pa
+
+    table = frame.select(f"f{i}" for i in fields.positions).to_arrow()
+    schema = schema_of(fields.columns)
+    arrays = [column.cast(field.type) for column, field in zip(table.columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def fault_reason(fault: Fault, spec: ReadSpec) -> str:
+    """Return what is said about a malformed record."""
+    return {
+        Fault.STRAY_QUOTE: "stray quote in an unquoted field",
+        Fault.TEXT_AFTER_QUOTE: "text after a closing quote",
+        Fault.OPEN_QUOTE: "quote not closed",
+    }.get(fault, f"record longer than {spec.max_record_bytes} bytes")
+
+
+def schema_of(columns: tuple[Column, ...]) -> pa.Schema:
+    """Return the Arrow schema of the declared columns."""
+    import pyarrow as pa
+
+    return pa.schema([(column.name, arrow_type(column.type)) for column in columns])
+
+
+def _decodes(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
