@@ -73,6 +73,8 @@ def to_table(frame: pd.DataFrame, given: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     frame = _plain_columns(frame)
+    if len(frame) and not len(frame.columns):
+        raise CleanError("the frame that came back has rows, but no columns", hint="keep a column")
     arrays = [_array(str(name), frame[name], given) for name in frame.columns]
     return pa.table(arrays, names=[str(name) for name in frame.columns])
 

@@ -131,6 +131,12 @@ def _tags_as_text(function):
     return lambda frame: function(frame).rename(columns={"tags": "tag"})
 
 
+@pytest.mark.parametrize("per", ["batch", "file"])
+def test_rows_without_any_column_are_refused(per):
+    with pytest.raises(CleanError, match="no columns"):
+        run(lambda frame: frame[[]], per=per)
+
+
 @pytest.mark.parametrize(
     "function",
     [
