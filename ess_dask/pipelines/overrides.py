@@ -21,10 +21,17 @@ def apply_overrides(document: Map, overrides: Items[str]) -> Map:
             hint = "write it like --set load.mode=replace or --set clean.0.sql='select ...'"
             raise UsageError(f"--set {override}: not of the form PATH=VALUE", hint=hint)
         place = Place(f"--set {path}")
-        changed = _with(document, path.split("."), parse(text.encode(), place), place)
+        changed = _with(document, path.split("."), _value(text, place), place)
         assert isinstance(changed, Map)
         document = changed
     return document
+
+
+def _value(text: str, place: Place) -> Node:
+    # An alias has nothing here that it could stand for: a leading * is that of a glob pattern.
+    if text.startswith("*"):
+        return Scalar(text, place)
+    return parse(text.encode(), place)
 
 
 def _with(node: Node, parts: list[str], value: Node, place: Place) -> Node:

@@ -306,6 +306,7 @@ def test_what_readers_and_catalogue_are_told():
         ("clean.0.sql=select 1 from records", lambda p: p.clean[0].text, "select 1 from records"),
         ("source.store=s3://x=y", lambda p: p.source.store, "s3://x=y"),
         ("source.header=false", lambda p: p.source.header, False),
+        ("source.pattern=*_2014*.gz", lambda p: p.source.pattern, ("*_2014*.gz",)),
         ("source.exclude=[a, b]", lambda p: p.source.exclude, ("a", "b")),
         ("source.columns.extra=int8", lambda p: p.source.columns["extra"], "int8"),
         ("settings.workers=3", lambda p: p.settings["workers"].text, "3"),
