@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -134,4 +135,11 @@ def run(command: click.Command, args: list[str]) -> int:
         # The reader of our output (head, less) has gone: not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC or "--traceback" in args:
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        click.echo(f"{command.name}: no space left on the disk{where}", err=True)
+        click.echo("  hint: make room (state, spool and warehouse folders), run again", err=True)
+        return 1
     return result if isinstance(result, int) else 0

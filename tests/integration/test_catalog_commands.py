@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -199,6 +200,16 @@ def test_probe(shop):
     assert "S:day S:user" in shop("probe", "sales", "--file", "sales_20140902.gz")[0]
     assert shop("probe", "sales", "--pcmd", "head -1")[0] == "day,user\n"
     assert shop("probe", "sales", "--pcmd", "wc -c", "--size", "20")[0].strip() == "9"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_in_two_lines(shop):
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-c", "from ess_dask.cli.main import main; main()", "ls"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ess: no space left on the disk\n  hint: ")
+    assert len(done.stderr.splitlines()) == 2
 
 
 def test_options_before_and_after_the_positionals(type_ess):
