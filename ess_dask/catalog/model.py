@@ -30,6 +30,11 @@ class Datastore:
         return not self.root.startswith("s3://")
 
 
+def shown(uri: str) -> str:
+    """Return a uri as text that can be printed: bytes that are no UTF-8 are escaped."""
+    return uri.encode("utf-8", "backslashreplace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class FileRef:
     """One version of one file. ``uri`` is an absolute path or ``s3://bucket/key``; size in bytes.
@@ -42,6 +47,11 @@ class FileRef:
     date: FileDate | None
     size: int
     etag: str
+
+    @property
+    def shown(self) -> str:
+        """The uri as text that can be printed."""
+        return shown(self.uri)
 
 
 @dataclass(frozen=True, slots=True)

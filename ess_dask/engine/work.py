@@ -23,7 +23,7 @@ from ess_dask.engine.model import Batch, BatchResult, Job, Piece, Sink, SinkWrit
 from ess_dask.engine.patience import LIMIT, untried
 from ess_dask.engine.rows import add_file_columns, clean, empty_chunk, gather, name_row
 from ess_dask.engine.tally import BatchTally, FileTally, StepTally, reasons
-from ess_dask.errors import AccessError, CleanError, DataError, TransientError
+from ess_dask.errors import AccessError, CleanError, DataError, ReadError, TransientError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -124,6 +124,11 @@ class _Work:
             return
 
     def _read(self, file: FileRef) -> None:
+        if file.shown != file.uri:
+            raise ReadError(
+                f"the name of {file.shown} is not UTF-8, so no table can hold it",
+                hint="rename the file; ess stream takes any name",
+            )
         tally = FileTally(file)
         parts = _parts(file, self.job, tally)
         start = list(itertools.islice(parts, 2))

@@ -125,7 +125,7 @@ class RunPlan:
         }
         lines = [f"files     {count(len(files), 'file', 'files')} {words[kind]}"]
         if kind != "done":
-            lines += [f"{'':12}{f.uri}  {show_bytes(f.size)}" for f in files[:SHOWN_FILES]]
+            lines += [f"{'':12}{f.shown}  {show_bytes(f.size)}" for f in files[:SHOWN_FILES]]
             if len(files) > SHOWN_FILES:
                 lines.append(f"            ... and {len(files) - SHOWN_FILES} more")
         return lines
@@ -138,7 +138,7 @@ def _order(file: FileRef) -> tuple[bool, Any, str]:
 
 def _file(file: FileRef) -> dict[str, Any]:
     date = file.date.isoformat() if isinstance(file.date, datetime) else file.date
-    return asdict(file) | {"date": date}
+    return asdict(file) | {"uri": file.shown, "date": date}
 
 
 def _seconds(seconds: float) -> str:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.catalog.model import shown
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch, BatchResult, FileCount, Sink
 from ess_dask.engine.sinks import Only, Tee
@@ -305,7 +306,7 @@ class _Run:
         self, totals: Totals, loaded: LoadResult | None, drained: bool, seconds: float
     ) -> RunReport:
         """Put the account together."""
-        failed = tuple((count.uri, count.error) for count in totals.failed)
+        failed = tuple((shown(count.uri), count.error) for count in totals.failed)
         return RunReport(
             run_id=self.run_id,
             pipeline=self.plan.pipeline,

@@ -233,3 +233,17 @@ def test_a_pattern_that_matches_nothing_warns(user, small_lake):
     assert re.search(r"no file .*nothing_\*", done.stderr)
     assert "nothing new" in done.stdout
     assert user.ess("run", "shop.yaml", "--fail-if-empty", code=3).stdout == ""
+
+
+def test_a_name_that_is_not_utf8_fails_alone_and_is_named(user, small_lake, tmp_path):
+    source, _ = small_lake
+    lake = tmp_path / "lake"
+    shutil.copytree(source, lake)
+    odd = os.fsencode(lake) + b"/x\xffpurchase_20140920.csv.gz"
+    shutil.copy(os.fsencode(source / "purchase_20140903.csv.gz"), odd)
+    write_pipeline(user, lake)
+    assert "udcff" in user.ess("plan", "shop.yaml", "--json").stdout
+    done = user.ess("run", "shop.yaml", "--json", code=3)
+    report = json.loads(done.stdout)
+    assert report["files"] == 16
+    assert ["not UTF-8" in each["error"] for each in report["failed"]] == [True]
