@@ -8,6 +8,7 @@ report.json   the account, kept
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -24,7 +25,7 @@ def run_folder(folder: Path) -> Iterator[None]:
     """Make a run's folder and hold it while the block runs; its ``stage`` is gone afterwards.
 
     What runs with the same parent folder had staged when they were killed is removed first. Raises
-    ``EssError`` when the folder cannot be made.
+    ``EssError`` when the folder cannot be made or its disk is full.
     """
     try:
         # In two steps: the mode of parents that are made along is the user's own.
@@ -40,10 +41,23 @@ def run_folder(folder: Path) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _sweep(folder.parent)
         yield
+    except OSError as error:
+        # A write that fails half-way knows no file name: the run's own disk is named for it.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
+            raise
+        raise EssError(
+            f"no space left while working in {folder} ({_free_bytes(folder):,} bytes free)",
+            hint="make room there (or in ESS_CACHE_DIR), or set ESS_RUNS_FOLDER; then run again",
+        ) from None
     finally:
         shutil.rmtree(folder / "stage", ignore_errors=True)
         (folder / "lock").unlink(missing_ok=True)
         os.close(lock)
+
+
+def _free_bytes(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _sweep(runs: Path) -> None:

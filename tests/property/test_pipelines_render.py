@@ -86,7 +86,7 @@ timeouts = st.integers(0, 10**9).map(lambda number: number / 1000)
 per = st.sampled_from(["batch", "file"])
 shell_steps = st.builds(CleanStep, st.just("shell"), filled, st.just("batch"), timeouts)
 row_steps = st.builds(CleanStep, st.just("sql"), filled, per, timeouts) | st.builds(
-    CleanStep, st.just("python"), st.sampled_from(["m:f", "a.b:C.f"]), per, timeouts
+    CleanStep, st.just("python"), st.sampled_from(["m:f", "a.b:C.f"]), per
 )
 memories = st.builds(
     Memory,

@@ -70,13 +70,13 @@ def failing(monkeypatch):
     """Have the reading of files fail as told; give the list of the files that were tried."""
     tried, errors = [], {}
 
-    def chunks(file, job, tally):
+    def parts(file, job, tally):
         tried.append(file.uri)
         if file.uri in errors:
             raise errors[file.uri]
         return iter(())
 
-    monkeypatch.setattr(work_module, "_chunks", chunks)
+    monkeypatch.setattr(work_module, "_parts", parts)
     return tried, errors
 
 
