@@ -90,6 +90,7 @@ report: ess.RunReport = ess.run_pipeline("x.yaml", overrides={"load.mode": "repl
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_users_program_is_checked_by_mypy(tmp_path):
     good, bad = tmp_path / "good.py", tmp_path / "bad.py"
     good.write_text(TYPED)
