@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.catalog.model import FileRef
 from ess_dask.clean.protocol import DescribingStep
 from ess_dask.engine.model import Batch, BatchResult, FileCount, Job, Piece
-from ess_dask.engine.rows import add_file_columns, clean, empty_chunk, gather
+from ess_dask.engine.rows import add_file_columns, clean, gather
 from ess_dask.engine.work import work_through
 from ess_dask.errors import DataError, TransientError
 
@@ -42,6 +42,8 @@ def empty_table(job: Job) -> pa.Table:
     A step that can say what columns come out of it is asked; the others run on no rows. Raises
     ``ConfigError`` for a step that names a column that is not there.
     """
+    from ess_dask.records.untyped import empty_chunk
+
     file = FileRef("", None, 0, "")
     piece = add_file_columns(gather([file], [[empty_chunk(job.read)]]), job.file_columns)
     for step in job.row_steps:

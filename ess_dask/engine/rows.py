@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.records.chunk import Chunk
-    from ess_dask.records.spec import ReadSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +26,6 @@ class StepCount:
     name: str
     rows_in: int
     rows_out: int
-
-
-def empty_chunk(read: ReadSpec) -> Chunk:
-    """Return a chunk without rows that has the columns of a file."""
-    import numpy as np
-
-    from ess_dask.records.chunk import Chunk
-    from ess_dask.records.rejects import reject_schema
-    from ess_dask.records.title import fields_by_position
-    from ess_dask.records.untyped import schema_of
-
-    table = schema_of(fields_by_position(read).columns).empty_table()
-    return Chunk(table, np.zeros(0, dtype=np.int64), reject_schema().empty_table())
 
 
 def gather(files: Sequence[FileRef], chunks: Sequence[Sequence[Chunk]]) -> Piece:

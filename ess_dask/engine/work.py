@@ -21,7 +21,7 @@ from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece, Sink, SinkWriter
 from ess_dask.engine.patience import LIMIT, untried
-from ess_dask.engine.rows import add_file_columns, clean, empty_chunk, gather, name_row
+from ess_dask.engine.rows import add_file_columns, clean, gather, name_row
 from ess_dask.engine.tally import BatchTally, FileTally, StepTally, reasons
 from ess_dask.errors import AccessError, CleanError, DataError, ReadError, TransientError
 
@@ -141,6 +141,8 @@ class _Work:
         self.tally.take_file(tally)
 
     def _wait(self, tally: FileTally, parts: list[Part]) -> None:
+        from ess_dask.records.untyped import empty_chunk
+
         # A file without rows goes on, too: the sinks are to know that it was there.
         parts = parts or [empty_chunk(self.job.read)]
         self.waiting.append((tally, parts))

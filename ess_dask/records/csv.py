@@ -16,12 +16,12 @@ from ess_dask.records.again import as_utf8, join_records
 from ess_dask.records.archives import open_files
 from ess_dask.records.chunk import REJECT_FIELDS, Chunk, FileSource
 from ess_dask.records.feed import Feed
-from ess_dask.records.rejects import RAW_LIMIT, build_rejects, reject_schema
+from ess_dask.records.rejects import RAW_LIMIT, build_rejects
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import LF, Fault, Layout, Records, split
 from ess_dask.records.text import utf8_blocks
 from ess_dask.records.title import Fields, fields_by_position, fields_by_title
-from ess_dask.records.untyped import Origin, Untyped, fault_reason, schema_of, type_chunks
+from ess_dask.records.untyped import Origin, Untyped, empty_chunk, fault_reason, type_chunks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +59,7 @@ def read_untyped(
             empty = False
             yield part
     if empty:
-        yield _empty(spec)
+        yield empty_chunk(spec)
 
 
 def read_rejected(rejects: pa.Table, spec: ReadSpec) -> Iterator[Chunk]:
@@ -101,13 +101,6 @@ def _check(spec: ReadSpec) -> None:
     twice = sorted({name for name, key in zip(names, folded, strict=True) if folded.count(key) > 1})
     if twice:
         raise ConfigError(f"columns declared twice: {', '.join(twice)}", hint="rename one")
-
-
-def _empty(spec: ReadSpec) -> Chunk:
-    import numpy as np
-
-    schema = schema_of(fields_by_position(spec).columns)
-    return Chunk(schema.empty_table(), np.zeros(0, np.int64), reject_schema().empty_table())
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +213,7 @@ class _File:
         if self.fields is None:
             raise self._bad_title(why)
         rejects = self.rejects([(place.line, "", why, rest)])
-        return replace(_empty(self.spec), rejects=rejects)
+        return replace(empty_chunk(self.spec), rejects=rejects)
 
 
 def _by_line(rejects: pa.Table, more: pa.Table) -> pa.Table:

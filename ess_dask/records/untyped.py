@@ -17,7 +17,7 @@ from ess_dask.records.parse import Failure, Rows, join_rows, parse_rows
 from ess_dask.records.rejects import build_rejects, reject_schema
 from ess_dask.records.spec import Column, ReadSpec
 from ess_dask.records.split import Fault, Records
-from ess_dask.records.title import Fields
+from ess_dask.records.title import Fields, fields_by_position
 from ess_dask.records.types import arrow_type
 
 if TYPE_CHECKING:
@@ -138,6 +138,14 @@ class Untyped:
         rows = zip(lines, columns, reasons, raws, strict=True)
         origin = self.origin
         return build_rejects(origin.uri, rows, member=origin.member, title=origin.title)
+
+
+def empty_chunk(spec: ReadSpec) -> Chunk:
+    """Return a chunk without rows that has the columns of a file."""
+    import numpy as np
+
+    table = schema_of(fields_by_position(spec).columns).empty_table()
+    return Chunk(table, np.zeros(0, np.int64), reject_schema().empty_table())
 
 
 def type_chunks(parts: Sequence[Untyped | Chunk]) -> list[Chunk]:
