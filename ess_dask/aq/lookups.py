@@ -94,6 +94,12 @@ class JoinTable:
         """Return the values of every matching row, of the first one only unless ``all``."""
         return self._rows.get(self._shape.key(key), ())
 
+    def items(self) -> Iterator[tuple[Key, Key]]:
+        """Yield (key, values) of every row, those of a key in their order."""
+        for key, found in self._rows.items():
+            for values in found:
+                yield key, values
+
 
 class _Shape:
     """Keys and values of the table's rows as the join compares and sets them."""
@@ -171,6 +177,12 @@ class MergeTable:
         return bool(second < first) if self._descending else bool(first < second)
 
 
-def join_table(rule: Combine, inputs: Inputs) -> JoinTable | MergeTable:
-    """Return the table of a ``-cmb``."""
-    return MergeTable(rule, inputs) if rule.order else JoinTable(rule, inputs)
+def load_table(
+    rule: Substitute | Grep | Combine, inputs: Inputs
+) -> ValueTable | JoinTable | MergeTable:
+    """Return the table of a rule."""
+    if isinstance(rule, Combine):
+        return MergeTable(rule, inputs) if rule.order else JoinTable(rule, inputs)
+    return (
+        substitute_table(rule, inputs) if isinstance(rule, Substitute) else grep_table(rule, inputs)
+    )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
 from ess_dask.aq.columns import ColumnSpec
 from ess_dask.aq.errors import StoreError
-from ess_dask.aq.kinds import Value
 from ess_dask.aq.program import ExportRequest, ImportRequest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Importer(Protocol):
     """Takes the rows of one ``-imp``."""
 
-    def add(self, values: Sequence[Value]) -> None:
-        """Take a row: the values of ``ImportRequest.columns`` in their order."""
+    def add(self, rows: pa.Table) -> None:
+        """Take rows: the columns of ``ImportRequest.columns`` under their names, see ``tables``."""
 
     def close(self) -> None:
         """Make the rows visible; nothing was before."""
@@ -27,8 +29,8 @@ class Exporter(Protocol):
     def columns(self) -> tuple[ColumnSpec, ...]:
         """Return names and types of the columns."""
 
-    def rows(self) -> Iterator[Sequence[Value]]:
-        """Yield the rows in order."""
+    def batches(self) -> Iterator[pa.Table]:
+        """Yield the rows in order, in tables of these columns, see ``tables``."""
 
 
 class Store(Protocol):

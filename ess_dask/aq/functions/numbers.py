@@ -27,7 +27,10 @@ def rounding(value: Number) -> float:
 
 
 def _edge(function: Callable[[float], int]) -> Callable[[Number], float]:
-    return lambda value: float(function(value)) if math.isfinite(value) else float(value)
+    # C keeps the sign of zero: rounding -0.5 up gives -0.
+    return lambda value: (
+        math.copysign(function(value), value) if math.isfinite(value) else float(value)
+    )
 
 
 def _total(function: Callable[[float], float]) -> Callable[[Number], float]:

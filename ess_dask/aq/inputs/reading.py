@@ -21,7 +21,7 @@ from ess_dask.aq.inputs.records import (
     TableSplitter,
 )
 from ess_dask.aq.inputs.typing import converter
-from ess_dask.aq.kinds import Kind, Value
+from ess_dask.aq.kinds import Value
 from ess_dask.aq.program import InputSpec
 
 Row = list[Value]
@@ -141,19 +141,10 @@ class Inputs:
     def rows(self, spec: InputSpec, blank: Row, counts: Counts) -> Iterator[Row]:
         """Yield the rows of all files; ``blank`` is a row without values."""
         for file in spec.files:
-            yield from self._file_rows(spec, file, blank, counts)
-
-    def _file_rows(self, spec: InputSpec, file: str, blank: Row, counts: Counts) -> Iterator[Row]:
-        found = self._typed(spec, file, blank)
-        if spec.skip_unit == "r" and spec.skip:
-            found = islice(found, spec.skip, None)
-        label = label_of(file)
-        for number, row in enumerate(found, 1):
-            counts.records += 1
-            if isinstance(row, Broken):
-                counts.drop(spec, label, number, row.reason)
-            else:
-                yield row
+            found = self._typed(spec, file, blank)
+            if spec.skip_unit == "r" and spec.skip:
+                found = islice(found, spec.skip, None)
+            yield from good_rows(found, spec, counts, FilePlace(label_of(file)))
 
     def _typed(self, spec: InputSpec, file: str, blank: Row) -> Iterator[Row | Broken]:
         if spec.format.name in ("bin", "aq"):
@@ -167,7 +158,7 @@ class Inputs:
             reader = self._binary(spec, file)
             reader.start()
         places = [(at, slot) for at, slot in enumerate(spec.slots) if slot >= 0]
-        for values in reader.records([_binary_kind(column) for column in spec.columns]):
+        for values in reader.records([column.kind for column in spec.columns]):
             if isinstance(values, Broken):
                 yield values
                 continue
@@ -177,8 +168,25 @@ class Inputs:
             yield row
 
 
-def _binary_kind(column: ColumnSpec) -> Kind | None:
-    return column.kind
+@dataclass(slots=True)
+class FilePlace:
+    """How far the records of a file have been counted."""
+
+    label: str
+    records: int = 0
+
+
+def good_rows(
+    found: Iterable[Row | Broken], spec: InputSpec, counts: Counts, place: FilePlace
+) -> Iterator[Row]:
+    """Yield the rows, counted; what is broken is dropped or ends the run."""
+    for row in found:
+        counts.records += 1
+        place.records += 1
+        if isinstance(row, Broken):
+            counts.drop(spec, place.label, place.records, row.reason)
+        else:
+            yield row
 
 
 def typed_rows(spec: InputSpec, blocks: Iterable[bytes], blank: Row) -> Iterator[Row | Broken]:

@@ -46,19 +46,27 @@ class LineSplitter:
         self._separator = spec.format.separator
         self._quoted = spec.format.name == "csv"
         self._count = len(self._columns)
+        self._final, self.unfinished = True, ""
         self._careful = spec.format.escape or any(
             column.length or column.flags & {"esc", "clf"} for column in self._columns
         )
 
-    def records(self, blocks: Iterable[bytes]) -> Iterator[Record]:
-        """Yield the records of a stream."""
+    def records(self, blocks: Iterable[bytes], *, final: bool = True) -> Iterator[Record]:
+        """Yield the records of a stream.
+
+        Unless it is ``final`` its last record may go on behind it: ``unfinished`` is its text then.
+        """
         source = _Pushable(lines(blocks))
         limit, separator = self._spec.record_bytes, self._separator
+        self._final, self.unfinished = final, ""
         for line in source:
             if len(line) > limit:
                 yield too_long(limit)
             elif self._careful or (self._quoted and '"' in line):
-                yield self._checked(self._scan(line, source))
+                record = self._scan(line, source)
+                if self.unfinished:
+                    return
+                yield self._checked(record)
             else:
                 yield self._checked(line.split(separator))
 
@@ -84,6 +92,8 @@ class LineSplitter:
                 if len(line) > self._spec.record_bytes:
                     break
                 found = self._field(line, at, column)
+            if found is None and not self._final and len(line) <= self._spec.record_bytes:
+                self.unfinished = line
             if found is None:
                 source.give_back(taken, line)
                 return Broken("a quote is not closed")

@@ -89,11 +89,6 @@ class Targets:
         if found:
             found.close()
 
-    def flush(self) -> None:
-        """Write what all targets have gathered."""
-        for target in self._open.values():
-            target.flush()
-
     def close(self) -> None:
         """Close all targets."""
         for target in self._open.values():

@@ -10,13 +10,25 @@ from dataclasses import dataclass, field
 
 from ess_dask.aq.inputs.reading import Counts, Inputs, Row
 from ess_dask.aq.kinds import Kind, Value
+from ess_dask.aq.lookups import JoinTable, MergeTable, ValueTable, load_table
 from ess_dask.aq.outputs.formats import row_formatter, title_of
 from ess_dask.aq.outputs.targets import Target, Targets
-from ess_dask.aq.program import ExportRequest, ImportRequest, OutputSpec, Program
+from ess_dask.aq.program import (
+    Combine,
+    ExportRequest,
+    Grep,
+    ImportRequest,
+    OutputSpec,
+    Program,
+    Substitute,
+)
 from ess_dask.aq.stores import Importer, Store
+from ess_dask.aq.tables import rows_to_table, table_to_rows
 from ess_dask.aq.tree import Builtin
 
 RANDOM_TOP = (1 << 31) - 1
+IMPORT_ROWS = 1 << 16
+"""Rows that go to a table in memory at a time."""
 
 
 class Writer:
@@ -75,6 +87,9 @@ class State:
     targets: Targets = field(default_factory=Targets)
     writers: list[Writer] = field(default_factory=list)
     importers: dict[int, Importer] = field(default_factory=dict)
+    requests: dict[int, ImportRequest] = field(default_factory=dict)
+    waiting: dict[int, list[Row]] = field(default_factory=dict)
+    tables: dict[int, ValueTable | JoinTable | MergeTable] = field(default_factory=dict)
     written: int = 0
     failed: int = 0
     last_record: bool = False
@@ -107,18 +122,41 @@ class State:
         sys.stderr.write(f"aq_pp: record {self.counts.records}: {text}; the row is skipped\n")
 
     def import_row(self, index: int, request: ImportRequest, row: Row) -> None:
-        """Hand a row to a table in memory."""
-        importer = self.importers.get(index)
-        if importer is None:
-            importer = self.importers[index] = self.store.importer(request)
-        importer.add(
-            [self.variables[c.slot] if c.variable else row[c.slot] for _, c in request.columns]
+        """Hand a row to a table in memory; rows go there in batches."""
+        waiting = self.waiting.setdefault(index, [])
+        variables = self.variables
+        waiting.append(
+            [variables[c.slot] if c.variable else row[c.slot] for _, c in request.columns]
         )
+        if len(waiting) >= IMPORT_ROWS:
+            self.import_waiting(index, request)
+
+    def import_waiting(self, index: int, request: ImportRequest) -> None:
+        """Hand over the rows that wait for an import."""
+        waiting = self.waiting.pop(index, None)
+        if waiting:
+            self.importer(index, request).add(rows_to_table(waiting, request.columns))
+
+    def importer(self, index: int, request: ImportRequest) -> Importer:
+        """Return the import of a rule, begun at the first call."""
+        self.requests[index] = request
+        if index not in self.importers:
+            self.importers[index] = self.store.importer(request)
+        return self.importers[index]
+
+    def table(self, rule: Substitute | Grep | Combine) -> ValueTable | JoinTable | MergeTable:
+        """Return the lookup table of a rule, loaded at the first call."""
+        key = id(rule)
+        if key not in self.tables:
+            self.tables[key] = load_table(rule, self.inputs)
+        return self.tables[key]
 
     def finish(self) -> None:
         """Write the final variables, end the imports, close the outputs."""
         for spec in self.program.finals:
             Writer(spec, self.targets, self.variables).write([])
+        for index, request in self.requests.items():
+            self.import_waiting(index, request)
         for importer in self.importers.values():
             importer.close()
         self.targets.close()
@@ -133,8 +171,9 @@ def exported(
     store: Store, request: ExportRequest, slots: tuple[int, ...], blank: Row
 ) -> Iterator[Row]:
     """Yield the rows of an export in their slots."""
-    for values in store.exporter(request).rows():
-        row = blank.copy()
-        for slot, value in zip(slots, values, strict=True):
-            row[slot] = value
-        yield row
+    for table in store.exporter(request).batches():
+        for values in table_to_rows(table):
+            row = blank.copy()
+            for slot, value in zip(slots, values, strict=True):
+                row[slot] = value
+            yield row

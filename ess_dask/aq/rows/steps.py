@@ -14,7 +14,7 @@ from ess_dask.aq.errors import EvalError
 from ess_dask.aq.functions.keys import decode_key, encode_key
 from ess_dask.aq.inputs.reading import Row
 from ess_dask.aq.kinds import same, storing
-from ess_dask.aq.lookups import grep_table, join_table, substitute_table
+from ess_dask.aq.lookups import JoinTable, MergeTable, ValueTable
 from ess_dask.aq.program import (
     Always,
     Combine,
@@ -209,7 +209,7 @@ def _key_decode(rule: Rule, state: State) -> Step:
 
 def _substitute(rule: Rule, state: State) -> Step:
     assert isinstance(rule, Substitute)
-    table = substitute_table(rule, state.inputs)
+    table = cast("ValueTable", state.table(rule))
     get, put = getter(rule.column, state), setter(rule.column, state)
 
     def run(row: Row) -> bool:
@@ -223,17 +223,14 @@ def _substitute(rule: Rule, state: State) -> Step:
 
 def _grep(rule: Rule, state: State) -> Step:
     assert isinstance(rule, Grep)
-    table, get, wanted = (
-        grep_table(rule, state.inputs),
-        getter(rule.column, state),
-        not rule.reverse,
-    )
+    table = cast("ValueTable", state.table(rule))
+    get, wanted = getter(rule.column, state), not rule.reverse
     return lambda row: bool(table.find(get(row))) == wanted
 
 
 def _combine(rule: Rule, state: State) -> Step:
     assert isinstance(rule, Combine)
-    table = join_table(rule, state.inputs)
+    table = cast("JoinTable | MergeTable", state.table(rule))
     gets = [getter(reference, state) for reference, _ in rule.keys]
     puts = [setter(reference, state) for reference, _ in rule.values]
 
@@ -354,13 +351,13 @@ def _each(row: Row, values: list[str], change: Callable[[Row, str], None]) -> li
 
 
 def _substitute_all(rule: Substitute, state: State) -> Copies:
-    table = substitute_table(rule, state.inputs)
+    table = cast("ValueTable", state.table(rule))
     get, put = getter(rule.column, state), setter(rule.column, state)
     return lambda row: _each(row, list(table.find(get(row))), lambda copy, value: put(copy, value))
 
 
 def _combine_all(rule: Combine, state: State) -> Copies:
-    table = join_table(rule, state.inputs)
+    table = cast("JoinTable | MergeTable", state.table(rule))
     gets = [getter(reference, state) for reference, _ in rule.keys]
     puts = [setter(reference, state) for reference, _ in rule.values]
 
