@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from ess_dask.aq.addresses import pack_address, unpack_address
-from ess_dask.aq.columns import ColumnSpec, parse_column
+from ess_dask.aq.columns import ColumnSpec
 from ess_dask.aq.errors import InputDataError, OptionError
 from ess_dask.aq.inputs.records import Broken
 from ess_dask.aq.kinds import Kind, Value
@@ -74,7 +74,16 @@ def read_head(data: _Buffer, label: str) -> tuple[ColumnSpec, ...]:
     if b"\x89" + data.take(len(MAGIC) - 1) != MAGIC:
         raise InputDataError(f"{label}: not in the binary format of aq programs")
     items = data.line().decode("latin-1").split("\t")
-    return tuple(parse_column(item, nameless=True) for item in items if item)
+    return tuple(_head_column(item, label) for item in items if item)
+
+
+def _head_column(item: str, label: str) -> ColumnSpec:
+    """Return a column of a head; its name is whatever the other program called it."""
+    letter, _, name = item.partition(":")
+    kind = next((kind for kind in Kind if kind.value == letter), None)
+    if kind is None:
+        raise InputDataError(f"{label}: column {item!r} of the head has no type")
+    return ColumnSpec(kind, name)
 
 
 class BinaryReader:

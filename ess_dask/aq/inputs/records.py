@@ -280,11 +280,8 @@ class TableSplitter:
 
     def records(self, blocks: Iterable[bytes]) -> Iterator[Record]:
         """Yield the rows that have cells."""
-        for row in self._rows(blocks):
-            cells = self._cells(row)
-            if not cells:
-                continue
-            if len(row) > self._spec.record_bytes:
+        for cells in self.cells(blocks):
+            if sum(map(len, cells)) > self._spec.record_bytes:
                 yield too_long(self._spec.record_bytes)
             elif len(cells) < self._count:
                 yield Broken(f"only {len(cells)} of {self._count} cells")
@@ -292,6 +289,12 @@ class TableSplitter:
                 yield Broken(f"{len(cells)} cells instead of {self._count}")
             else:
                 yield cells[: self._count]
+
+    def cells(self, blocks: Iterable[bytes]) -> Iterator[Fields]:
+        """Yield the cells of every row that has any."""
+        for row in self._rows(blocks):
+            if cells := self._cells(row):
+                yield cells
 
     @staticmethod
     def _rows(blocks: Iterable[bytes]) -> Iterator[str]:

@@ -27,6 +27,11 @@ def aq_pp(arguments: Sequence[str], store: Store | None = None) -> None:
     if not arguments or "-h" in arguments[:1]:
         sys.stdout.write(USAGE)
         return
+    run_command("aq_pp", arguments, store)
+
+
+def run_command(name: str, arguments: Sequence[str], store: Store | None = None) -> None:
+    """Run an option list under the name of a program."""
     tables = store or NoStore()
     inputs = Inputs()
     program = parse_command(
@@ -39,7 +44,7 @@ def aq_pp(arguments: Sequence[str], store: Store | None = None) -> None:
     state = run_program(program, inputs, tables)
     if program.statistics:
         errors = state.counts.errors + state.failed
-        sys.stderr.write(f"aq_pp: rec={state.counts.records} err={errors} out={state.written}\n")
+        sys.stderr.write(f"{name}: rec={state.counts.records} err={errors} out={state.written}\n")
 
 
 def main() -> int:
