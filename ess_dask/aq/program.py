@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -317,6 +318,17 @@ Rule = (
 )
 
 
+def flat(rules: Iterable[Rule]) -> Iterator[Rule]:
+    """Yield all rules in the order of the option list, checks before what they guard."""
+    for rule in rules:
+        yield rule
+        if isinstance(rule, Conditional):
+            for branch in rule.branches:
+                yield from flat((branch.check,))
+                yield from flat(branch.rules)
+            yield from flat(rule.otherwise)
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """A value that lives over all rows, and what it is at the start."""
@@ -344,3 +356,8 @@ class Program:
     statistics: bool = False
     verbose: bool = False
     checks: int = 0
+
+    @property
+    def imports(self) -> tuple[Import, ...]:
+        """The rules that hand rows to tables in memory."""
+        return tuple(rule for rule in flat(self.rules) if isinstance(rule, Import))

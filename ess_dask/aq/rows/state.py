@@ -87,7 +87,6 @@ class State:
     targets: Targets = field(default_factory=Targets)
     writers: list[Writer] = field(default_factory=list)
     importers: dict[int, Importer] = field(default_factory=dict)
-    requests: dict[int, ImportRequest] = field(default_factory=dict)
     waiting: dict[int, list[Row]] = field(default_factory=dict)
     tables: dict[int, ValueTable | JoinTable | MergeTable] = field(default_factory=dict)
     written: int = 0
@@ -103,8 +102,10 @@ class State:
         return state
 
     def open_outputs(self) -> None:
-        """Open every output; titles are written."""
+        """Open every output, titles written, and begin every import."""
         self.writers = [Writer(spec, self.targets, self.variables) for spec in self.program.outputs]
+        for rule in self.program.imports:
+            self.importers[rule.index] = self.store.importer(rule.request)
 
     def builtin(self, node: Builtin) -> Value:
         """Return the value of a builtin variable now."""
@@ -135,14 +136,7 @@ class State:
         """Hand over the rows that wait for an import."""
         waiting = self.waiting.pop(index, None)
         if waiting:
-            self.importer(index, request).add(rows_to_table(waiting, request.columns))
-
-    def importer(self, index: int, request: ImportRequest) -> Importer:
-        """Return the import of a rule, begun at the first call."""
-        self.requests[index] = request
-        if index not in self.importers:
-            self.importers[index] = self.store.importer(request)
-        return self.importers[index]
+            self.importers[index].add(rows_to_table(waiting, request.columns))
 
     def table(self, rule: Substitute | Grep | Combine) -> ValueTable | JoinTable | MergeTable:
         """Return the lookup table of a rule, loaded at the first call."""
@@ -155,8 +149,8 @@ class State:
         """Write the final variables, end the imports, close the outputs."""
         for spec in self.program.finals:
             Writer(spec, self.targets, self.variables).write([])
-        for index, request in self.requests.items():
-            self.import_waiting(index, request)
+        for rule in self.program.imports:
+            self.import_waiting(rule.index, rule.request)
         for importer in self.importers.values():
             importer.close()
         self.targets.close()

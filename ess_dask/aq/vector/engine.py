@@ -17,12 +17,21 @@ from ess_dask.aq.inputs.opening import label_of
 from ess_dask.aq.inputs.reading import FilePlace, Row, Typing, good_rows
 from ess_dask.aq.inputs.records import Broken, LineSplitter
 from ess_dask.aq.kinds import Kind, Value
-from ess_dask.aq.program import Combine, Grep, InputSpec, Program, Render, Rewrite, Substitute
+from ess_dask.aq.program import (
+    Combine,
+    Grep,
+    InputSpec,
+    Program,
+    Render,
+    Rewrite,
+    Substitute,
+    flat,
+)
 from ess_dask.aq.rows.chain import Run, compile_chain
 from ess_dask.aq.rows.state import State, blank_row
 from ess_dask.aq.vector.batch import ROW, Batch, NeedsRows, variable_name
 from ess_dask.aq.vector.blocks import Block, BlockReader, cut_blocks
-from ess_dask.aq.vector.plan import assigned, flat, is_stateful, used
+from ess_dask.aq.vector.plan import assigned, is_stateful, used
 from ess_dask.aq.vector.rules import Rules
 from ess_dask.aq.vector.writing import frame_bytes
 
@@ -149,7 +158,7 @@ class BatchRun:
             state.writers[at].target().write(data)
         for rule, table in done.imported:
             state.import_waiting(rule.index, rule.request)
-            state.importer(rule.index, rule.request).add(table)
+            state.importers[rule.index].add(table)
         for slot, value in done.variables:
             state.variables[slot] = value
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 
 from ess_dask.aq.functions.table import find_function
 from ess_dask.aq.kinds import Kind
@@ -25,6 +24,7 @@ from ess_dask.aq.program import (
     Stop,
     Substitute,
     Unwrap,
+    flat,
 )
 from ess_dask.aq.rows.steps import multiplies
 from ess_dask.aq.tree import Builtin, Call, Node, Reference, walk
@@ -48,17 +48,6 @@ def _outputs(program: Program) -> str:
     if any(spec.follows or spec.format.nodelay for spec in program.outputs):
         return "an output changes its target or waits for nothing"
     return ""
-
-
-def flat(rules: Iterable[Rule]) -> Iterator[Rule]:
-    """Yield all rules in the order of the option list, checks before what they guard."""
-    for rule in rules:
-        yield rule
-        if isinstance(rule, Conditional):
-            for branch in rule.branches:
-                yield from flat((branch.check,))
-                yield from flat(branch.rules)
-            yield from flat(rule.otherwise)
 
 
 def _rules(rules: tuple[Rule, ...]) -> str:
