@@ -27,10 +27,11 @@ _WORD = re.compile(
     r"""\s*(?:
       (?P<string>["'])
     | (?P<ip>\d{1,3}(?:\.\d{1,3}){3}(?![\w.])
-        | (?:[0-9A-Fa-f]{1,4})?(?:::?[0-9A-Fa-f]{1,4}){2,}(?!\w))
+        | (?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]+(?:(?:\.\d{1,3}){3})?(?!\w))
     | (?P<number>0[xX][0-9A-Fa-f]+ | (?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
     | (?P<name>\$?[A-Za-z_]\w*(?:\.[A-Za-z_*+]\w*)?)
     | (?P<op>&&|\|\||!~=|!&=|!=|!&|~==|~>=|~<=|~>|~<|==|>=|<=|&=|[-+*/%&|^!<>(),=])
+    | (?P<other>[?;:@\#~.])
     )""",
     re.VERBOSE | re.ASCII,
 )
@@ -38,7 +39,10 @@ _WORD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word of an expression: its kind, its text (a constant's decoded), where it starts."""
+    """One word of an expression: its kind, its text (a constant's decoded), where it starts.
+
+    ``other`` words mean nothing but within a list of attributes.
+    """
 
     kind: str
     text: str
