@@ -12,7 +12,8 @@ MAX_COLUMNS = 2048
 MAX_NAME = 31
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SPEC = re.compile(
-    r"(?P<type>[A-Za-z]+(?:\[[A-Za-z]*\])?)(?P<rest>(?:,[^:]*)?)(?::(?P<name>.*))?", re.DOTALL
+    r"(?P<type>[A-Za-z]+(?:\[[A-Za-z]*\])?)(?P<rest>(?:,[^:]*)?(?:@\d+)?)(?::(?P<name>.*))?",
+    re.DOTALL,
 )
 _KIND_NAMES = {kind.value: kind for kind in Kind}
 _FLAGS = frozenset(("esc", "clf", "hex", "trm", "lo", "up"))

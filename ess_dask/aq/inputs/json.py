@@ -52,19 +52,23 @@ class JsonReader:
             if isinstance(value, Broken):
                 yield value
             elif isinstance(value, _Element):
-                candidates = (
-                    start if self._unwraps else self._paths.enter_element(start, value.index)
-                )
-                yield from self._walk(value.value, candidates, row)
-                if self._unwraps:
-                    yield from row.leave_record()
-                elif not value.ends:
-                    yield from row.leave_element(candidates)
-                else:
-                    yield from row.leave_record()
+                yield from self._element(value, start, row)
             else:
                 yield from self._walk(value, start, row)
                 yield from row.leave_record()
+
+    def _element(self, element: _Element, start: Candidates, row: Row) -> Iterator[list[str]]:
+        """Yield the rows of an element of a top-level array, or of the array's end."""
+        if element.ends:
+            if not self._unwraps:
+                yield from row.leave_record()
+        elif self._unwraps:
+            yield from self._walk(element.value, start, row)
+            yield from row.leave_record()
+        else:
+            inner = self._paths.enter_element(start, element.index)
+            yield from self._walk(element.value, inner, row)
+            yield from row.leave_element(inner)
 
     def _walk(self, value: object, candidates: Candidates, row: Row) -> Iterator[list[str]]:
         if not candidates:

@@ -9,6 +9,7 @@ from typing import get_args
 
 from ess_dask.aq.columns import ColumnSpec, SpecItem, looks_like_column, parse_columns
 from ess_dask.aq.errors import OptionError
+from ess_dask.aq.inputs.keyed import Paths
 from ess_dask.aq.parsing.tokens import Option, separator_of
 from ess_dask.aq.program import ErrorPolicy, FormatName, InputFormat, InputSpec
 
@@ -78,6 +79,8 @@ def column_items(texts: list[str], form: InputFormat) -> tuple[SpecItem, ...]:
     """Return the columns of a specification, checked against the format they are for."""
     items = parse_columns(texts, keyed=form.name in ("jsn", "xml"))
     columns = [item for item in items if isinstance(item, ColumnSpec)]
+    if form.name in ("jsn", "xml"):
+        Paths.of(tuple(columns), form.base)
     if form.name == "div":
         _check_div(items)
     elif len(columns) != len(items):

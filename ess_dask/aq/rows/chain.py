@@ -11,8 +11,8 @@ from ess_dask.aq.rows.state import State
 from ess_dask.aq.rows.steps import Step, copies_of, keeps_unmatched, multiplies, step_of
 
 Run = Callable[[Row], None]
-Attempt = Callable[[Row], bool]
-"""Runs a branch if its check holds for the row; returns whether it did."""
+Attempt = Callable[[Row], list[Row]]
+"""Runs a branch if its check holds for the row; returns the rows that go on to the next branch."""
 
 
 def compile_chain(rules: Iterable[Rule], state: State, then: Run) -> Run:
@@ -73,10 +73,11 @@ def _conditional(rule: Conditional, state: State, then: Run) -> Run:
     otherwise = compile_chain(rule.otherwise, state, then)
 
     def run(row: Row) -> None:
+        rest = [row]
         for attempt in attempts:
-            if attempt(row):
-                return
-        otherwise(row)
+            rest = [left for one in rest for left in attempt(one)]
+        for left in rest:
+            otherwise(left)
 
     return run
 
@@ -87,11 +88,11 @@ def _attempt(branch: Branch, state: State, then: Run) -> Attempt:
         return _attempt_copies(branch, state, inside)
     step, wanted = step_of(branch.check, state, check=True), not branch.negated
 
-    def attempt(row: Row) -> bool:
+    def attempt(row: Row) -> list[Row]:
         if step(row) != wanted:
-            return False
+            return [row]
         inside(row)
-        return True
+        return []
 
     return attempt
 
@@ -99,12 +100,12 @@ def _attempt(branch: Branch, state: State, then: Run) -> Attempt:
 def _attempt_copies(branch: Branch, state: State, inside: Run) -> Attempt:
     copies, negated = copies_of(branch.check, state), branch.negated
 
-    def attempt(row: Row) -> bool:
+    def attempt(row: Row) -> list[Row]:
         found = copies(row)
         if bool(found) == negated:
-            return False
+            return found or [row]
         for copy in found or [row]:
             inside(copy)
-        return True
+        return []
 
     return attempt
