@@ -29,7 +29,8 @@ CASES = [
     ("divided by lengths", "-f,div", ["s,n=2:a", "s:b", "SEP:;"], "abc;rest\n", ['"ab","c"']),
     ("divided with escapes", "-f,div,esc", ["s:a", "sep:;", "s:b"], "x\\;y;z\n", ['"x;y","z"']),
     ("html", "-f,tab", ["s:a", "i:b"],
-     "<table><TR><th>h</th></TR><tr class=x><td>x</td><td a=b>1</TD></tr>\n<tr><td>y</td><td>2</td></tr>",
+     "<table><TR><th>h</th></TR><tr class=x><td>x</td><td a=b>1</TD></tr>\n"
+     "<tr><td>y</td><td>2</td></tr>",
      ['"x",1', '"y",2']),
     ("trimmed", "-f", ["s,trm:a", "i,trm:b"], " x , 1 \n", ['"x",1']),
     ("cases", "-f", ["s,lo:a", "s,up:b"], "A\xc9,\xe9a\n", ['"a\xc9","\xe9A"']),
@@ -39,7 +40,8 @@ CASES = [
      "4294967295,-2147483648,18446744073709551615,-9223372036854775808\n",
      ["4294967295,-2147483648,18446744073709551615,-9223372036854775808"]),
     ("signs and exponents", "-f", ["i:a", "f:b", "f:c"], "+5,-1e3,inf\n", ["5,-1000,inf"]),
-    ("addresses", "-f", ["ip:a", "ip:b", "ip:c"], "1.2.3.4,,2001:DB8::1\n", ["1.2.3.4,0.0.0.0,2001:db8::1"]),
+    ("addresses", "-f", ["ip:a", "ip:b", "ip:c"], "1.2.3.4,,2001:DB8::1\n",
+     ["1.2.3.4,0.0.0.0,2001:db8::1"]),
     ("bytes", "-f", ["s:a"], "\xff\xfe\x01\n", ['"\xff\xfe\x01"']),
     ("skipped lines", "-f,+1", ["s:a"], "title\nx\n", ['"x"']),
     ("skipped bytes", "-f,+2b", ["s:a"], "abx\n", ['"x"']),
@@ -141,7 +143,8 @@ JSON = [
      ['"1.50"', '"true"', "", '"\xc3\xa9\xf0\x9f\x98\x80"']),
     (["s:a:k.x[1]"], '{"k":{"x":[1,2]}}{"k":{"x":[[3],4]}}', ['"2"', '"4"']),
     (["s:a:k"], '[{"k":1},{"k":2}]', ['"1"', '"2"']),
-    (["s:a:[*].k", "s:b:[*].l[*]"], '[{"k":1,"l":[2,3]},{"l":[4]}]', ['"1","2"', '"1","3"', ',"4"']),
+    (["s:a:[*].k", "s:b:[*].l[*]"], '[{"k":1,"l":[2,3]},{"l":[4]}]', ['"1","2"', '"1","3"',
+     ',"4"']),
     (["s:a:k"], '{"k":{"o":1}}', [""]),
     (["s:a:k"], "\xff", None),
     (["s:a:k"], '{"k":"\xff\xe9"}', ['"\xff\xe9"']),
@@ -157,7 +160,7 @@ def test_json(aq, columns, data, lines):
 
 
 def test_json_over_many_blocks(aq):
-    rows = "".join('{"k":"%s","n":[%d,%d]}\n' % ("x" * (n % 977), n, -n) for n in range(20000))
+    rows = "".join(f'{{"k":"{"x" * (n % 977)}","n":[{n},{-n}]}}\n' for n in range(20000))
     ended = aq.pp("-f,jsn", aq.write("in", rows), "-d", "is:n:n[*]", "-o,notitle", "-")
     assert ended.lines == [str(sign * n) for n in range(20000) for sign in (1, -1)]
 
