@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.clean.running import running
 from ess_dask.errors import CleanError, ConfigError, InterruptedRunError
+from ess_dask.records.arrays import empty_table
 
 if TYPE_CHECKING:
     import duckdb
@@ -95,7 +96,7 @@ def describe(query: str, schema: pa.Schema) -> pa.Schema:
     import duckdb
 
     try:
-        return run(query, schema.empty_table()).schema
+        return run(query, empty_table(schema)).schema
     except duckdb.Error as error:
         raise ConfigError(plain(error)) from None
 

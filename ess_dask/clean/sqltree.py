@@ -72,6 +72,13 @@ def parse(query: str) -> Node:
     return tree
 
 
+def tree_of(query: str) -> Node:
+    """Return the tree of a query that ``parse`` let pass, or that was made from such a tree."""
+    answer = json.loads(duck.rows("select json_serialize_sql(?)", [query])[0][0])
+    tree: Node = answer["statements"][0]
+    return tree
+
+
 def text_of(tree: Node) -> str:
     """Return the SQL text of a tree."""
     whole = {"error": False, "statements": [tree]}
