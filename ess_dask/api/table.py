@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import UsageError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from ess_dask.api.cluster import Cluster
     from ess_dask.tables.table import MemoryTable
+    from ess_dask.warehouse.model import LoadResult, Mode
 
 
 class Table:
@@ -79,6 +81,21 @@ class Table:
     def to_pandas(self) -> pd.DataFrame:
         """Return all rows as a pandas frame with Arrow-backed columns, in this process."""
         return as_frame(self.to_arrow())
+
+    def load(
+        self, url: str, *, table: str, mode: Mode = "append", key: str | Iterable[str] = ()
+    ) -> LoadResult:
+        """Load this version into a warehouse (``duckdb:///shop.duckdb``), whole and only once.
+
+        ``mode``: ``append``, ``replace`` (what was loaded from this table before goes first) or
+        ``upsert`` (rows with the same ``key`` are replaced). Returns the account; its
+        ``rows_loaded`` is 0 when all files of the table were loaded from it before. Raises
+        ``ConflictError`` when some of them were, or another pipeline loaded one of them into the
+        same table (not for ``upsert``: it finds its rows by key); ``LockedError``.
+        """
+        from ess_dask.api.loading import load_memory
+
+        return load_memory(self.memory, url, table, mode, key)
 
     def drop(self) -> None:
         """Remove the table from the cluster's memory, in all versions; this one is closed.
