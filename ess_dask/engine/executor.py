@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ess_dask.cluster.allocator import keep_freed_memory
 from ess_dask.errors import TransientError, WorkerLostError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class ThreadExecutor:
     """Threads of this process: no daemon, no ports. Dask's synchronous scheduler in each."""
 
     def __init__(self, threads: int) -> None:
+        keep_freed_memory()
         self.slots = max(1, threads)
         self._cancelled = False
         self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ess-worker")
