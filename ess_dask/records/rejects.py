@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import binaries, empty_table, from_numpy, strings, to_numpy
+from ess_dask.records.arrays import binaries, empty_table, from_numpy, strings
 from ess_dask.records.chunk import REJECT_FIELDS, Origin
 
 if TYPE_CHECKING:
@@ -97,10 +98,11 @@ def reject_table(origin: Origin, refused: Refused) -> pa.Table:
 
     if not len(refused):
         return no_rejects()
-    same = from_numpy(np.zeros(len(refused), np.int32))
+    rows = len(refused)
+    same = from_numpy(np.zeros(rows, np.int32))
     arrays = [
-        pa.DictionaryArray.from_arrays(same, strings([origin.uri])).dictionary_decode(),
-        pa.DictionaryArray.from_arrays(same, strings([origin.member])).dictionary_decode(),
+        strings([origin.uri] * rows),
+        strings([origin.member] * rows),
         from_numpy(refused.places),
         strings(refused.columns),
         strings(refused.reasons),
@@ -154,21 +156,14 @@ def reason_class(reason: str, column: str = "") -> str:
 
 def count_reasons(rejects: pa.Table) -> dict[str, int]:
     """Return how many rows of ``rejects`` there are of each ``reason_class``."""
-    import numpy as np
-
-    names, reasons = (
-        rejects.column(name).combine_chunks().dictionary_encode() for name in ("column", "reason")
-    )
-    width = max(len(reasons.dictionary), 1)
-    pairs = to_numpy(names.indices).astype(np.int64) * width + to_numpy(reasons.indices)
-    counts: dict[str, int] = {}
-    for pair, count in zip(*np.unique(pairs, return_counts=True), strict=True):
-        name, reason = divmod(int(pair), width)
-        kind = reason_class(reasons.dictionary[reason].as_py(), names.dictionary[name].as_py())
-        counts[kind] = counts.get(kind, 0) + int(count)
-    return counts
+    pairs = zip(rejects["reason"].to_pylist(), rejects["column"].to_pylist(), strict=True)
+    counts: Counter[str] = Counter()
+    for (reason, column), count in Counter(pairs).items():
+        counts[reason_class(reason, column)] += count
+    return dict(counts)
 
 
+@lru_cache(maxsize=1024)
 def field_count_reason(found: int, wanted: int) -> str:
     """Return what is said about a record with the wrong number of fields."""
     return f"too {'few' if found < wanted else 'many'} fields ({found} of {wanted})"
