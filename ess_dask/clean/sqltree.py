@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -24,30 +25,45 @@ _TABLE_FUNCTIONS = ("unnest", "range", "generate_series", "json_each")
 _CLOCKS = ("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp")
 
 
+@dataclass(frozen=True, slots=True)
+class _Functions:
+    """DuckDB's functions, by what matters here: names of aggregates, of what answers differently
+    from run to run, and (name, definition) of macros."""
+
+    aggregates: frozenset[str]
+    changing: frozenset[str]
+    macros: tuple[tuple[str, str], ...]
+
+
+@cache
+def _functions() -> _Functions:
+    # One query: the list of functions is made anew for each.
+    found = duck.rows(
+        "select function_name, function_type = 'aggregate', stability <> 'CONSISTENT', "
+        "if(function_type = 'macro', macro_definition, null) from duckdb_functions()"
+    )
+    return _Functions(
+        frozenset(name for name, aggregate, _, _ in found if aggregate),
+        frozenset(name for name, _, changes, _ in found if changes),
+        tuple((name, macro) for name, _, _, macro in found if macro),
+    )
+
+
 @cache
 def over_many_rows() -> frozenset[str]:
     """Return the names of DuckDB's aggregates, and of its macros that use one."""
-    names = _function_names("function_type = 'aggregate'")
-    macros = duck.rows(
-        "select function_name, macro_definition from duckdb_functions() "
-        "where function_type = 'macro' and macro_definition is not null"
-    )
+    names = set(_functions().aggregates)
     called = re.compile(r'(\w+)"?\(')
+    calls = [(name, set(called.findall(text))) for name, text in _functions().macros]
     for _ in range(3):  # macros of macros
-        names |= {name for name, text in macros if names & set(called.findall(text))}
+        names |= {name for name, used in calls if names & used}
     return frozenset(names)
 
 
 @cache
 def _changing() -> frozenset[str]:
     """Return the names of the functions that answer differently from run to run."""
-    names = _function_names("stability <> 'CONSISTENT'")
-    return frozenset(names | {"ago"}) - {"error"}
-
-
-def _function_names(where: str) -> set[str]:
-    query = f"select function_name from duckdb_functions() where {where}"  # noqa: S608 - ours
-    return {name for (name,) in duck.rows(query)}
+    return (_functions().changing | {"ago"}) - {"error"}
 
 
 def parse(query: str) -> Node:
