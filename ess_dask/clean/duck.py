@@ -63,8 +63,8 @@ def rows(query: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
     return connection().execute(query, values or []).fetchall()
 
 
-def run(query: str, table: pa.Table, timeout: float = 0.0) -> pa.Table:
-    """Run ``query`` with ``table`` as ``records``; raise DuckDB's errors as they are.
+def run(query: str, table: pa.Table, timeout: float = 0.0, name: str = TABLE) -> pa.Table:
+    """Run ``query`` with ``table`` under its name there; raise DuckDB's errors as they are.
 
     ``timeout`` in seconds, 0 for none: a query that takes longer raises ``CleanError``. A query
     stopped by ``cancel_all`` raises ``InterruptedRunError``.
@@ -74,7 +74,7 @@ def run(query: str, table: pa.Table, timeout: float = 0.0) -> pa.Table:
     database = connection()
     late = threading.Event()
     timer = _timer(timeout, database, late)
-    database.register(TABLE, table)
+    database.register(name, table)
     try:
         with running.registered(database.interrupt):
             return database.sql(query).to_arrow_table()
@@ -86,7 +86,7 @@ def run(query: str, table: pa.Table, timeout: float = 0.0) -> pa.Table:
         raise InterruptedRunError("the query was cancelled") from None
     finally:
         timer.cancel()
-        database.unregister(TABLE)
+        database.unregister(name)
 
 
 def _timer(
