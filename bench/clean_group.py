@@ -6,27 +6,23 @@ Run as a script: ``python bench/clean_group.py ours|polars FOLDER``.
 import sys
 from pathlib import Path
 
+PER_FILE = """
+select userID, count(*) as n, sum(price) as total from records where price > 0 group by userID
+"""
+
 
 def ours(folder):
+    import duckdb
     import pyarrow as pa
 
     import ess_dask as ess
 
-    def each(table):
-        # One thread: the batches already run on all cores.
-        grouped = table.group_by("userID", use_threads=False)
-        return grouped.aggregate([("price", "count"), ("price", "sum")])
-
-    def merge(parts):
-        both = pa.concat_tables(parts).group_by("userID")
-        sums = both.aggregate([("price_count", "sum"), ("price_sum", "sum")])
-        return sums.rename_columns(["userID", "n", "total"])
-
-    purchase = ess.select(folder).category(
-        "purchase", "purchase_*.csv.gz", columns={"userID": "string", "price": "float64"}
-    )
-    result = purchase.all().clean("select userID, price from records where price > 0")
-    return result.fold(each, merge)
+    columns = {"userID": "string", "price": "float64"}
+    purchase = ess.select(folder).category("purchase", "purchase_*.csv.gz", columns=columns)
+    by_user = purchase.all().clean(ess.sql(PER_FILE, per="file"))
+    parts = by_user.fold(lambda table: table, pa.concat_tables)  # noqa: F841 - DuckDB sees it
+    whole = duckdb.sql("select userID, sum(n) as n, sum(total) as total from parts group by userID")
+    return whole.to_arrow_table()
 
 
 def polars(folder):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ess_dask.api.cluster import Cluster, connect
     from ess_dask.api.lake import Lake, LakeCategory, select
     from ess_dask.api.pipeline import plan_pipeline, run_pipeline
-    from ess_dask.api.results import Collected, SelectionPlan
+    from ess_dask.api.results import Answer, Collected, SelectionPlan
     from ess_dask.api.selection import Selection
     from ess_dask.api.steps import python, shell, sql
     from ess_dask.api.table import Table
@@ -47,7 +47,7 @@ _HOMES = {
     "ess_dask.api.cluster": ("Cluster", "connect"),
     "ess_dask.api.lake": ("Lake", "LakeCategory", "select"),
     "ess_dask.api.pipeline": ("plan_pipeline", "run_pipeline"),
-    "ess_dask.api.results": ("Collected", "SelectionPlan"),
+    "ess_dask.api.results": ("Answer", "Collected", "SelectionPlan"),
     "ess_dask.api.selection": ("Selection",),
     "ess_dask.api.steps": ("python", "shell", "sql"),
     "ess_dask.api.table": ("Table",),
@@ -74,6 +74,7 @@ _HOMES = {
 
 __all__ = [
     "AccessError",
+    "Answer",
     "CleanError",
     "Cluster",
     "Collected",

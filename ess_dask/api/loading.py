@@ -11,9 +11,11 @@ from ess_dask.api.cluster import Cluster, active_cluster, connect, tell
 from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 from ess_dask.errors import ConflictError, UsageError
 from ess_dask.pipelines.execution import MemoryTarget, RunSpec, Window
-from ess_dask.warehouse.model import OnChange, Target
+from ess_dask.warehouse.model import LoadResult, Mode, OnChange, Target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ess_dask.api.selection import Selection
     from ess_dask.api.table import Table
     from ess_dask.pipelines.plan import RunPlan
@@ -79,6 +81,23 @@ def load_rows(selection: Selection, target: Target, rejects: str) -> RunReport:
     spec = _spec(selection, target.pipeline, Rejects(rejects), target=target)
     report = run_plan(_plan(selection, spec), selection.settings(), Listener(tell))
     return raise_unless_done(report)
+
+
+def load_memory(
+    memory: MemoryTable, url: str, table: str, mode: Mode, key: str | Iterable[str]
+) -> LoadResult:
+    """Load a memory table into a warehouse; see ``Table.load``."""
+    from ess_dask.pipelines import rules
+    from ess_dask.pipelines.model import Load
+    from ess_dask.pipelines.table_load import ledger_name, load_table
+    from ess_dask.settings import load_settings
+
+    columns = (key,) if isinstance(key, str) else tuple(key)
+    rules.target_table(table)
+    Load(table, url, mode, columns)
+    # Of a source that changed the new version counts: its rows are in the table.
+    target = Target(url, table, ledger_name(memory), mode, columns, on_change="reprocess")
+    return load_table(memory, target, load_settings())
 
 
 def _plan(selection: Selection, spec: RunSpec) -> RunPlan:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.api.table import describe_schema
+from ess_dask.api.forms import as_frame, as_polars, describe_schema
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, BatchResult
 from ess_dask.markup import count, facts, grid, page, show_bytes, text
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
     import pyarrow as pa
 
     from ess_dask.api.selection import Selection
@@ -31,6 +33,38 @@ class Collected:
         rows = {"rows": f"{self.table.num_rows:,}", "rejected": f"{self.rejects.num_rows:,}"}
         columns = grid(("column", "type"), describe_schema(self.table.schema).items())
         return page("Collected", facts(rows), columns)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
+    """The rows that a question gave, in the form that is asked for."""
+
+    table: pa.Table
+
+    def to_arrow(self) -> pa.Table:
+        """Return the rows as a ``pyarrow.Table``."""
+        return self.table
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows as a pandas frame with Arrow-backed columns."""
+        return as_frame(self.table)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the rows as a Polars frame."""
+        return as_polars(self.table)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hand the rows to any Arrow library (the Arrow PyCapsule interface)."""
+        return self.table.__arrow_c_stream__(requested_schema)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __repr__(self) -> str:
+        return str(self.to_pandas())
+
+    def _repr_html_(self) -> str:
+        return str(self.to_pandas().to_html(max_rows=20, notebook=True))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

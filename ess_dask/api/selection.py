@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
+from ess_dask.api.forms import as_frame, as_polars, describe_schema
 from ess_dask.api.results import Collected, SelectionPlan
 from ess_dask.api.steps import Step, as_step
-from ess_dask.api.table import as_frame, as_polars, describe_schema
 from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import BytesStep, RowStep, StepContext

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ess_dask.api.forms import as_frame, as_polars, describe_schema
 from ess_dask.errors import UsageError
 from ess_dask.markup import facts, grid, page
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.api.cluster import Cluster
+    from ess_dask.api.results import Answer
     from ess_dask.tables.table import MemoryTable
+    from ess_dask.warehouse.model import LoadResult, Mode
 
 
 class Table:
@@ -80,6 +84,35 @@ class Table:
         """Return all rows as a pandas frame with Arrow-backed columns, in this process."""
         return as_frame(self.to_arrow())
 
+    def sql(self, statement: str) -> Answer:
+        """Ask this version one SELECT; the table is called ``this``, DuckDB's dialect.
+
+        The columns that the statement names travel to this process and the answer is made here; it
+        is the same whatever the number of workers. Raises ``ConfigError`` with line and column for
+        a statement that reads or does anything else, ``UsageError`` when it does not fit the table
+        or needs more memory than ``memory_limit`` (half of the machine's when that is not set).
+        """
+        from ess_dask.api.results import Answer
+        from ess_dask.query.collected import ask
+        from ess_dask.settings import load_settings
+
+        return Answer(ask(self.memory, statement, load_settings().memory_limit))
+
+    def load(
+        self, url: str, *, table: str, mode: Mode = "append", key: str | Iterable[str] = ()
+    ) -> LoadResult:
+        """Load this version into a warehouse (``duckdb:///shop.duckdb``), whole and only once.
+
+        ``mode``: ``append``, ``replace`` (what was loaded from this table before goes first) or
+        ``upsert`` (rows with the same ``key`` are replaced). Returns the account; its
+        ``rows_loaded`` is 0 when all files of the table were loaded from it before. Raises
+        ``ConflictError`` when some of them were, or another pipeline loaded one of them into the
+        same table (not for ``upsert``: it finds its rows by key); ``LockedError``.
+        """
+        from ess_dask.api.loading import load_memory
+
+        return load_memory(self.memory, url, table, mode, key)
+
     def drop(self) -> None:
         """Remove the table from the cluster's memory, in all versions; this one is closed.
 
@@ -120,35 +153,3 @@ class Table:
         }
         columns = grid(("column", "type"), self.columns.items())
         return page(f"Table {self.name}", facts(known), columns)
-
-
-def describe_schema(schema: pa.Schema) -> dict[str, str]:
-    """Return name and type of each column as ``parse_type`` reads it, else as Arrow says it."""
-    from ess_dask.errors import DataError
-    from ess_dask.records.types import format_type
-    from ess_dask.warehouse.schema import from_arrow
-
-    described = {}
-    for field in schema:
-        try:
-            described[field.name] = format_type(from_arrow(field.name, field.type))
-        except DataError:
-            described[field.name] = str(field.type)
-    return described
-
-
-def as_frame(table: pa.Table) -> pd.DataFrame:
-    """Return rows as a pandas frame whose columns stay in Arrow: types and nulls are exact."""
-    import pandas as pd
-
-    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    return frame
-
-
-def as_polars(table: pa.Table) -> pl.DataFrame:
-    """Return rows as a Polars frame."""
-    import polars as pl
-
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame

@@ -16,8 +16,10 @@ from ess_dask.clean.locate import located
 from ess_dask.clean.options import read_options, read_per
 from ess_dask.clean.protocol import ROW_LABEL, Per, StepContext
 from ess_dask.clean.sqlrows import carry_label
+from ess_dask.clean.sqlthrough import Through, put_together, without_through
 from ess_dask.clean.sqltree import parse, text_of
 from ess_dask.errors import CleanError, ConfigError
+from ess_dask.records.arrays import from_numpy, to_numpy
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,6 +101,8 @@ class SqlStep:
         import duckdb
 
         try:
+            if self._carries and (through := without_through(self._runnable, self._given(table))):
+                return self._run_through(through, table, timeout)
             result = duck.run(self._runnable, self._input(table), timeout)
         except (duckdb.DataError, duckdb.InvalidInputException) as error:
             raise _ValueCleanError(
@@ -112,6 +116,21 @@ class SqlStep:
         # Not always last: `union by name` puts it where the first branch has it.
         names = [name for name in result.column_names if name != ROW_LABEL]
         return result.select([*names, ROW_LABEL])
+
+    def _run_through(self, through: Through, table: pa.Table, timeout: float) -> pa.Table:
+        """Run what is left of the query on rows labelled 0, 1, 2...; add what passes through."""
+        import numpy as np
+
+        place = table.column_names.index(ROW_LABEL)
+        rows = from_numpy(np.arange(table.num_rows))
+        counted = table.set_column(place, ROW_LABEL, rows)
+        answer = duck.run(through.query, self._input(counted), timeout)
+        found = answer.column(ROW_LABEL)
+        computed = standard_table(answer.drop_columns([ROW_LABEL]), table.schema)
+        return put_together(through, table, computed, found)
+
+    def _given(self, table: pa.Table) -> pa.Schema:
+        return self._input_schema(_without_label(table.schema))
 
     def _failure(self, table: pa.Table, timeout: float) -> CleanError | None:
         try:
@@ -148,7 +167,7 @@ def _in_row_order(table: pa.Table) -> pa.Table:
     """Rows of the same input row stay together (union all, joins), so batches do not show."""
     import numpy as np
 
-    labels = table.column(ROW_LABEL).to_numpy()
+    labels = to_numpy(table.column(ROW_LABEL))
     if bool((labels[1:] >= labels[:-1]).all()):
         return table
-    return table.take(np.argsort(labels, kind="stable"))
+    return table.take(from_numpy(np.argsort(labels, kind="stable")))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -24,51 +25,84 @@ _TABLE_FUNCTIONS = ("unnest", "range", "generate_series", "json_each")
 _CLOCKS = ("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp")
 
 
+@dataclass(frozen=True, slots=True)
+class _Functions:
+    """DuckDB's functions, by what matters here: names of aggregates, of what answers differently
+    from run to run, and (name, definition) of macros."""
+
+    aggregates: frozenset[str]
+    changing: frozenset[str]
+    macros: tuple[tuple[str, str], ...]
+
+
+@cache
+def _functions() -> _Functions:
+    # One query: the list of functions is made anew for each.
+    found = duck.rows(
+        "select function_name, function_type = 'aggregate', stability <> 'CONSISTENT', "
+        "if(function_type = 'macro', macro_definition, null) from duckdb_functions()"
+    )
+    return _Functions(
+        frozenset(name for name, aggregate, _, _ in found if aggregate),
+        frozenset(name for name, _, changes, _ in found if changes),
+        tuple((name, macro) for name, _, _, macro in found if macro),
+    )
+
+
 @cache
 def over_many_rows() -> frozenset[str]:
     """Return the names of DuckDB's aggregates, and of its macros that use one."""
-    names = _function_names("function_type = 'aggregate'")
-    macros = duck.rows(
-        "select function_name, macro_definition from duckdb_functions() "
-        "where function_type = 'macro' and macro_definition is not null"
-    )
+    names = set(_functions().aggregates)
     called = re.compile(r'(\w+)"?\(')
+    calls = [(name, set(called.findall(text))) for name, text in _functions().macros]
     for _ in range(3):  # macros of macros
-        names |= {name for name, text in macros if names & set(called.findall(text))}
+        names |= {name for name, used in calls if names & used}
     return frozenset(names)
 
 
 @cache
 def _changing() -> frozenset[str]:
     """Return the names of the functions that answer differently from run to run."""
-    names = _function_names("stability <> 'CONSISTENT'")
-    return frozenset(names | {"ago"}) - {"error"}
+    return (_functions().changing | {"ago"}) - {"error"}
 
 
-def _function_names(where: str) -> set[str]:
-    query = f"select function_name from duckdb_functions() where {where}"  # noqa: S608 - ours
-    return {name for (name,) in duck.rows(query)}
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a statement may do: read ``table`` and its own CTEs. ``repeatable``: no clocks and no
+    random values either. ``may`` says in a message what it is for."""
+
+    table: str = duck.TABLE
+    may: str = "clean rows"
+    repeatable: bool = True
 
 
-def parse(query: str) -> Node:
+def parse(query: str, rules: Rules = Rules()) -> Node:
     """Return the tree of one harmless SELECT; raise ``ConfigError`` with its line and column.
 
-    Harmless: reads ``records`` and its own CTEs only, no files, settings, clocks or random values.
+    Harmless: does what the rules allow, and touches no files and no settings.
     """
     answer = json.loads(duck.rows("select json_serialize_sql(?)", [query])[0][0])
     if answer["error"]:
         place = int(answer.get("position") or 0)
         message = answer["error_message"]
         if "Only SELECT" in message:
-            message = "only a SELECT may clean rows"
-        raise _refusal(query, place, message, "write: select ... from records where ...")
+            message = f"only a SELECT may {rules.may}"
+        form = f"write: select ... from {rules.table} where ..."  # noqa: S608 - a hint
+        raise _refusal(query, place, message, form)
     if len(answer["statements"]) != 1:
         count = len(answer["statements"])
         raise _refusal(query, 0, f"one SELECT is needed, not {count} statements", "remove the rest")
     if ROW_LABEL in query.lower():
         raise _refusal(query, 0, f"the name {ROW_LABEL} is reserved", "use another name")
     tree: Node = answer["statements"][0]
-    _check_harmless(tree, query)
+    _check_harmless(tree, query, rules)
+    return tree
+
+
+def tree_of(query: str) -> Node:
+    """Return the tree of a query that ``parse`` let pass, or that was made from such a tree."""
+    answer = json.loads(duck.rows("select json_serialize_sql(?)", [query])[0][0])
+    tree: Node = answer["statements"][0]
     return tree
 
 
@@ -104,31 +138,33 @@ def walk(value: Any, *, into_queries: bool = True) -> Iterator[Node]:
             yield from walk(item, into_queries=into_queries)
 
 
-def _check_harmless(tree: Node, query: str) -> None:
-    tables = {duck.TABLE}
+def _check_harmless(tree: Node, query: str, rules: Rules) -> None:
+    tables = {rules.table}
     for node in walk(tree):
         for entry in node.get("cte_map", {}).get("map", ()) if "cte_map" in node else ():
-            if entry["key"].lower() == duck.TABLE:
-                raise _refusal(query, 0, f"a CTE may not be named {duck.TABLE}", "rename it")
+            if entry["key"].lower() == rules.table:
+                raise _refusal(query, 0, f"a CTE may not be named {rules.table}", "rename it")
             tables.add(entry["key"].lower())
     for node in walk(tree):
-        reason = _harm(node, tables)
+        reason = _harm(node, tables, rules)
         if reason:
             raise _refusal(query, node.get("query_location", 1 << 62), *reason)
 
 
-def _harm(node: Node, tables: set[str]) -> tuple[str, str] | None:
+def _harm(node: Node, tables: set[str], rules: Rules) -> tuple[str, str] | None:
     if "class" in node:
-        return _expression_harm(node)
+        return _expression_harm(node, rules)
     if "sample" in node and node.get("type") not in QUERIES:
-        return _source_harm(node, tables)
+        return _source_harm(node, tables, rules)
     return None
 
 
-def _expression_harm(node: Node) -> tuple[str, str] | None:
+def _expression_harm(node: Node, rules: Rules) -> tuple[str, str] | None:
     fixed = "a second run must give the same rows: write the value, or use a column"
     if node["class"] == "PARAMETER":
         return "a query takes no parameters", "write the value"
+    if not rules.repeatable:
+        return None
     if node["class"] == "FUNCTION" and node["function_name"].lower() in _changing():
         return f"{node['function_name']}() changes from run to run", fixed
     if node["class"] == "COLUMN_REF" and node["column_names"][0].lower() in _CLOCKS:
@@ -136,8 +172,8 @@ def _expression_harm(node: Node) -> tuple[str, str] | None:
     return None
 
 
-def _source_harm(node: Node, tables: set[str]) -> tuple[str, str] | None:
-    only = f"a query reads {duck.TABLE} and its own CTEs, no files and no other tables"
+def _source_harm(node: Node, tables: set[str], rules: Rules) -> tuple[str, str] | None:
+    only = f"a query reads {rules.table} and its own CTEs, no files and no other tables"
     kind = node["type"]
     if kind == "BASE_TABLE":
         known = node["table_name"].lower() in tables and not node["schema_name"]
@@ -149,5 +185,5 @@ def _source_harm(node: Node, tables: set[str]) -> tuple[str, str] | None:
     ):
         return f"{node['function']['function_name']}() is not allowed", only
     if kind not in _SOURCES:
-        return "only a SELECT may clean rows", only
+        return f"only a SELECT may {rules.may}", only
     return None

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--show-origin", is_flag=True, help="Say where each value comes from.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with units and descriptions.")
-@click.option("--profile", metavar="NAME", help="Settings profile (also ESS_PROFILE).")
 @click.option("--pipeline", metavar="FILE", help="Include the settings of a pipeline file.")
 @click.option(
     "--set", "overrides", metavar="PATH=VALUE", multiple=True, help="Change the pipeline."
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 def config(
     show_origin: bool,
     as_json: bool,
-    profile: str | None,
     pipeline: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -33,7 +31,7 @@ def config(
     from ess_dask._settings_sources import unknown_variables
     from ess_dask.settings import resolve_settings
 
-    resolved = resolve_settings(pipeline=_pipeline_settings(pipeline, overrides), profile=profile)
+    resolved = resolve_settings(pipeline=_pipeline_settings(pipeline, overrides))
     for name, hint in unknown_variables(os.environ):
         click.echo(f"ess: warning: {name} is not a setting ({hint})", err=True)
     click.echo(_json(resolved) if as_json else _text(resolved, show_origin))

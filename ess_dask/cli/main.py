@@ -68,6 +68,7 @@ class LazyGroup(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(f"ess_dask.cli.{module}"), name)
         assert isinstance(command, click.Command)
+        _take_everywhere(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -85,6 +86,36 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
+def _profile(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    name = value or os.environ.get("ESS_PROFILE")
+    if name and not ctx.resilient_parsing:
+        from ess_dask._settings_sources import find_profile
+
+        find_profile(name)
+        os.environ["ESS_PROFILE"] = name
+
+
+def _shared_options() -> list[click.Option]:
+    """The options of ``ess`` that may also stand behind the command."""
+    about = "Settings profile (also ESS_PROFILE)."
+    return [
+        click.Option(["--traceback"], is_flag=True, help="Show the Python traceback of an error.",
+                     expose_value=False),
+        click.Option(["--profile"], metavar="NAME", help=about, callback=_profile,
+                     expose_value=False),
+    ]  # fmt: skip
+
+
+def _take_everywhere(command: click.Command) -> None:
+    """Let a command and those below it take the shared options, unseen in their help."""
+    for option in _shared_options():
+        if option.name not in {known.name for known in command.params}:
+            option.hidden = True
+            command.params.append(option)
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        _take_everywhere(each)
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-v",
@@ -95,14 +126,14 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     callback=_version,
     help="Show the version and exit.",
 )
-@click.option("--traceback", is_flag=True, help="Show the Python traceback of an error.")
-@click.option("--profile", metavar="NAME", help="Settings profile (also ESS_PROFILE).")
-@click.pass_context
-def ess(ctx: click.Context, traceback: bool, profile: str | None) -> None:
-    """Dirty daily files in; clean, queryable, exactly-once loaded data out."""
-    ctx.obj = {"traceback": traceback}
-    if profile:
-        os.environ["ESS_PROFILE"] = profile
+def ess() -> None:
+    """Dirty daily files in; clean, queryable, exactly-once loaded data out.
+
+    --profile and --traceback may also stand behind a command.
+    """
+
+
+ess.params += _shared_options()
 
 
 def main(args: list[str] | None = None) -> None:

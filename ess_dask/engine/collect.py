@@ -42,13 +42,14 @@ def empty_table(job: Job) -> pa.Table:
     A step that can say what columns come out of it is asked; the others run on no rows. Raises
     ``ConfigError`` for a step that names a column that is not there.
     """
+    from ess_dask.records.arrays import empty_table as no_rows
     from ess_dask.records.untyped import empty_chunk
 
     file = FileRef("", None, 0, "")
     piece = add_file_columns(gather([file], [[empty_chunk(job.read)]]), job.file_columns)
     for step in job.row_steps:
         if isinstance(step, DescribingStep):
-            piece = replace(piece, table=step.describe(piece.table.schema).empty_table())
+            piece = replace(piece, table=no_rows(step.describe(piece.table.schema)))
         else:
             piece = clean(piece, (step,), job.context)[0]
     return piece.table

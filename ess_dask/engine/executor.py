@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ess_dask.cluster.allocator import keep_freed_memory
 from ess_dask.errors import TransientError, WorkerLostError
 
 if TYPE_CHECKING:
@@ -46,13 +47,17 @@ class ThreadExecutor:
     """Threads of this process: no daemon, no ports. Dask's synchronous scheduler in each."""
 
     def __init__(self, threads: int) -> None:
+        keep_freed_memory()
         self.slots = max(1, threads)
         self._cancelled = False
         self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ess-worker")
 
     def submit(self, partition: Delayed) -> Future[Any]:
         """Start one partition in a thread."""
-        return self._pool.submit(partition.compute, scheduler="synchronous")
+        from dask.local import get_sync
+
+        # The function, not its name: to look the name up Dask imports all of distributed.
+        return self._pool.submit(partition.compute, scheduler=get_sync)
 
     def result(self, handle: Future[Any]) -> Any:
         """Wait; return the partition's only element."""

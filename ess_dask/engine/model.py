@@ -38,14 +38,13 @@ class Batch:
 class Piece:
     """Clean rows on their way into a sink; stays inside a worker.
 
-    ``files[file_of[i]]`` is the file row ``i`` came from and ``lines[i]`` its line (0 when a step
-    made the row). A piece holds either whole files or one part of one file, never a mixture.
+    ``files[file_of[i]]`` is the file row ``i`` came from (int32). A piece holds either whole files
+    or one part of one file, never a mixture.
     """
 
     table: pa.Table
     files: tuple[FileRef, ...]
     file_of: np.ndarray
-    lines: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)

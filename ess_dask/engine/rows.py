@@ -11,9 +11,9 @@ from ess_dask.clean.protocol import ROW_LABEL, RowStep, StepContext
 from ess_dask.clean.signals import LostRowLabelsError, RowCleanError
 from ess_dask.engine.model import Piece
 from ess_dask.errors import CleanError
+from ess_dask.records.arrays import from_numpy, to_numpy
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
     from ess_dask.records.chunk import Chunk
@@ -39,7 +39,6 @@ def gather(files: Sequence[FileRef], chunks: Sequence[Sequence[Chunk]]) -> Piece
         table=pa.concat_tables([chunk.table for chunk in flat]),
         files=tuple(files),
         file_of=np.repeat(np.arange(len(files), dtype=np.int32), rows),
-        lines=np.concatenate([np.asarray(chunk.lines, dtype=np.int64) for chunk in flat]),
     )
 
 
@@ -51,7 +50,7 @@ def add_file_columns(piece: Piece, names: Sequence[str]) -> Piece:
     for name in names:
         values = [_file_value(file, name) for file in piece.files]
         kind = pa.date32() if name == "file_date" else pa.string()
-        column = pa.array(values, kind).take(pa.array(piece.file_of))
+        column = pa.array(values, kind).take(from_numpy(piece.file_of))
         table = table.append_column(name, column)
     return replace(piece, table=table)
 
@@ -71,12 +70,11 @@ def clean(
     ``per: batch`` step lost track of its rows and the piece holds several files.
     """
     import numpy as np
-    import pyarrow as pa
 
     counts: list[StepCount] = []
     if not steps:
         return piece, counts
-    table = piece.table.append_column(ROW_LABEL, pa.array(np.arange(piece.table.num_rows)))
+    table = piece.table.append_column(ROW_LABEL, from_numpy(np.arange(piece.table.num_rows)))
     for step in steps:
         rows_in = table.num_rows
         table = _apply(step, table, context, alone=len(piece.files) == 1)
@@ -87,7 +85,6 @@ def clean(
 def _apply(step: RowStep, table: pa.Table, context: StepContext, *, alone: bool) -> pa.Table:
     """Run one step; of a single file, rows that lost their label get -1: of no line."""
     import numpy as np
-    import pyarrow as pa
 
     try:
         cleaned = step.apply(table, context)
@@ -99,27 +96,35 @@ def _apply(step: RowStep, table: pa.Table, context: StepContext, *, alone: bool)
         return cleaned
     if not alone:
         raise LostRowLabelsError(step.name)
-    labels = pa.array(np.full(cleaned.num_rows, -1, dtype=np.int64))
+    labels = from_numpy(np.full(cleaned.num_rows, -1, dtype=np.int64))
     return cleaned.append_column(ROW_LABEL, labels)
 
 
 def _follow(piece: Piece, table: pa.Table) -> Piece:
-    """Look up file and line of each row by its label."""
+    """Look up the file of each row by its label."""
     import numpy as np
 
-    labels: np.ndarray = table.column(ROW_LABEL).to_numpy()
-    known = labels >= 0
-    file_of = np.zeros(len(labels), dtype=np.int32)
-    lines = np.zeros(len(labels), dtype=np.int64)
-    file_of[known] = piece.file_of[labels[known]]
-    lines[known] = piece.lines[labels[known]]
-    return Piece(table.drop_columns([ROW_LABEL]), piece.files, file_of, lines)
+    if len(piece.files) == 1:
+        file_of = np.zeros(table.num_rows, dtype=np.int32)
+    else:
+        file_of = piece.file_of[to_numpy(table.column(ROW_LABEL))]
+    return Piece(table.drop_columns([ROW_LABEL]), piece.files, file_of)
 
 
-def name_row(error: CleanError, piece: Piece) -> CleanError:
-    """Say file and line of the row that a step failed on, where the step knows it."""
+def name_row(
+    error: CleanError, files: Sequence[FileRef], chunks: Sequence[Sequence[Chunk]]
+) -> CleanError:
+    """Say file and line of the row that a step failed on, where the step knows it.
+
+    ``chunks[i]`` are those of ``files[i]``, as they were gathered.
+    """
     label = error.label if isinstance(error, RowCleanError) else None
-    if label is None or not 0 <= label < len(piece.lines):
+    if label is None or label < 0:
         return error
-    file, line = piece.files[int(piece.file_of[label])], int(piece.lines[label])
-    return CleanError(f"{error.message} ({file.uri}, line {line})", hint=error.hint)
+    for file, of_file in zip(files, chunks, strict=True):
+        for chunk in of_file:
+            if label < len(chunk):
+                where = f"{file.uri}, line {int(chunk.lines[label])}"
+                return CleanError(f"{error.message} ({where})", hint=error.hint)
+            label -= len(chunk)
+    return error

@@ -77,15 +77,15 @@ class _OnlyWriter:
 def _keep_files(piece: Piece, wanted: Sequence[bool]) -> Piece:
     """Return the piece with only the rows of some of its files."""
     import numpy as np
-    import pyarrow as pa
+
+    from ess_dask.records.arrays import from_numpy
 
     keep = np.asarray(wanted)
     rows = keep[piece.file_of]
     number = np.cumsum(keep) - 1
     return replace(
         piece,
-        table=piece.table.filter(pa.array(rows)),
+        table=piece.table.filter(from_numpy(rows)),
         files=tuple(file for file, take in zip(piece.files, wanted, strict=True) if take),
         file_of=number[piece.file_of[rows]].astype(np.int32),
-        lines=piece.lines[rows],
     )

@@ -87,7 +87,11 @@ class BatchTally:
         """Count a file that failed: it is named, and nothing of it is published."""
         from ess_dask.errors import EssError, TransientError
 
-        message = error.message if isinstance(error, EssError) else str(error)
+        message = str(error)
+        if isinstance(error, EssError):
+            # The account names the file already.
+            hint = f" ({error.hint})" if error.hint else ""
+            message = error.message.removeprefix(f"{file.uri}: ") + hint
         transient = isinstance(error, TransientError)
         self.counts[file.uri] = FileCount(file.uri, file.etag, error=message, transient=transient)
 

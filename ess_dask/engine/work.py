@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.records.chunk import Chunk
-    from ess_dask.records.untyped import Untyped
-
-    Part = Untyped | Chunk
+    from ess_dask.records.untyped import Part
 
 ATTEMPTS = 3
 """How often a file is read when reading it fails in a way that may pass."""
@@ -154,7 +152,7 @@ class _Work:
         return any(step.per == "file" for step in self.job.row_steps)
 
     def _clean_part(self, tally: FileTally, part: Part) -> None:
-        piece, steps = self._clean(gather([tally.file], typed([tally], [[part]])))
+        piece, steps = self._clean([tally.file], typed([tally], [[part]]))
         tally.kept += piece.table.num_rows
         tally.steps.merge(steps)
         self.writer.write(piece)
@@ -182,7 +180,7 @@ class _Work:
         import numpy as np
 
         refs = [tally.file for tally, _ in files]
-        piece, steps = self._clean(gather(refs, [chunks for _, chunks in files]))
+        piece, steps = self._clean(refs, [chunks for _, chunks in files])
         self.writer.write(piece)
         self.tally.steps.merge(steps)
         rows = np.bincount(piece.file_of, minlength=len(refs)).tolist()
@@ -190,14 +188,14 @@ class _Work:
             tally.kept = kept
             self.tally.take_file(tally)
 
-    def _clean(self, piece: Piece) -> tuple[Piece, StepTally]:
-        piece = add_file_columns(piece, self.job.file_columns)
-        alone = piece.files[0].uri if len(piece.files) == 1 else ""
+    def _clean(self, files: list[FileRef], chunks: list[list[Chunk]]) -> tuple[Piece, StepTally]:
+        piece = add_file_columns(gather(files, chunks), self.job.file_columns)
+        alone = files[0].uri if len(files) == 1 else ""
         steps = StepTally()
         try:
             cleaned, counts = clean(piece, self.job.row_steps, replace(self.job.context, uri=alone))
         except CleanError as error:
-            raise name_row(error, piece) from None
+            raise name_row(error, files, chunks) from None
         steps.take(counts, first=len(self.job.bytes_steps))
         return cleaned, steps
 

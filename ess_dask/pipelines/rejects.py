@@ -75,7 +75,11 @@ class Which:
 
 
 def list_rejects(place: Place, pipeline: str = "", run: str = "") -> tuple[RejectGroup, ...]:
-    """Return what each run and load rejected, oldest first; '' is any pipeline and run."""
+    """Return what each run and load rejected, oldest first; '' is any pipeline and run.
+
+    Raises ``UsageError`` for a pipeline or run that nothing is known of.
+    """
+    _check_known(place, pipeline, run)
     groups = {group.run: group for group in _of_folders(place.runs, run)}
     warehouse = place.warehouse()
     if warehouse is not None:
@@ -89,8 +93,9 @@ def read_rejects(place: Place, pipeline: str, run: str, which: Which) -> pa.Tabl
 
     Of a ``run``: those in its folder, else those of the load of that name. Of a ``pipeline``: those
     that stand in its warehouse; when it never loaded any, those of its newest run. Raises
-    ``UsageError`` for a run that nothing is known of.
+    ``UsageError`` for a run or pipeline that nothing is known of.
     """
+    _check_known(place, pipeline, run)
     rows = _of_run(place, run) if run else _of_pipeline(place, pipeline)
     rows = rows.filter(_mask(rows, which)) if which.reason or which.file else rows
     return rows.slice(0, which.limit)
@@ -101,12 +106,32 @@ def _of_run(place: Place, run: str) -> pa.Table:
     warehouse = place.warehouse()
     if not tables and warehouse is not None:
         tables = [_stored(warehouse.rejects(load_id=run))]
-    if tables or (place.runs / run).is_dir():
-        return _joined(tables)
-    raise UsageError(
-        f"no run or pipeline {run!r}",
-        hint="ess rejects list shows the runs; --warehouse URL looks into a warehouse, too",
-    )
+    return _joined(tables)
+
+
+def _check_known(place: Place, pipeline: str, run: str) -> None:
+    """Raise ``UsageError`` for a name that no run and no load of the warehouse has.
+
+    A pipeline whose ``table`` is known was read from its file: it may have rejected nothing yet.
+    """
+    if run:
+        known = (place.runs / run).is_dir()
+    else:
+        known = not pipeline or bool(place.table) or pipeline in _recorded(place.runs)
+    warehouse = None if known else place.warehouse()
+    if warehouse is not None:
+        loads = warehouse.loads(pipeline=pipeline)
+        known = any(run in ("", load.result.load_id) for load in loads)
+    if not known:
+        raise UsageError(
+            f"no run or pipeline {run or pipeline!r}",
+            hint="ess rejects list shows the runs; --warehouse URL looks into a warehouse, too",
+        )
+
+
+def _recorded(runs: Path) -> set[str]:
+    """Return the names of the pipelines that have a run."""
+    return {str(_report(folder).get("pipeline", "")) for folder in runs.glob("*")}
 
 
 def _of_pipeline(place: Place, pipeline: str) -> pa.Table:

@@ -78,6 +78,8 @@ def cast(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Ca
         return Casted(text.cast(polars_type(type_)), pl.repeat(False, len(text), eager=True))
     if type_.name == "timestamp" and not type_.format:
         return _cast_iso(text, type_, blank)
+    if type_.name in (*INTEGERS, *FLOATS):
+        return _cast_number(text, type_, blank)
     return _cast_any(text, type_, blank)
 
 
@@ -97,6 +99,20 @@ def _cast_iso(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) 
         values = values.scatter(where, rest.values)
         failed = failed.scatter(where, rest.failed)
     return Casted(values, failed)
+
+
+def _cast_number(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Casted:
+    """Take what Polars reads at once, and only the others with care."""
+    import polars as pl
+
+    values = text.cast(polars_type(type_), strict=False)
+    other = values.is_null() & text.is_not_null()
+    failed = pl.repeat(False, len(text), eager=True)
+    if other.any():
+        rest = _cast_any(text.filter(other), type_, blank)
+        where = other.arg_true()
+        values, failed = values.scatter(where, rest.values), failed.scatter(where, rest.failed)
+    return Casted(values.fill_null(0) if blank == "zero" else values, failed)
 
 
 def _cast_any(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Casted:
@@ -169,7 +185,7 @@ def _in_years(values: pl.Series) -> pl.Series:
 
     unit = 1 if values.dtype == pl.Date else _DAY_MICROSECONDS
     number = values.to_physical()
-    inside = (number >= _FIRST_DAY * unit) & (number < _LAST_DAY * unit)
+    inside = (number >= _FIRST_DAY * unit) & (number < (_LAST_DAY + 1) * unit)
     return values if inside.all() else values.set(~inside.fill_null(False), None)
 
 

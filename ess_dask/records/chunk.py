@@ -20,17 +20,34 @@ class FileSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a text comes from: its file, the archive's member, the title record, and the bytes
+    before it and the number of its first physical line."""
+
+    uri: str
+    member: str
+    title: str
+    offset: int = 0
+    line: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """Part of one file, in file order. Stays inside a worker; never travels.
 
-    ``table`` has the declared columns with Arrow types; ``lines[i]`` is the 1-based physical line
-    on which row ``i`` starts (``int64``); ``rejects`` has ``REJECT_FIELDS``; ``rows_read`` =
-    ``table.num_rows + rejects.num_rows``.
+    ``table`` has the declared columns with Arrow types; ``rejects`` has ``REJECT_FIELDS``;
+    ``rows_read`` = ``table.num_rows + rejects.num_rows``.
     """
 
     table: pa.Table
-    lines: np.ndarray
     rejects: pa.Table
+    find_lines: Callable[[], np.ndarray]
+    """Finds ``lines``: few ask for them."""
+
+    @property
+    def lines(self) -> np.ndarray:
+        """The 1-based physical line on which each row starts (``int64``)."""
+        return self.find_lines()
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 from ess_dask.errors import ColumnsError, ConfigError
 from ess_dask.records.again import as_utf8, join_records
 from ess_dask.records.archives import open_files
-from ess_dask.records.chunk import REJECT_FIELDS, Chunk, FileSource
+from ess_dask.records.chunk import REJECT_FIELDS, Chunk, FileSource, Origin
 from ess_dask.records.feed import Feed
+from ess_dask.records.lines import count_lines
+from ess_dask.records.plain import Plain, plain_stop
 from ess_dask.records.rejects import RAW_LIMIT, build_rejects
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import LF, Fault, Layout, Records, split
 from ess_dask.records.text import utf8_blocks
 from ess_dask.records.title import Fields, fields_by_position, fields_by_title
-from ess_dask.records.untyped import Origin, Untyped, empty_chunk, fault_reason, type_chunks
+from ess_dask.records.untyped import Part, Untyped, empty_chunk, fault_reason, type_chunks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +47,7 @@ def read_chunks(
 
 def read_untyped(
     source: FileSource, spec: ReadSpec, blocks: Iterable[bytes] | None = None
-) -> Iterator[Untyped | Chunk]:
+) -> Iterator[Part]:
     """Yield what ``type_chunks`` makes the chunks of one file from; otherwise as ``read_chunks``.
 
     Typing has a cost for each call: parts of many small files are better typed together.
@@ -127,14 +129,23 @@ class _File:
         # A malformed line is shown up to RAW_LIMIT: that much of it is kept in any case.
         self.hold = max(spec.max_record_bytes, RAW_LIMIT) + 4
 
-    def parts(self, blocks: Iterable[bytes]) -> Iterator[Untyped | Chunk]:
+    def parts(self, blocks: Iterable[bytes]) -> Iterator[Part]:
         skipped, stream = utf8_blocks(blocks, self.spec.encoding)
         feed = Feed(stream)
         layout = Layout(ord(self.spec.delimiter), feed.line_end(), self.spec.max_record_bytes)
         place = _Place(skipped, 1)
         rest = b""
         while True:
-            buffer, final = feed.fill(rest, max(self.spec.chunk_bytes, 2 * len(rest)), layout.eol)
+            filled, final = feed.fill(rest, max(self.spec.chunk_bytes, 2 * len(rest)), layout.eol)
+            if (plain := self._plain(filled, layout, place)) is not None:
+                yield plain
+                stop = plain.origin.offset + len(plain.data) - place.offset
+                place = _Place(place.offset + stop, plain.origin.line + plain.lines)
+                rest = bytes(memoryview(filled)[stop:])
+                if final:
+                    return
+                continue
+            buffer = bytes(filled)
             records = split(buffer, layout, final=final)
             if len(records.starts):
                 yield self._untyped(buffer, records, place)
@@ -161,6 +172,26 @@ class _File:
         origin = Origin(self.uri, self.member, self.title, place.offset, place.line)
         return Untyped(origin, self.spec, fields, buffer, records, first)
 
+    def _plain(self, buffer: bytearray, layout: Layout, place: _Place) -> Plain | None:
+        """Return the whole lines of a buffer when they are plain; None for a closer look."""
+        import numpy as np
+
+        start = buffer.find(LF) + 1 if self.fields is None else 0
+        stop = plain_stop(buffer, start, layout)
+        if not stop:
+            return None
+        title = self.title
+        if self.fields is None:
+            title = buffer[: start - 1].removesuffix(b"\r").decode()
+            place = place.after(start, 1)
+        fields = self.fields or self._fields(title)
+        if fields.width < 2:
+            return None
+        self.fields, self.title = fields, title
+        data = np.frombuffer(buffer, np.uint8)[start:stop]
+        origin = Origin(self.uri, self.member, title, place.offset, place.line)
+        return Plain(origin, self.spec, fields, data, count_lines(data))
+
     def _title(self, buffer: bytes, records: Records) -> Fields:
         raw = buffer[records.starts[0] : records.stops[0]]
         try:
@@ -169,12 +200,12 @@ class _File:
             raise self._bad_title(f"invalid UTF-8 at byte {error.start}") from None
         if records.faults[0]:
             raise self._bad_title(fault_reason(Fault(records.faults[0]), self.spec))
-        return self._fields()
+        return self._fields(self.title)
 
-    def _fields(self) -> Fields:
+    def _fields(self, title: str) -> Fields:
         if self.spec.by_position:
             return fields_by_position(self.spec)
-        return fields_by_title(self.title, self.spec, self.name)
+        return fields_by_title(title, self.spec, self.name)
 
     def again(self, rejects: pa.Table) -> Iterator[Chunk]:
         """Yield the chunk of rows that were rejected before, all of this file and its title."""
@@ -186,7 +217,7 @@ class _File:
                     f"{self.name}: its rows were read without a title line",
                     hint="declare header: false, or load the whole file again",
                 )
-            self.fields = self._fields()
+            self.fields = self._fields(self.title)
         rows = list(zip(*(rejects[name].to_pylist() for name in REJECT_FIELDS[2:6]), strict=True))
         raws = [as_utf8(row[3], self.spec.encoding) for row in rows]
         readable = [place for place, raw in enumerate(raws) if raw is not None]

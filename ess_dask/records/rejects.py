@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ess_dask.records.chunk import REJECT_FIELDS
+from ess_dask.records.arrays import binaries, empty_table, from_numpy, strings
+from ess_dask.records.chunk import REJECT_FIELDS, Origin
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 RAW_LIMIT = 64 << 10
 """Longest ``raw`` kept of a rejected row, in bytes; the rest is cut off."""
@@ -31,6 +37,44 @@ def reject_schema() -> pa.Schema:
     return pa.schema(list(zip(REJECT_FIELDS, types, strict=True)))
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Records of one text that gave no row: one element of each list for each of them, in order.
+
+    ``places`` are line numbers, or indices of lines; ``columns`` '' where the whole record is bad.
+    """
+
+    places: NDArray[np.int64]
+    columns: list[str]
+    reasons: list[str]
+    raws: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+    def slice(self, start: int, stop: int, shift: int = 0) -> Refused:
+        """Return some of them, with ``shift`` added to their places."""
+        part = slice(start, stop)
+        places = self.places[part] + shift
+        return Refused(places, self.columns[part], self.reasons[part], self.raws[part])
+
+    def merged(self, other: Refused) -> Refused:
+        """Return these and ``other``, in the order of their places."""
+        import numpy as np
+
+        places = np.concatenate([self.places, other.places])
+        order = np.argsort(places, kind="stable")
+        columns, reasons, raws = (
+            [both[i] for i in order.tolist()]
+            for both in (
+                self.columns + other.columns,
+                self.reasons + other.reasons,
+                self.raws + other.raws,
+            )
+        )
+        return Refused(places[order], columns, reasons, raws)
+
+
 def build_rejects(
     uri: str,
     rows: Iterable[tuple[int, str, str, bytes]] = (),
@@ -39,20 +83,39 @@ def build_rejects(
     title: str = "",
 ) -> pa.Table:
     """Return rejects of one file from ``(line, column, reason, raw)``; raw is cut to RAW_LIMIT."""
+    import numpy as np
+
+    parts = [list(part) for part in zip(*rows, strict=True)]
+    lines, columns, reasons, raws = parts or ([], [], [], [])
+    refused = Refused(np.array(lines, np.int64), columns, reasons, raws)
+    return reject_table(Origin(uri, member, title), refused)
+
+
+def reject_table(origin: Origin, refused: Refused) -> pa.Table:
+    """Return the rejects of one file, their places being line numbers."""
+    import numpy as np
     import pyarrow as pa
 
-    rows = list(rows)
-    lines, columns, reasons, raws = (
-        (list(part) for part in zip(*rows, strict=True)) if rows else ([],) * 4
-    )
-    cut = [raw[:RAW_LIMIT] for raw in raws]
-    schema = reject_schema()
-    names = ([uri] * len(rows), [member] * len(rows))
-    values = (*names, lines, columns, reasons, cut)
-    arrays = [pa.array(part, field.type) for part, field in zip(values, schema, strict=False)]
-    same = pa.array([0] * len(rows), pa.int32())
-    arrays.append(pa.DictionaryArray.from_arrays(same, pa.array([title], pa.string())))
-    return pa.Table.from_arrays(arrays, schema=schema)
+    if not len(refused):
+        return no_rejects()
+    rows = len(refused)
+    same = from_numpy(np.zeros(rows, np.int32))
+    arrays = [
+        strings([origin.uri] * rows),
+        strings([origin.member] * rows),
+        from_numpy(refused.places),
+        strings(refused.columns),
+        strings(refused.reasons),
+        binaries([raw[:RAW_LIMIT] for raw in refused.raws]),
+        pa.DictionaryArray.from_arrays(same, strings([origin.title])),
+    ]
+    return pa.Table.from_arrays(arrays, schema=reject_schema())
+
+
+@cache
+def no_rejects() -> pa.Table:
+    """Return rejects without rows."""
+    return empty_table(reject_schema())
 
 
 def write_rejects(path: Path, tables: Iterable[pa.Table]) -> int:
@@ -93,12 +156,17 @@ def reason_class(reason: str, column: str = "") -> str:
 
 def count_reasons(rejects: pa.Table) -> dict[str, int]:
     """Return how many rows of ``rejects`` there are of each ``reason_class``."""
-    counts: dict[str, int] = {}
-    groups = rejects.group_by(["column", "reason"]).aggregate([([], "count_all")])
-    for group in groups.to_pylist():
-        kind = reason_class(group["reason"], group["column"])
-        counts[kind] = counts.get(kind, 0) + group["count_all"]
-    return counts
+    pairs = zip(rejects["reason"].to_pylist(), rejects["column"].to_pylist(), strict=True)
+    counts: Counter[str] = Counter()
+    for (reason, column), count in Counter(pairs).items():
+        counts[reason_class(reason, column)] += count
+    return dict(counts)
+
+
+@lru_cache(maxsize=1024)
+def field_count_reason(found: int, wanted: int) -> str:
+    """Return what is said about a record with the wrong number of fields."""
+    return f"too {'few' if found < wanted else 'many'} fields ({found} of {wanted})"
 
 
 def quote_value(text: str) -> str:

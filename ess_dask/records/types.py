@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ess_dask.errors import ConfigError
-from ess_dask.records.spec import DataType
+from ess_dask.records.spec import Column, DataType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,6 +69,13 @@ def arrow_type(type_: DataType) -> pa.DataType:
         return pa.timestamp("us", tz=type_.zone or None)
     names = {"boolean": "bool_", "date": "date32", "ip": "string"}
     return getattr(pa, names.get(type_.name, type_.name))()
+
+
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
+    """Return the Arrow schema of the declared columns."""
+    import pyarrow as pa
+
+    return pa.schema([(column.name, arrow_type(column.type)) for column in columns])
 
 
 def _decimal(text: str, precision: int, scale: int) -> DataType:

@@ -8,35 +8,25 @@ neighbouring files with the same columns are typed together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from ess_dask.records.chunk import Chunk
+from ess_dask.records.arrays import empty_table
+from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.parse import Failure, Rows, join_rows, parse_rows
-from ess_dask.records.rejects import build_rejects, reject_schema
-from ess_dask.records.spec import Column, ReadSpec
+from ess_dask.records.plain import Plain, decodes, type_plain
+from ess_dask.records.rejects import Refused, field_count_reason, no_rejects, reject_table
+from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import Fault, Records
 from ess_dask.records.title import Fields, fields_by_position
-from ess_dask.records.types import arrow_type
+from ess_dask.records.types import schema_of
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
     import pyarrow as pa
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a buffer comes from: its file, the archive's member, the title record, and the bytes
-    before it and the number of its first physical line."""
-
-    uri: str
-    member: str
-    title: str
-    offset: int
-    line: int
 
 
 class Untyped:
@@ -73,11 +63,6 @@ class Untyped:
     def __len__(self) -> int:
         return len(self.index)
 
-    @property
-    def kind(self) -> tuple[Fields, bytes]:
-        """What must be the same for records to be typed together: columns and line end."""
-        return self.fields, self.rows.text[-1:]
-
     def refuse(self, place: int, failure: Failure) -> None:
         """Reject the good record number ``place``: one of its values is none of its type."""
         self._rejects[int(self.index[place])] = (failure.column, failure.reason)
@@ -85,8 +70,8 @@ class Untyped:
     def chunk(self, table: pa.Table, kept: NDArray[np.bool_] | None) -> Chunk:
         """Return the chunk with these typed rows; ``kept`` tells them among the good records."""
         index = self.index if kept is None else self.index[kept]
-        lines = self._records.lines[index] + self.origin.line
-        return Chunk(table, lines, self._reject_table())
+        find_lines = partial(_lines_at, self._records.lines, index, self.origin.line)
+        return Chunk(table, self._reject_table(), find_lines)
 
     def _refuse_malformed(self, index: NDArray[np.int64]) -> None:
         records, width = self._records, self.fields.width
@@ -104,7 +89,7 @@ class Untyped:
             elif is_blank:
                 why = "blank line"
             else:
-                why = f"too {'few' if count < width else 'many'} fields ({count} of {width})"
+                why = field_count_reason(count, width)
             self._rejects[record] = ("", why)
 
     def _refuse_undecodable(self, good: NDArray[np.bool_]) -> None:
@@ -112,7 +97,7 @@ class Untyped:
         import numpy as np
 
         buffer, records = self._buffer, self._records
-        if buffer.isascii() or _decodes(buffer[: records.consumed]):
+        if buffer.isascii() or decodes(buffer[: records.consumed]):
             return
         data = np.frombuffer(buffer, np.uint8, records.consumed)
         high = np.searchsorted(records.starts, np.flatnonzero(data > 0x7F), "right") - 1
@@ -127,38 +112,45 @@ class Untyped:
                     self._rejects[record] = ("", f"invalid UTF-8 at byte {offset}")
 
     def _reject_table(self) -> pa.Table:
-        if not self._rejects:
-            return reject_schema().empty_table()
         records, order = self._records, sorted(self._rejects)
         columns = [self._rejects[record][0] for record in order]
         reasons = [self._rejects[record][1] for record in order]
         starts, stops = records.starts[order].tolist(), records.stops[order].tolist()
         raws = [self._buffer[start:stop] for start, stop in zip(starts, stops, strict=True)]
-        lines = (records.lines[order] + self.origin.line).tolist()
-        rows = zip(lines, columns, reasons, raws, strict=True)
-        origin = self.origin
-        return build_rejects(origin.uri, rows, member=origin.member, title=origin.title)
+        lines = records.lines[order] + self.origin.line
+        return reject_table(self.origin, Refused(lines, columns, reasons, raws))
+
+
+Part: TypeAlias = Plain | Untyped | Chunk
+"""Records of a file on their way to be a chunk: lines, separated records, or typed already."""
 
 
 def empty_chunk(spec: ReadSpec) -> Chunk:
     """Return a chunk without rows that has the columns of a file."""
     import numpy as np
 
-    table = schema_of(fields_by_position(spec).columns).empty_table()
-    return Chunk(table, np.zeros(0, np.int64), reject_schema().empty_table())
+    table = empty_table(schema_of(fields_by_position(spec).columns))
+    return Chunk(table, no_rejects(), partial(np.zeros, 0, np.int64))
 
 
-def type_chunks(parts: Sequence[Untyped | Chunk]) -> list[Chunk]:
+def type_chunks(parts: Sequence[Part]) -> list[Chunk]:
     """Return the chunk of each part, in order; what is a chunk already stays as it is."""
     chunks: list[Chunk] = []
-    for kind, group in groupby(
-        parts, lambda part: part.kind if isinstance(part, Untyped) else None
-    ):
-        if kind is None:
-            chunks += [part for part in group if isinstance(part, Chunk)]
-        else:
-            chunks += _typed([part for part in group if isinstance(part, Untyped)])
+    for _, together in groupby(parts, _kind):
+        group = list(together)
+        plain = [part for part in group if isinstance(part, Plain)]
+        untyped = [part for part in group if isinstance(part, Untyped)]
+        chunks += [part for part in group if isinstance(part, Chunk)]
+        chunks += type_plain(plain) if plain else []
+        chunks += _typed(untyped) if untyped else []
     return chunks
+
+
+def _kind(part: Part) -> tuple[type, object, bytes]:
+    """What must be the same for parts to be typed together: columns and line end."""
+    if isinstance(part, Chunk):
+        return Chunk, None, b""
+    return type(part), part.fields, part.rows.text[-1:] if isinstance(part, Untyped) else b""
 
 
 def _typed(parts: Sequence[Untyped]) -> list[Chunk]:
@@ -208,6 +200,10 @@ def _table(frame: pl.DataFrame, fields: Fields) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def _lines_at(lines: NDArray[np.int64], index: NDArray[np.int64], first: int) -> NDArray[np.int64]:
+    return lines[index] + first
+
+
 def fault_reason(fault: Fault, spec: ReadSpec) -> str:
     """Return what is said about a malformed record."""
     return {
@@ -215,18 +211,3 @@ def fault_reason(fault: Fault, spec: ReadSpec) -> str:
         Fault.TEXT_AFTER_QUOTE: "text after a closing quote",
         Fault.OPEN_QUOTE: "quote not closed",
     }.get(fault, f"record longer than {spec.max_record_bytes} bytes")
-
-
-def schema_of(columns: tuple[Column, ...]) -> pa.Schema:
-    """Return the Arrow schema of the declared columns."""
-    import pyarrow as pa
-
-    return pa.schema([(column.name, arrow_type(column.type)) for column in columns])
-
-
-def _decodes(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -80,6 +80,14 @@ class MemoryTable:
         results = self._client.map(_apply, self._futures, function=function, args=args, pure=False)
         return self._gather(results)
 
+    def map_numbered(self, function: Callable[..., T], *args: Any) -> list[T]:
+        """Return ``function(number, partition, *args)`` of every partition, in their order."""
+        numbers = range(len(self._futures))
+        results = self._client.map(
+            _apply_numbered, numbers, self._futures, function=function, args=args, pure=False
+        )
+        return self._gather(results)
+
     def to_arrow(self) -> pa.Table:
         """Return all rows, here."""
         import pyarrow as pa
@@ -150,6 +158,12 @@ def worker_errors(what: str) -> Iterator[None]:
 
 def _apply(partition: pa.Table, function: Callable[..., T], args: tuple[Any, ...]) -> T:
     return function(partition, *args)
+
+
+def _apply_numbered(
+    number: int, partition: pa.Table, function: Callable[..., T], args: tuple[Any, ...]
+) -> T:
+    return function(number, partition, *args)
 
 
 def _first_rows(partition: pa.Table, count: int) -> pa.Table:

@@ -89,9 +89,8 @@ def _piece(
         for place, column in enumerate(columns_)
     ]
     file_of = np.repeat(np.arange(len(files)), [len(version.rows) for version in versions])
-    lines = np.arange(len(rows), dtype=np.int64)
     table = pa.table(arrays, names=[column.name for column in columns_])
-    return Piece(table, files, file_of.astype(np.int32), lines)
+    return Piece(table, files, file_of.astype(np.int32))
 
 
 @dataclass(slots=True)

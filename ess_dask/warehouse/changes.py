@@ -103,6 +103,34 @@ def refuse_changed(plan: LoadPlan) -> None:
         )
 
 
+def refuse_shared(
+    target: Target, files: Sequence[LoadFile], entries: Iterable[LedgerEntry]
+) -> None:
+    """Raise ``ConflictError`` when rows of one of these files stand in the target's table already.
+
+    For files whose rows come as one whole: rows of one of them alone cannot be left out or taken
+    back. ``entries`` are those of all pipelines. ``upsert`` finds its rows by key and may load them
+    again; ``replace`` takes the place of what the same pipeline loaded.
+    """
+    if target.mode == "upsert":
+        return
+    uris = {file.uri for file in files}
+    foreign = [
+        entry
+        for entry in entries
+        if entry.file.uri in uris and (entry.pipeline != target.pipeline or target.mode == "append")
+    ]
+    if foreign:
+        by = sorted({entry.pipeline for entry in foreign})
+        own = "use mode replace, or upsert with a key"
+        raise ConflictError(
+            f"rows of {len({entry.file.uri for entry in foreign})} of these {len(uris)} files "
+            f"stand in {target.table} already, loaded by {', '.join(by)}: "
+            f"{names([entry.file for entry in foreign])}",
+            hint=own if by == [target.pipeline] else "use another table, or mode upsert with a key",
+        )
+
+
 def names(files: Sequence[LoadFile]) -> str:
     """Return the uris for a message, the first few and how many more."""
     shown = ", ".join(file.uri for file in files[:SHOWN])

@@ -75,7 +75,8 @@ class LoadRequest:
     """A plan plus what the workers staged for it. ``rejects`` are Parquet paths (REJECT_FIELDS).
 
     ``replayed`` is the Parquet path (REPLAYED_FIELDS) of the standing rejected rows that this load
-    read again ('' unless it is a replay): in its transaction they stop to stand.
+    read again ('' unless it is a replay): in its transaction they stop to stand. ``whole``: the
+    rows of the files can no longer be told apart, so that all are loaded or none.
     """
 
     load_id: str
@@ -85,6 +86,7 @@ class LoadRequest:
     parts: tuple[StagedPart, ...]
     rejects: tuple[str, ...] = ()
     replayed: str = ""
+    whole: bool = False
 
 
 REPLAYED_FIELDS = ("load_id", "uri", "member", "line")

@@ -120,7 +120,8 @@ class Warehouse(Protocol):
     def load(self, request: LoadRequest) -> LoadResult:
         """Load what was staged for a plan: rows, ledger and rejects in one transaction.
 
-        A file that somebody else loaded since the plan is left out. A ``load_id`` that is already
+        A file that somebody else loaded since the plan is left out; of a request that is ``whole``
+        nothing is loaded then (``changes.refuse_shared``). A ``load_id`` that is already
         committed changes nothing and returns the recorded result, so a lost answer to a commit is
         asked for again by the same call. Raises ``ConflictError`` (changed files, other table,
         rejected rows that were replayed by somebody else since),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, Piece
 from ess_dask.errors import DataError, EssError
+from ess_dask.records.arrays import from_numpy, strings
 from ess_dask.records.spec import MIB, Column
 from ess_dask.records.types import arrow_type
 from ess_dask.warehouse.model import StagedPart
@@ -211,8 +212,8 @@ class StagingWriter:
             wanted = self._types = _agreed(self._types, piece.table.schema)
         arrays = [_cast(piece.table, name, type_) for name, type_ in wanted.items()]
         fields = [pa.field(name, type_) for name, type_ in wanted.items()]
-        uris = pa.array([file.uri for file in piece.files], pa.string())
-        indices = pa.array(piece.file_of, pa.int32())
+        uris = strings([file.uri for file in piece.files])
+        indices = from_numpy(piece.file_of)
         arrays.append(pa.chunked_array([pa.DictionaryArray.from_arrays(indices, uris)]))
         fields.append(pa.field(FILE_COLUMN, arrays[-1].type, nullable=False))
         return pa.table(arrays, schema=pa.schema(fields))

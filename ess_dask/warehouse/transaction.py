@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.errors import ConflictError, DataError, UsageError
 from ess_dask.warehouse import ledger
-from ess_dask.warehouse.changes import classify, names, refuse_changed
+from ess_dask.warehouse.changes import classify, names, refuse_changed, refuse_shared
 from ess_dask.warehouse.digest import compare, take_digest
 from ess_dask.warehouse.existing import table_state
 from ess_dask.warehouse.model import LoadFile, LoadRequest, LoadResult
@@ -148,6 +148,8 @@ def _decide(connection: duckdb.DuckDBPyConnection, request: LoadRequest) -> _Wor
     if not state.exists:
         ledger.retire_lost(connection, str(state.name), request.load_id)
     _settle_columns(connection, request, state)
+    if request.whole:
+        refuse_shared(target, request.files, ledger.entries(connection, str(state.name), ""))
     standing = ledger.entries(connection, str(state.name), target.pipeline)
     found = classify(target, request.files, standing)
     refuse_changed(replace(plan, changed=found.changed))

@@ -63,7 +63,7 @@ def import_batch(sink, number):
     table = batch_rows(number)
     for start in range(0, ROWS, 2500):
         nothing = np.zeros(2500, dtype=np.int64)
-        writer.write(Piece(table.slice(start, 2500), (file,), nothing, nothing))
+        writer.write(Piece(table.slice(start, 2500), (file,), nothing))
         time.sleep(0.02)
     return writer.close()
 

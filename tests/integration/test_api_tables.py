@@ -372,3 +372,65 @@ def test_the_same_table_whatever_the_partitions_of_the_work(lake):
         assert one.to_arrow().equals(many.to_arrow())
         assert one.to_arrow().num_rows == 20
         assert pa.types.is_int32(one.schema.field("n").type)
+
+
+# --- From memory into a warehouse
+
+
+def loaded(tmp_path):
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
+        return sorted(n for (n,) in connection.execute("select n from sales").fetchall())
+
+
+URL = "duckdb:///w.duckdb"
+
+
+def test_a_table_is_loaded_whole_and_once(lake, tmp_path):
+    with ess.connect():
+        table = files(lake).between("2020-01-01", "2020-01-02").into("l1.rows", key="k", sort="n")
+        result = table.load(URL, table="sales")
+        assert (result.rows_loaded, result.files) == (8, 2)
+        again = table.load(URL, table="sales")
+        assert (again.rows_loaded, again.already_done) == (0, 2)
+    assert loaded(tmp_path) == expected(1, 2)
+    assert not list((tmp_path.parent).rglob("stage/part-*"))
+
+
+def test_a_grown_table_is_not_appended_but_replaces_what_it_loaded(lake, tmp_path):
+    with ess.connect():
+        table = files(lake).between("2020-01-01", "2020-01-02").into("l2.rows", key="k")
+        table.load(URL, table="sales")
+        grown = files(lake).between("2020-01-01", "2020-01-03").into("l2.rows", key="k")
+        with pytest.raises(ess.ConflictError, match=r"2 of these 3 files .* memory:l2\.rows"):
+            grown.load(URL, table="sales")
+        assert loaded(tmp_path) == expected(1, 2)
+        result = grown.load(URL, table="sales", mode="replace")
+        assert (result.rows_loaded, result.rows_deleted) == (12, 8)
+        assert loaded(tmp_path) == expected(1, 2, 3)
+        # What is new alone may be appended: its rows are nobody's yet.
+        rest = files(lake).between("2020-01-04", "*").into("l2.rows", key="k")
+        assert rest.load(URL, table="sales").rows_loaded == 8
+    assert loaded(tmp_path) == expected(1, 2, 3, 4, 5)
+
+
+def test_a_file_that_a_pipeline_loaded_is_not_loaded_again_from_memory(lake, tmp_path):
+    files(lake).between("2020-01-01", "2020-01-01").load(URL, table="sales")
+    with ess.connect():
+        table = files(lake).between("2020-01-01", "2020-01-02").into("l3.rows", key="k")
+        for mode in ("append", "replace"):
+            with pytest.raises(ess.ConflictError, match=r"1 of these 2 files .* loaded by f: "):
+                table.load(URL, table="sales", mode=mode)
+        assert loaded(tmp_path) == expected(1)
+        assert table.load(URL, table="sales", mode="upsert", key="n").rows_loaded == 8
+    assert loaded(tmp_path) == expected(1, 2)
+
+
+def test_a_bad_load_of_a_table_is_refused(lake):
+    with ess.connect():
+        table = files(lake).all().into("l4.rows", key="k")
+        with pytest.raises(ess.EssError, match="key"):
+            table.load(URL, table="sales", mode="upsert")
+        with pytest.raises(ess.EssError, match="not a table name"):
+            table.load(URL, table="a.b.c")
+        with pytest.raises(ess.EssError):
+            table.load("nowhere", table="sales")

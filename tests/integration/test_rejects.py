@@ -364,6 +364,9 @@ def test_mistakes_get_one_clear_message(user, small_lake):
     write(user, folder)
     cases = [
         (("show", "20140901T000000-00000000"), 2, "no run or pipeline"),
+        (("show", "TYPO"), 2, "no run or pipeline 'TYPO'"),
+        (("list", "TYPO"), 2, "no run or pipeline 'TYPO'"),
+        (("list", "--run", "20140901T000000-00000000"), 2, "no run or pipeline"),
         (("show", "./none.yaml"), 2, "none.yaml"),
         (("replay", "none.yaml"), 2, "none.yaml"),
         (("list", "--warehouse", "nosuch://x"), 2, "nosuch"),
@@ -371,6 +374,15 @@ def test_mistakes_get_one_clear_message(user, small_lake):
     ]
     for args, code, words in cases:
         assert words in user.ess("rejects", *args, code=code).stderr, args
+
+
+def test_a_pipeline_that_rejected_nothing_is_known_all_the_same(user):
+    (user.folder / "f_20140901.csv").write_text("a,b\n1,2\n")
+    user.ess("init", "p.yaml", "--store", ".", "--pattern", "f_*.csv", "--to", "duckdb:///w.duckdb")
+    user.ess("run", "p.yaml")
+    for name in ("f", "p.yaml"):
+        assert user.ess("rejects", "show", name).stdout.splitlines()[1:] == []
+        assert user.ess("rejects", "list", name).stdout.splitlines()[1:] == []
 
 
 def test_a_pipeline_without_a_warehouse_has_nothing_to_replay(user, small_lake):

@@ -43,7 +43,7 @@ def import_rows(session, table, columns, name=None):
     rows = conform(pa.table(columns), layout.schema)
     file = FileRef(name or "stdin", None, 0, "")
     writer = sink.open(Batch(0, (file,)))
-    writer.write(Piece(rows, (file,), None, None))
+    writer.write(Piece(rows, (file,), None))
     return session.store.publish(table_name(table), sink, writer.close())
 
 

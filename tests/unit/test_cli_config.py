@@ -125,3 +125,28 @@ def test_a_secret_in_the_environment_is_not_printed(ess):
     refused = ess(ESS_WAREHOUSE="redshift://me:canary@host/db")
     assert refused.returncode == 2
     assert "canary" not in refused.stdout + refused.stderr
+
+
+@pytest.mark.parametrize("where", ["before", "behind", "environment"])
+def test_a_profile_may_be_named_anywhere_and_must_exist(where, tmp_path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mine.yaml").write_text("workers: 7\n")
+    command = ["repository"]
+
+    def run(name):
+        args = {"before": ["--profile", name, *command], "behind": [*command, "--profile", name]}
+        return subprocess.run(
+            [sys.executable, "-m", "ess_dask.cli", *args.get(where, command)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={"HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+            | ({"ESS_PROFILE": name} if where == "environment" else {}),
+            check=False,
+        )
+
+    assert run("mine").returncode == 0
+    wrong = run("mien")
+    assert wrong.returncode == 2
+    assert "no profile 'mien'; searched, in order:\n    configs/mien.yaml" in wrong.stderr
+    assert "did you mean" in wrong.stderr

@@ -204,7 +204,7 @@ def ref(number):
 def piece(table, *numbers):
     files = tuple(ref(n) for n in numbers)
     zeros = np.zeros(table.num_rows, dtype=np.int64)
-    return Piece(table, files, zeros, zeros)
+    return Piece(table, files, zeros)
 
 
 @pytest.fixture(params=[1, 300, 1 << 20], ids=["every piece alone", "some", "all together"])

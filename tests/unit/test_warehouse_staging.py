@@ -25,8 +25,7 @@ FILES = tuple(FileRef(f"/lake/żółw {n}.csv", None, 10, "e") for n in range(6)
 def piece(table, *files):
     """Return a piece whose rows are dealt to the files in equal runs."""
     file_of = np.arange(table.num_rows) * len(files) // max(table.num_rows, 1)
-    lines = np.arange(table.num_rows)
-    return Piece(table, files, file_of.astype(np.int32), lines)
+    return Piece(table, files, file_of.astype(np.int32))
 
 
 def numbers(start, count):

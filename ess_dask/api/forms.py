@@ -1,0 +1,42 @@
+"""Rows in the forms that users ask for, and their columns in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+
+def describe_schema(schema: pa.Schema) -> dict[str, str]:
+    """Return name and type of each column as ``parse_type`` reads it, else as Arrow says it."""
+    from ess_dask.errors import DataError
+    from ess_dask.records.types import format_type
+    from ess_dask.warehouse.schema import from_arrow
+
+    described = {}
+    for field in schema:
+        try:
+            described[field.name] = format_type(from_arrow(field.name, field.type))
+        except DataError:
+            described[field.name] = str(field.type)
+    return described
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """Return rows as a pandas frame whose columns stay in Arrow: types and nulls are exact."""
+    import pandas as pd
+
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def as_polars(table: pa.Table) -> pl.DataFrame:
+    """Return rows as a Polars frame."""
+    import polars as pl
+
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame

@@ -1,0 +1,1 @@
+"""Questions: SQL over what is in memory."""

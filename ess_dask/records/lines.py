@@ -1,0 +1,90 @@
+"""Lines of plain text: where they end and how many fields they have, by whole-array operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ess_dask.records.split import CR, LF
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+    Indices = NDArray[np.int64]
+
+COUNT_BYTES = 1 << 20
+"""Bytes in which line ends are counted at a time: what is compared stays in the cache."""
+
+
+def count_lines(data: Bytes) -> int:
+    """Return the number of line ends."""
+    import numpy as np
+
+    pieces = range(0, len(data), COUNT_BYTES)
+    return sum(int(np.count_nonzero(data[i : i + COUNT_BYTES] == LF)) for i in pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines of a text that ends with a line end; ``ends[i]`` is where the LF of line ``i`` is.
+
+    Lines end in LF or CRLF.
+    """
+
+    data: Bytes
+    ends: Indices
+
+    @classmethod
+    def of(cls, data: Bytes) -> Lines:
+        """Find the line ends."""
+        import numpy as np
+
+        return cls(data, np.flatnonzero(data == LF))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def extent(self, lines: Indices) -> tuple[Indices, Indices]:
+        """Return where these lines begin and where they stop, without their ends."""
+        import numpy as np
+
+        starts = np.where(lines > 0, self.ends[lines - 1] + 1, 0)
+        stops = self.ends[lines]
+        returns = (stops > starts) & (self.data[stops - 1] == CR)
+        return starts, stops - returns
+
+    def texts(self, lines: Indices) -> list[bytes]:
+        """Return these lines without their ends."""
+        view = self.data.data
+        starts, stops = self.extent(lines)
+        pairs = zip(starts.tolist(), stops.tolist(), strict=True)
+        return [bytes(view[start:stop]) for start, stop in pairs]
+
+    def wipe(self, lines: Indices) -> None:
+        """Make these lines nothing but line ends, in place."""
+        import numpy as np
+
+        starts, stops = self.extent(lines)
+        sizes = stops - starts
+        before = np.cumsum(sizes) - sizes
+        self.data[np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))] = LF
+
+    def fields(self, delimiter: int) -> NDArray[np.uint32]:
+        """Return the number of fields of each line.
+
+        One bit for each byte says whether it is a delimiter. They are counted 64 at a time; where a
+        line ends inside of 64, the bits from there on are taken off again.
+        """
+        import numpy as np
+
+        packed = np.packbits(self.data == delimiter, bitorder="little")
+        words = np.zeros(len(packed) // 8 + 1, np.uint64)
+        words.view(np.uint8)[: len(packed)] = packed
+        counted = np.cumsum(np.bitwise_count(words), dtype=np.uint32)
+        place = self.ends >> 6
+        behind = np.bitwise_count(words[place] >> (self.ends & 63).view(np.uint64))
+        before_end = counted[place] - behind
+        found: NDArray[np.uint32] = np.diff(before_end, prepend=np.uint32(0)) + np.uint32(1)
+        return found

@@ -1,0 +1,40 @@
+"""Short commands do not wait for packages that they do not need."""
+
+import subprocess
+import sys
+
+import pytest
+
+LAKE = {"sales_20140901.csv": "user,price\nann,1.5\nbob\ncid,-2\n"}
+FOLD = """
+import sys
+import ess_dask as ess
+columns = {"user": "string", "price": "float64"}
+sales = ess.select("lake").category("sales", "sales_*.csv", columns=columns)
+rows = sales.all().clean("select * from records where price > 0").fold(lambda t: t.num_rows, sum)
+print(rows, [name for name in ("pandas", "distributed", "polars") if name in sys.modules])
+"""
+STREAM = """
+import sys
+from ess_dask.cli.main import ess, run
+run(ess, ["select", "lake"])
+run(ess, ["category", "add", "sales", "sales_*.csv"])
+run(ess, ["stream", "sales", "*", "*", "wc -l"])
+print([name for name in ("pandas", "distributed", "duckdb") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(("code", "last"), [(FOLD, "1 []"), (STREAM, "[]")])
+def test_heavy_packages_stay_out(code, last, tmp_path):
+    (tmp_path / "lake").mkdir()
+    for name, text in LAKE.items():
+        (tmp_path / "lake" / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[-1:] == [last], done.stderr

@@ -1,0 +1,99 @@
+"""SQL over a table in memory: against DuckDB on the same rows, and what is refused."""
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import ess_dask as ess
+from ess_dask.testing.clusters import private_cluster
+
+COLUMNS = {"k": "string", "n": "int32", "price": "float64", "day": "date"}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lake")
+    for day in range(1, 5):
+        lines = [
+            f"{'abcdefgh'[i % 8] if i % 9 else ''},{i * day},{i / 7},2020-01-0{day}"
+            for i in range(100)
+        ]
+        (folder / f"f_2020010{day}.csv").write_text("k,n,price,day\n" + "\n".join(lines) + "\n")
+    with private_cluster(tmp_path_factory.mktemp("home")), ess.connect():
+        selection = ess.select(str(folder)).category("f", "f_*.csv", columns=COLUMNS).all()
+        with selection.into("q.rows", key="k", sort="n") as made:
+            yield made
+
+
+STATEMENTS = [
+    "select k, count(*) as c, sum(n) as s from this group by k order by k nulls first",
+    "select count(*) from this",
+    "select * from this order by n, day, k limit 7",
+    "select max(price) - min(price) as d, count(distinct K) from this where DAY > '2020-01-02'",
+    "with top as (select k, sum(price) as p from this group by k) "
+    "select * from top where p > (select avg(p) from top) order by 1",
+    "select a.k, count(*) from this a join this b using (k) where a.n < b.n group by 1 order by 1",
+    "select t.n, row_number() over (partition by k order by n, day) r from this t order by 1, 2",
+    "select #1, #2 from this order by 1, 2",
+    "select a from this as t(a, b, c, d) order by all",
+    "select this from this order by this limit 3",
+    "select distinct k from this where n in (select n from this where price > 10) order by k",
+]
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_the_answer_is_that_of_duckdb_on_all_rows(table, statement):
+    this = table.to_arrow()
+    expected = duckdb.from_arrow(this).query("this", statement).to_arrow_table()
+    got = table.sql(statement).to_arrow()
+    assert got.column_names == expected.column_names
+    assert got.to_pylist() == expected.to_pylist()
+
+
+def test_an_answer_comes_in_every_form(table):
+    answer = table.sql("select k, n from this where n > 290 order by n")
+    assert len(answer) == answer.to_pandas().shape[0] == answer.to_polars().height > 0
+    assert pl.DataFrame(answer).equals(answer.to_polars())
+    assert pa.table(answer).equals(answer.to_arrow())
+    assert "<table" in answer._repr_html_()
+    assert "291" in repr(answer)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("drop table this", "only a SELECT may ask a table"),
+        ("select 1; select 2", "one SELECT is needed, not 2"),
+        ("select * from read_csv('/etc/passwd')", r"read_csv\(\) is not allowed"),
+        ("select * from '/etc/passwd'", "there is no table '/etc/passwd'"),
+        ("select * from other", "there is no table 'other'"),
+        ("select nope from this", "nope"),
+        ("select k::int from this", "Could not convert|Conversion"),
+        ("selec k from this", "sql line 1"),
+    ],
+)
+def test_what_is_no_question_is_refused(table, statement, words):
+    with pytest.raises(ess.EssError, match=words):
+        table.sql(statement)
+
+
+def test_more_than_the_memory_allowed_is_refused(table, monkeypatch):
+    monkeypatch.setenv("ESS_MEMORY_LIMIT", "4KiB")
+    with pytest.raises(ess.UsageError, match=r"columns k, n, price, day of q\.rows take"):
+        table.sql("select * from this")
+    assert len(table.sql("select sum(n) from this")) == 1
+
+
+def test_only_the_columns_that_are_named_travel(table, monkeypatch):
+    seen = []
+    kept = table.memory.map
+
+    def watched(function, *args):
+        result = kept(function, *args)
+        seen.extend(part.column_names for part in result if isinstance(part, pa.Table))
+        return result
+
+    monkeypatch.setattr(type(table.memory), "map", lambda self, *args: watched(*args))
+    table.sql("select sum(price) from this where k = 'a'")
+    assert {tuple(names) for names in seen} == {("k", "price")}

@@ -1,0 +1,131 @@
+"""Plain lines, parsed all at once, give what a look at each record gives."""
+
+import io
+import re
+from unittest.mock import patch
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ess_dask.records.cast import cast
+from ess_dask.records.chunk import FileSource
+from ess_dask.records.csv import read_chunks, read_untyped
+from ess_dask.records.plain import Plain
+from ess_dask.records.spec import Column, ReadSpec
+from ess_dask.records.types import parse_type
+from ess_dask.records.untyped import type_chunks
+from ess_dask.records.usual import usual_times
+
+TYPES = ["string", "int8", "int64", "uint16", "float64", "float32", "boolean", "binary"]
+TYPES += ["date", "timestamp", "timestamp[, Europe/Berlin]", "decimal(6,2)", "date[%d.%m.%Y]"]
+
+TEXTS = """
+0 -0 +5 007 1.5 .5 1. 1e3 1E-3 1e400 127 128 -129 65536 9223372036854775808 - --1 1_0 0x1F 0X1f
+nan NaN nan(1) -inf Infinity TBD true No t 3.14159 é 2014-09-01 2014-09-01T12:30:05
+2014-09-01T12:30:60 9999-12-31 9999-12-31T23:59:59 0999-12-31 2014-02-29 01.09.2014 20140901
+2014-03-30T02:30:00 2014-09-01T12:30+02:00
+"""
+ODD = ["", " ", " 7", "8\t", "2014-09-01 12:30:05", "\0", "\u2028", "\ufeff1"]
+values = st.sampled_from([*re.findall(r"\S+", TEXTS), *ODD]) | st.text(
+    "0123456789.-+eExX:T ", max_size=5
+)
+lines = st.lists(values, min_size=1, max_size=4).map(",".join)
+
+
+def rows_and_rejects(chunks):
+    table = pa.concat_tables([chunk.table for chunk in chunks])
+    rejects = [row for chunk in chunks for row in chunk.rejects.to_pylist()]
+    # repr: NaN is itself.
+    return repr(table.to_pylist()), rejects, [n for chunk in chunks for n in chunk.lines.tolist()]
+
+
+def read(data, spec):
+    return list(read_chunks(FileSource("f", lambda: io.BytesIO(data)), spec))
+
+
+def read_closely(data, spec):
+    with patch("ess_dask.records.csv.plain_stop", return_value=0):
+        return read(data, spec)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(lines, max_size=30),
+    st.lists(st.sampled_from(TYPES), min_size=2, max_size=3),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["null", "zero"]),
+    st.booleans(),
+    st.sampled_from([16, 200, 1 << 20]),
+)
+@example(["a,b"], ["string", "string"], "\n", "null", True, 16)
+@example(["0x1F,1", "nan(2),2"], ["int64", "float64"], "\n", "null", False, 200)
+@example(["1,nan(2)", "1,1e400"], ["int64", "float64"], "\n", "null", False, 200)
+@example(["", "1,2", "", "", "3,4", ""], ["int8", "int8"], "\r\n", "zero", False, 200)
+@example(["c,d", "\ufeff1,2"], ["string", "int8"], "\n", "null", True, 1 << 20)
+def test_plain_text_reads_as_if_looked_at_closely(texts, types, end, blank, header, chunk):
+    columns = [Column(f"c{i}", parse_type(name)) for i, name in enumerate(types)]
+    spec = ReadSpec(
+        tuple(columns),
+        header=header,
+        by_position=True,
+        blank=blank,
+        chunk_bytes=chunk,
+        max_record_bytes=64,
+    )
+    data = "".join(text + end for text in texts).encode()
+    assert rows_and_rejects(read(data, spec)) == rows_and_rejects(read_closely(data, spec))
+
+
+def test_most_text_is_plain():
+    spec = ReadSpec((Column("a", parse_type("int8")), Column("b", parse_type("string"))))
+    data = b"a,b\n1,x\n2\nTBD,y\n3,z\n"
+    (part,) = read_untyped(FileSource("f", lambda: io.BytesIO(data)), spec)
+    assert isinstance(part, Plain)
+    assert len(part) == 4
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(lines, max_size=5), min_size=1, max_size=6))
+def test_files_typed_together_are_the_files(files):
+    columns = (Column("a", parse_type("int8")), Column("b", parse_type("date")))
+    spec = ReadSpec(columns, header=False)
+    texts = ["".join(line + "\n" for line in file).encode() for file in files]
+    sources = [
+        FileSource(f"f{i}", lambda text=text: io.BytesIO(text)) for i, text in enumerate(texts)
+    ]
+    together = type_chunks([part for source in sources for part in read_untyped(source, spec)])
+    alone = [chunk for source in sources for chunk in read_chunks(source, spec)]
+    assert rows_and_rejects(together) == rows_and_rejects(alone)
+
+
+NEAR = """
+2014-09-01T12:30:05, 2014-09-01 12:30:05, 0999-12-31 23:59:59, 1000-01-01 00:00:00, 2014-09-31
+2014-09-01T12:30+05, 2014-09-01T12+05:30, 2016-02-29 24:00:00, 9999-12-31T23:59:59, 2014-13-01
+2014-09-01T12:30:60, 2014-09-01, 9999-12-31, 0999-12-31
+"""
+near = st.sampled_from([text.strip() for text in re.split("[,\n]", NEAR.strip())])
+
+
+@settings(deadline=None, max_examples=500)
+@given(near, st.lists(st.tuples(st.integers(0, 18), st.sampled_from("0123456789-: TZ+.tz/x"))))
+@pytest.mark.parametrize("type_name", ["date", "timestamp"])
+def test_usual_times_are_what_cast_makes_of_them(type_name, text, changes):
+    letters = list(text)
+    for place, letter in changes[:3]:
+        letters[place % len(letters)] = letter
+    values, kind = ["".join(letters), None], parse_type(type_name)
+    usual = usual_times(pa.chunked_array([pa.array(values)]), kind)
+    if usual is not None:
+        casted = cast(pl.Series(values, dtype=pl.String), kind, "null")
+        assert not casted.failed.any()
+        assert usual.to_pylist() == casted.values.to_list()
+
+
+def test_usual_times_are_taken():
+    texts = pa.chunked_array([pa.array(["2014-09-01T12:30:05", None, "9999-12-31 23:59:59"])])
+    assert usual_times(texts, parse_type("timestamp")) is not None
+    assert usual_times(texts, parse_type("date")) is None
+    assert usual_times(texts, parse_type("timestamp[, UTC]")) is None
