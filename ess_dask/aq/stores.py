@@ -36,8 +36,14 @@ class Exporter(Protocol):
 class Store(Protocol):
     """Tables in memory: ``Sink`` for imports and ``Source`` for exports in one."""
 
+    def narrowed(self, request: ImportRequest) -> ImportRequest:
+        """Return the request with the columns that its target takes, while options are parsed.
+
+        Raises ``OptionError`` for an unknown table, a missing column or one of another type.
+        """
+
     def importer(self, request: ImportRequest) -> Importer:
-        """Begin an import; raise ``StoreError`` for an unknown table or a missing column."""
+        """Begin an import that ``narrowed`` has checked."""
 
     def exporter(self, request: ExportRequest) -> Exporter:
         """Begin an export; raise ``StoreError`` for an unknown table."""
@@ -45,6 +51,10 @@ class Store(Protocol):
 
 class NoStore:
     """Stands where no tables are wired in: every request is refused."""
+
+    def narrowed(self, request: ImportRequest) -> ImportRequest:
+        """Return the request: refused when the run begins, so that options can be tested."""
+        return request
 
     def importer(self, request: ImportRequest) -> Importer:
         """Refuse an import."""

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ess_dask.tables.layout import ORDER, TableLayout
 from ess_dask.tables.merge import arrange
@@ -79,13 +79,13 @@ def load_partition(recipe: Recipe, previous: Recipe | None) -> pa.Table:
 
 
 def write_partition(
-    function: Callable[[pa.Table], pa.Table], table: pa.Table, folder: str, recipe: Recipe
+    function: Callable[..., pa.Table], table: pa.Table, folder: str, recipe: Recipe, *beside: Any
 ) -> Segment | None:
-    """Apply ``function`` to a partition and write what it returns as a segment; None for no rows.
+    """Apply ``function`` to a partition and what is beside it; write what it returns as a segment.
 
-    The result must have the stored schema and the partition's own keys.
+    None for no rows. What it returns must have the stored schema and the partition's own keys.
     """
-    changed = function(table).cast(recipe.layout.stored_schema)
+    changed = function(table, *beside).cast(recipe.layout.stored_schema)
     if changed.num_rows == 0:
         return None
     writer = SegmentWriter(Path(folder), recipe.layout)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ess_dask.errors import ConflictError, LockedError, UsageError
 from ess_dask.tables.layout import TableLayout
@@ -111,19 +111,31 @@ class TableStore:
             self._base(name, layout)
         return self.open(name)
 
-    def rewrite(self, name: TableName, function: Callable[[pa.Table], pa.Table]) -> MemoryTable:
-        """Replace every partition by ``function(partition)`` as one new version; return it.
+    def define(self, name: TableName, layout: TableLayout) -> None:
+        """Make the table if it is missing; ``ConflictError`` when it has another layout."""
+        with self._registry.writing(name):
+            self._base(name, layout)
+
+    def rewrite(
+        self,
+        name: TableName,
+        function: Callable[..., pa.Table],
+        beside: Sequence[Sequence[Any]] = (),
+    ) -> MemoryTable:
+        """Replace every partition by ``function(partition, ..)`` as one new version; return it.
 
         ``function`` runs on the workers, sees ``layout.stored_schema`` (with ``ORDER`` for ordered
-        tables), returns the same columns, and may change or remove rows but no key. No import can
-        come between.
+        tables), returns the same columns, and may change or remove rows, or add some whose key is
+        of this partition. ``beside`` are more values for each partition, such as those of another
+        table: the futures with the partition's number are its further arguments. No import can come
+        between.
         """
         with self._registry.writing(name):
             table = self.open(name)
             base = table.version
             folder = self._registry.segment_folder()
             try:
-                segments = self._write(table, function, folder)
+                segments = self._write(table, function, folder, beside)
                 # ORDER is absolute by now: ordinal 0 leaves it as it is.
                 sources = tuple(s for _, segment in base.segments for s in segment.sources)
                 if segments:
@@ -234,11 +246,22 @@ class TableStore:
         ]
 
     def _write(
-        self, table: MemoryTable, function: Callable[[pa.Table], pa.Table], folder: Path
+        self,
+        table: MemoryTable,
+        function: Callable[..., pa.Table],
+        folder: Path,
+        beside: Sequence[Sequence[Any]],
     ) -> list[Segment]:
         futures = [
             self._client.submit(
-                write_partition, function, future, str(folder), recipe, pure=False, retries=RETRIES
+                write_partition,
+                function,
+                future,
+                str(folder),
+                recipe,
+                *(other[recipe.partition] for other in beside),
+                pure=False,
+                retries=RETRIES,
             )
             for future, recipe in zip(table.futures, _recipes(table.version), strict=True)
         ]

@@ -23,6 +23,7 @@ FLOORS = {
     "aq": {"records", "catalog"} | GROUND,
     "engine": {"clean", "aq", "cluster", "records", "catalog"} | GROUND,
     "tables": {"engine", "clean", "aq", "cluster", "records", "catalog"} | GROUND,
+    "udb": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
     "warehouse": {"engine", "clean", "aq", "records", "catalog"} | GROUND,
     "query": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
 }

@@ -36,29 +36,39 @@ HeaderReader = Callable[[InputSpec], tuple[ColumnSpec, ...]]
 """Returns the columns that a self-describing input begins with."""
 ExportColumns = Callable[[ExportRequest], tuple[ColumnSpec, ...]]
 """Returns the columns that an export from a store will have."""
+ImportColumns = Callable[[ImportRequest], ImportRequest]
+"""Returns an import with the columns that its target takes."""
 
 _IMPORT_FLAGS = frozenset(("ddef", "nodelay", "nobnk", "nonew", "noold"))
 _MAX_NESTING = 64
 
 
 def parse_command(
-    arguments: Sequence[str], read_header: HeaderReader, export_columns: ExportColumns
+    arguments: Sequence[str],
+    read_header: HeaderReader,
+    export_columns: ExportColumns,
+    import_columns: ImportColumns | None = None,
 ) -> Program:
     """Return the program of an argument list; raise ``OptionError`` for a wrong one."""
-    return _CommandParser(arguments, read_header, export_columns).program()
+    return _CommandParser(arguments, read_header, export_columns, import_columns).program()
 
 
 class _CommandParser:
     """Reads global, input, preparing, processing and output options in their order."""
 
     def __init__(
-        self, arguments: Sequence[str], read_header: HeaderReader, export_columns: ExportColumns
+        self,
+        arguments: Sequence[str],
+        read_header: HeaderReader,
+        export_columns: ExportColumns,
+        import_columns: ImportColumns | None,
     ) -> None:
         self._tokens = Tokens(arguments)
         self._scope = Scope()
         self._rules = RuleParser(self._tokens, self._scope)
         self._read_header = read_header
         self._export_columns = export_columns
+        self._import_columns = import_columns
         self._main: InputSpec | None = None
         self._inputs: list[InputSpec] = []
         self._export: ExportRequest | None = None
@@ -218,7 +228,7 @@ class _CommandParser:
         text = self._tokens.value(option, "a value")
         if spec.kind is None:
             raise OptionError("a variable needs a type and a name")
-        self._scope.add_variable(spec, _initial(spec, text))
+        self._scope.add_variable(spec, initial_value(spec, text))
 
     def _alias(self, option: Option) -> None:
         name = self._tokens.value(option, "two names")
@@ -302,6 +312,8 @@ class _CommandParser:
             local,
             module,
         )
+        if self._import_columns:
+            request = self._import_columns(request)
         self._imports += 1
         return Import(request, self._imports - 1)
 
@@ -320,7 +332,7 @@ class _CommandParser:
         return tuple(servers), local, tuple(module)
 
 
-def _initial(spec: ColumnSpec, text: str) -> Value:
+def initial_value(spec: ColumnSpec, text: str) -> Value:
     """Return the initial value of a variable; unquoted strings are the old spelling."""
     assert spec.kind
     if spec.kind.type is Type.STR:

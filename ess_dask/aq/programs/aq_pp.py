@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from ess_dask.aq.inputs.reading import Inputs
 from ess_dask.aq.parsing.command import parse_command
-from ess_dask.aq.programs.common import console
 from ess_dask.aq.run import check_program, run_program
 from ess_dask.aq.stores import NoStore, Store
 
@@ -35,7 +34,10 @@ def run_command(name: str, arguments: Sequence[str], store: Store | None = None)
     tables = store or NoStore()
     inputs = Inputs()
     program = parse_command(
-        arguments, inputs.read_header, lambda request: tables.exporter(request).columns()
+        arguments,
+        inputs.read_header,
+        lambda request: tables.exporter(request).columns(),
+        tables.narrowed,
     )
     if program.checks:
         if program.checks > 1:
@@ -45,8 +47,3 @@ def run_command(name: str, arguments: Sequence[str], store: Store | None = None)
     if program.statistics:
         errors = state.counts.errors + state.failed
         sys.stderr.write(f"{name}: rec={state.counts.records} err={errors} out={state.written}\n")
-
-
-def main() -> int:
-    """Be the console script."""
-    return console("aq_pp", aq_pp)

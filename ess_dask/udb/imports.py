@@ -1,0 +1,179 @@
+"""``-imp``: rows of a program to a segment, visible all at once at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ess_dask.aq.errors import OptionError
+from ess_dask.aq.kinds import Kind, storing
+from ess_dask.aq.program import ImportRequest
+from ess_dask.aq.tree import Reference
+from ess_dask.udb.memory import Memory, store_errors
+from ess_dask.udb.merging import Merger
+from ess_dask.udb.sampling import parse_sample
+from ess_dask.udb.specs import Database, Entity, Field, stored_type
+from ess_dask.udb.texts import stored_column
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import polars as pl
+    import pyarrow as pa
+
+    Mask = npt.NDArray[np.bool_]
+
+
+def narrowed(request: ImportRequest, database: Database) -> ImportRequest:
+    """Return the request with the columns that its target takes, in the target's order.
+
+    Raises ``OptionError`` for an unknown target, a column that is missing (only ``ddef`` allows
+    it, and never for a key) and types that do not fit.
+    """
+    option = f"-imp {request.database}:{request.table}"
+    if request.module:
+        raise OptionError(
+            f"{option}: native modules are not supported", hint="write a Python cleaning step"
+        )
+    parse_sample(request.segment, option)
+    target = database.need(request.table, option)
+    known = {name.lower(): reference for name, reference in request.columns}
+    columns = []
+    for field in target.columns:
+        reference = known.get(field.name.lower())
+        if reference is not None:
+            columns.append((field.name, _checked(reference, field, option)))
+        elif "ddef" not in request.attributes or field in target.key:
+            raise OptionError(
+                f"{option}: the data has no column {field.name!r}",
+                hint="-alias or -renam gives a column another name; ddef means 0 or blank",
+            )
+    return replace(request, table=target.name, columns=tuple(columns))
+
+
+def _checked(reference: Reference, field: Field, option: str) -> Reference:
+    if storing(reference.type, field.kind) is None:
+        raise OptionError(
+            f"{option}: column {field.name!r} is {reference.type.value} in the data and"
+            f" {field.kind.type.value} in the database",
+            hint="convert it with ToS(), ToI(), ToF() or ToIP()",
+        )
+    return reference
+
+
+class TableImport:
+    """Takes the rows of one ``-imp``; implements ``aq.stores.Importer``."""
+
+    def __init__(self, memory: Memory, request: ImportRequest) -> None:
+        from ess_dask.tables.segment import SegmentWriter
+
+        self._memory = memory
+        self._request = request
+        target = memory.database.find(request.table)
+        assert target is not None
+        self._target: Entity = target
+        self._layout = memory.database.layout(target)
+        self._sink = memory.sink(target)
+        self._sample = parse_sample(request.segment, "-imp")
+        self._old = self._old_keys()
+        writer = SegmentWriter(Path(self._sink.folder), self._layout)
+        held = memory.open(target)
+        self._merger = Merger(writer, self._layout, fresh=held is None)
+        if held is not None:
+            held.close()
+
+    def _old_keys(self) -> pl.DataFrame | None:
+        """Return the keys there are, if the import looks at them."""
+        import polars as pl
+
+        from ess_dask.udb.keysets import held_keys
+
+        if not self._request.attributes & {"nonew", "noold"}:
+            return None
+        frame = pl.DataFrame(pl.from_arrow(held_keys(self._memory)))
+        return frame.select(self._key_names()).unique()
+
+    def _key_names(self) -> list[str]:
+        return [field.name for field in self._target.key]
+
+    def add(self, rows: pa.Table) -> None:
+        """Take rows: the columns of the request under their names."""
+        with store_errors():
+            self._merger.add(self._chosen(self._converted(rows)))
+
+    def close(self) -> None:
+        """Make the rows visible; nothing was before."""
+        with store_errors():
+            try:
+                segment = self._merger.close()
+                with self._memory.changing():
+                    self._memory.define()
+                    self._memory.publish(self._target, self._sink, [segment] if segment else [])
+            except BaseException:
+                self._memory.discard(self._sink)
+                raise
+            finally:
+                self._memory.close()
+
+    def _converted(self, rows: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        references = dict(self._request.columns)
+        columns = []
+        for field in self._target.columns:
+            if field.name in references:
+                columns.append(_column(rows[field.name], references[field.name].kind, field.kind))
+            else:
+                blank = pa.scalar(field.kind.blank, stored_type(field.kind))
+                columns.append(pa.chunked_array([pa.repeat(blank, rows.num_rows)]))
+        return pa.table(columns, schema=self._layout.schema)
+
+    def _chosen(self, table: pa.Table) -> pa.Table:
+        """Leave out rows of keys that the attributes exclude."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        names = self._key_names()
+        if "nobnk" in self._request.attributes and [f.kind for f in self._target.key] == [Kind.S]:
+            table = table.filter(pc.not_equal(table[names[0]], ""))
+        if self._sample is not None and names:
+            table = table.filter(pa.array(self._sample.chosen(table.select(names))))
+        if self._old is not None:
+            known = pa.array(self._is_old(table.select(names)))
+            table = table.filter(known if "nonew" in self._request.attributes else pc.invert(known))
+        return table
+
+    def _is_old(self, keys: pa.Table) -> Mask:
+        import polars as pl
+
+        assert self._old is not None
+        frame = pl.DataFrame(pl.from_arrow(keys))
+        marked = self._old.with_columns(pl.lit(True).alias(_MARK))
+        joined = frame.join(marked, on=frame.columns, how="left", maintain_order="left")
+        found: Mask = joined[_MARK].is_not_null().to_numpy()
+        return found
+
+
+_MARK = "_is_old"
+
+
+def _column(values: pa.ChunkedArray, source: Kind, target: Kind) -> pa.ChunkedArray:
+    """Return a column as the target keeps it: as an assignment would leave it there."""
+    import polars as pl
+    import pyarrow as pa
+
+    from ess_dask.aq.vector.expressions import stored_as
+
+    if target is Kind.S:
+        return stored_column(values)
+    if source is target:
+        return values
+    operand = pl.col("value")
+    if source is Kind.L:
+        operand = operand.reinterpret(signed=True)
+    elif source is not Kind.F:
+        operand = operand.cast(pl.Int64)
+    frame = pl.DataFrame({"value": pl.Series(pl.from_arrow(values))})
+    stored = frame.select(stored_as(operand, source.type, target))["value"]
+    return pa.chunked_array([stored.to_arrow().cast(stored_type(target))])

@@ -1,0 +1,1 @@
+"""The programs that need databases: aq_pp wired to them, aq_udb, udbsql."""
