@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def stream_files(
     """Send each of these files of a category through a command; see ``stream``."""
     listener = listener or StreamListener()
     listener.begin(len(files))
-    threads = options.threads or usable_cores()
+    threads = options.threads or _own_threads(command)
     with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
         job = _job(store, category, command, spool, threads, options)
         with Interrupt(listener.say) as interrupt:
@@ -138,7 +139,7 @@ def iterate_files(
     ``files`` is asked at the first block. Raises ``DataError`` or ``TransientError`` at a file that
     fails; ends the commands that run when it is closed.
     """
-    threads = options.threads or usable_cores()
+    threads = options.threads or _own_threads(command)
     with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
         job = _job(store, category, command, spool, threads, options)
         batches = make_batches(files(), STREAM_BYTES, STREAM_FILES)
@@ -181,6 +182,17 @@ def _job(
         out=out,
         out_path=path,
     )
+
+
+_IMPORT = re.compile(r"(?<!\S)-imp(?![\w-])")
+
+
+def _own_threads(command: str) -> int:
+    """Return how many pipelines run side by side if the user does not say.
+
+    Imports become visible as their pipelines end: only one after the other is file order.
+    """
+    return 1 if _IMPORT.search(command) else usable_cores()
 
 
 def node_words(threads: int) -> dict[str, str]:

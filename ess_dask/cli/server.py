@@ -24,9 +24,11 @@ def server() -> None:
 @server.command()
 def reset() -> None:
     """Stop the servers and forget all databases of this folder."""
+    from ess_dask.cluster import local
     from ess_dask.tables.databases import drop_all
 
-    stop_servers()
+    if local.find():
+        stop_servers()
     drop_all()
 
 
@@ -78,11 +80,17 @@ def _describe(spec: DatabaseSpec) -> list[str]:
 def _held_beside(specs: Iterable[DatabaseSpec]) -> list[str]:
     """Describe the tables in memory that no spec names; the cluster is not started."""
     from ess_dask.tables.session import running_session
+    from ess_dask.tables.spec import VARIABLES
 
     session = running_session()
     if session is None:
         return []
-    named = {f"{spec.name}.{table.name}".lower() for spec in specs for table in spec.tables}
+    named = {
+        f"{spec.name}.{name}".lower()
+        for spec in specs
+        # The variables, and the keys that have no rows.
+        for name in (*(table.name for table in spec.tables), VARIABLES, ".")
+    }
     with session:
         return [_held(session, name) for name in session.names() if str(name).lower() not in named]
 

@@ -11,6 +11,7 @@ import click
 from ess_dask.errors import UsageError
 
 NOT_RUNNING = "udbd-{} is not running."
+STOPPED = "udbd-{} stopped."
 
 
 @click.group()
@@ -96,7 +97,7 @@ def stop_servers() -> None:
         return
     _tell(ports, f"Stopping udbd-{{}} ({found.pid}).")
     local.stop()
-    _tell(ports, "udbd-{} stopped.")
+    _tell(ports, STOPPED)
 
 
 def restart_servers() -> None:
@@ -105,6 +106,8 @@ def restart_servers() -> None:
 
     if local.find():
         stop_servers()
+    else:
+        _tell(server_ports(), STOPPED)
     start_servers()
 
 
