@@ -127,5 +127,5 @@ def format_float(value: float) -> str:
 
 
 def plain_nan(value: float) -> float:
-    """Return the value; of all the NaN there are only one, so that its bytes are always the same."""
+    """Return the value; NaN always as the same one, so that its bytes never differ."""
     return value if value == value else math.nan
