@@ -1,0 +1,1 @@
+"""The Essentia command language: option lists, expressions, row rules and the aq_* programs."""

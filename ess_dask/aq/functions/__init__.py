@@ -1,0 +1,1 @@
+"""The functions of the expression language, by what they work on."""

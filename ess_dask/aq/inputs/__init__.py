@@ -1,0 +1,1 @@
+"""Inputs: opening them, telling records and fields apart, typing the fields."""

@@ -1,0 +1,1 @@
+"""Outputs: where rows go and how they are written."""

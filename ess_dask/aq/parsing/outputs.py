@@ -1,0 +1,113 @@
+"""``-o``, ``-c`` and ``-ovar``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+from ess_dask.aq.errors import OptionError
+from ess_dask.aq.kinds import Kind
+from ess_dask.aq.parsing.scope import Scope
+from ess_dask.aq.parsing.tokens import Option, separator_of
+from ess_dask.aq.program import OutputColumn, OutputFormat, OutputSpec
+
+_FormatName = Literal["csv", "sep", "jsn", "bin", "aq"]
+_FORMATS: dict[str, _FormatName] = {"csv": "csv", "jsn": "jsn", "bin": "bin", "aq": "aq"}
+_SELECTION = re.compile(r"([\^~]?)([^:+]+)(?::([^+]*))?(?:\+(.*))?", re.DOTALL)
+_PRINTF = re.compile(r"%([-+ #0']*)(\d*)(?:\.(\d+))?(?:hh|h|ll|l|q|j|z|t|L)?([diouxXcfFeEgGaA])")
+
+
+def output_format(option: Option) -> OutputFormat:
+    """Return the format that the attributes of an option ask for."""
+    names: set[_FormatName] = set()
+    separator = ""
+    flags = {"notitle": False, "fmt_g": False, "esc": False, "app": False, "nodelay": False}
+    for attribute in option.attributes:
+        if attribute.startswith("sep="):
+            separator = separator_of(attribute[4:], option.text)
+        elif attribute in _FORMATS:
+            names.add(_FORMATS[attribute])
+        elif attribute in flags:
+            flags[attribute] = True
+        elif attribute != "fvar":
+            raise OptionError(f"unknown attribute {attribute!r} in {option.text!r}")
+    if len(names) > 1 or (separator and names - {"csv"}):
+        raise OptionError(f"more than one format in {option.text!r}")
+    name: _FormatName = names.pop() if names else ("sep" if separator else "csv")
+    return OutputFormat(
+        name,
+        separator or ",",
+        not flags["notitle"],
+        flags["fmt_g"],
+        flags["esc"],
+        flags["app"],
+        flags["nodelay"],
+    )
+
+
+def output_spec(
+    option: Option, target: str, columns: tuple[OutputColumn, ...], scope: Scope
+) -> OutputSpec:
+    """Return an output; with ``fvar`` its target is a variable."""
+    follows = None
+    if option.flag("fvar"):
+        follows = scope.need(target, option.text)
+        if not follows.variable or follows.kind is not Kind.S:
+            raise OptionError(f"{target!r} in {option.text!r} must be a string variable")
+    if not columns:
+        raise OptionError(f"nothing to write: {option.text!r} has no columns")
+    return OutputSpec(target, output_format(option), columns, follows)
+
+
+def select(
+    texts: list[str], scope: Scope, everything: Callable[[], list[OutputColumn]], where: str
+) -> tuple[OutputColumn, ...]:
+    """Return the columns that a ``-c`` selects."""
+    chosen: list[OutputColumn] = []
+    for at, text in enumerate(texts):
+        if text == "*":
+            chosen.extend(everything())
+            continue
+        match = _SELECTION.fullmatch(text)
+        if match is None:
+            raise OptionError(f"bad column selection {text!r}")
+        mark, name, title, form = match.groups()
+        if mark and at == 0:
+            chosen.extend(everything())
+        reference = scope.need(name, where)
+        if mark == "~":
+            chosen = [column for column in chosen if not _is_same(column, name)]
+            continue
+        column = OutputColumn(
+            reference, title or reference.name, printf_format(form or "", reference.kind, text)
+        )
+        if mark == "^":
+            chosen = [column if _is_same(old, name) else old for old in chosen]
+        else:
+            chosen.append(column)
+    return tuple(chosen)
+
+
+def _is_same(column: OutputColumn, name: str) -> bool:
+    return column.source.name.lower() == name.lower()
+
+
+def printf_format(text: str, kind: Kind, where: str) -> str:
+    """Return C's format as Python's: one conversion that fits the column."""
+    if not text:
+        return ""
+    if not kind.type.is_number:
+        raise OptionError(f"print format in {where!r} is for numbers")
+    conversions = re.findall(r"%[^%]?", text.replace("%%", ""))
+    match = _PRINTF.search(text.replace("%%", "\0\0"))
+    if len(conversions) != 1 or match is None:
+        raise OptionError(
+            f"bad print format {text!r} in {where!r}", hint="one conversion, as in %08.2f"
+        )
+    flags, width, digits, letter = match.groups()
+    integer = letter in "diouxXc"
+    if integer == (kind is Kind.F) or letter in "aA":
+        raise OptionError(f"print format {text!r} does not fit the type of the column in {where!r}")
+    body = "%" + flags.replace("'", "") + width + (f".{digits}" if digits else "")
+    return text[: match.start()] + body + ("d" if letter in "iu" else letter) + text[match.end() :]

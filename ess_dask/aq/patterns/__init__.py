@@ -1,0 +1,1 @@
+"""Patterns: globs, regular expressions of three syntaxes, mapping templates."""

@@ -1,0 +1,1 @@
+"""The aq programs: an option list in, an exit code out."""

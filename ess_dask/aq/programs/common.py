@@ -1,0 +1,57 @@
+"""What every aq program does around its work: signals, errors, exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from ess_dask.errors import EssError
+
+INTERRUPTED = 130
+SYSTEM_ERROR = 4
+MEMORY_ERROR = 1
+
+
+def run_main(name: str, work: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Run ``work``; print an error in the program's name and return the exit code."""
+    try:
+        work(arguments)
+    except EssError as error:
+        sys.stderr.write(f"{name}: {_printable(error.message)}\n")
+        if error.hint:
+            sys.stderr.write(f"  hint: {_printable(error.hint)}\n")
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except MemoryError:
+        sys.stderr.write(f"{name}: out of memory\n")
+        return MEMORY_ERROR
+    except RecursionError:
+        sys.stderr.write(f"{name}: the options are nested too deeply\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return SYSTEM_ERROR
+    return 0
+
+
+def _printable(text: str) -> str:
+    """Return text of bytes as the terminal wants it."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def console(name: str, work: Callable[[Sequence[str]], None]) -> int:
+    """Be the console script ``name``."""
+    # A reader that has seen enough ends the program, as it ends every text tool.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    code = run_main(name, work, sys.argv[1:])
+    sys.stderr.flush()
+    # Nothing is left to do, and taking down what was imported costs time.
+    os._exit(code)

@@ -1,0 +1,62 @@
+"""What the language asks of tables in memory. A higher room implements it and wires it in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from ess_dask.aq.columns import ColumnSpec
+from ess_dask.aq.errors import StoreError
+from ess_dask.aq.program import ExportRequest, ImportRequest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Importer(Protocol):
+    """Takes the rows of one ``-imp``."""
+
+    def add(self, rows: pa.Table) -> None:
+        """Take rows: the columns of ``ImportRequest.columns`` under their names, see ``tables``."""
+
+    def close(self) -> None:
+        """Make the rows visible; nothing was before."""
+
+
+class Exporter(Protocol):
+    """Gives the rows of one ``-exp`` or ``-cnt``."""
+
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """Return names and types of the columns."""
+
+    def batches(self) -> Iterator[pa.Table]:
+        """Yield the rows in order, in tables of these columns, see ``tables``."""
+
+
+class Store(Protocol):
+    """Tables in memory: ``Sink`` for imports and ``Source`` for exports in one."""
+
+    def importer(self, request: ImportRequest) -> Importer:
+        """Begin an import; raise ``StoreError`` for an unknown table or a missing column."""
+
+    def exporter(self, request: ExportRequest) -> Exporter:
+        """Begin an export; raise ``StoreError`` for an unknown table."""
+
+
+class NoStore:
+    """Stands where no tables are wired in: every request is refused."""
+
+    def importer(self, request: ImportRequest) -> Importer:
+        """Refuse an import."""
+        raise _refusal("-imp", request.database, request.table)
+
+    def exporter(self, request: ExportRequest) -> Exporter:
+        """Refuse an export."""
+        raise _refusal(f"-{request.action}", request.database, request.table)
+
+
+def _refusal(option: str, database: str, table: str) -> StoreError:
+    return StoreError(
+        f"{option} {database}:{table}: there is no database to talk to",
+        hint="run the command in a folder with a database, see ess create database",
+    )

@@ -1,0 +1,64 @@
+"""Rows to Arrow tables and back, for the stores beyond this room.
+
+Strings are ``binary``: the bytes of the data, UTF-8 or not. Addresses are ``string``, numbers have
+the widths of their columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ess_dask.aq.kinds import Kind, Value
+from ess_dask.aq.tree import Reference
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def arrow_type(kind: Kind) -> pa.DataType:
+    """Return the Arrow type of a column."""
+    import pyarrow as pa
+
+    names = {
+        Kind.S: pa.binary(),
+        Kind.F: pa.float64(),
+        Kind.L: pa.uint64(),
+        Kind.LS: pa.int64(),
+        Kind.I: pa.uint32(),
+        Kind.IS: pa.int32(),
+        Kind.IP: pa.string(),
+    }
+    return names[kind]
+
+
+def rows_to_table(
+    rows: Sequence[Sequence[Value]], columns: Iterable[tuple[str, Reference]]
+) -> pa.Table:
+    """Return rows of values as a table with these columns."""
+    import pyarrow as pa
+
+    arrays, names = [], []
+    for at, (name, reference) in enumerate(columns):
+        values: list[Any] = [row[at] for row in rows]
+        if reference.kind is Kind.S:
+            values = [value.encode("latin-1") for value in values]
+        arrays.append(pa.array(values, arrow_type(reference.kind)))
+        names.append(name)
+    return pa.table(arrays, names=names)
+
+
+def table_to_rows(table: pa.Table) -> Iterator[list[Value]]:
+    """Yield the values of a table, row by row."""
+    columns = [
+        [_value(value) for value in table.column(at).to_pylist()] for at in range(table.num_columns)
+    ]
+    for values in zip(*columns, strict=True):
+        yield list(values)
+
+
+def _value(value: Any) -> Value:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    assert isinstance(value, str | int | float)
+    return value

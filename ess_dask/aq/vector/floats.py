@@ -1,0 +1,118 @@
+"""Floats as C's ``%.17g`` prints them, a column at a time.
+
+A double times a power of ten that is itself a double (10**0 to 10**22) is the exact sum of two
+doubles. With the power that brings it between 10**16 and 10**17, rounding that sum to an integer
+gives the 17 digits, ties to even, as the C library does. What lies outside is printed one by one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ess_dask.aq.kinds import format_float
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+_LOWEST, _HIGHEST = 1e-4, 1e17
+"""Between these the notation has no exponent and the power of ten is exact."""
+_SPLITTER = 134217729.0
+_DIGITS = 17
+
+
+def format_floats(values: pl.Series) -> pl.Series:
+    """Return the texts of a column of floats without nulls."""
+    import numpy as np
+    import polars as pl
+
+    numbers = values.to_numpy()
+    sizes = np.abs(numbers)
+    plain = (sizes >= _LOWEST) & (sizes < _HIGHEST)
+    if plain.all():
+        return _texts(numbers, sizes)
+    texts = _texts(np.where(plain, numbers, 1.0), np.where(plain, sizes, 1.0))
+    odd = np.flatnonzero(~plain)
+    printed = [format_float(value) for value in numbers[odd].tolist()]
+    return texts.scatter(odd.tolist(), pl.Series(printed, dtype=pl.String))
+
+
+def _texts(numbers: Floats, sizes: Floats) -> pl.Series:
+    import numpy as np
+    import polars as pl
+
+    digits, exponents = significant_digits(sizes)
+    codes = exponents * 2 + np.signbit(numbers)
+    texts = pl.Series(digits).cast(pl.String)
+    different = np.unique(codes).tolist()
+    if len(different) == 1:
+        return _laid_out(texts, different[0] >> 1, negative=bool(different[0] & 1))
+    parts, places = [], []
+    for code in different:
+        rows = np.flatnonzero(codes == code)
+        parts.append(_laid_out(texts.gather(rows), code >> 1, negative=bool(code & 1)))
+        places.append(rows)
+    order = np.empty(len(digits), np.uint32)
+    order[np.concatenate(places)] = np.arange(len(digits), dtype=np.uint32)
+    return pl.concat(parts).gather(order)
+
+
+def _laid_out(digits: pl.Series, exponent: int, *, negative: bool) -> pl.Series:
+    """Return sign, digits and point of numbers of one exponent, zeros at the end dropped."""
+    import polars as pl
+
+    sign = "-" if negative else ""
+    text = pl.col("digits")
+    if exponent == _DIGITS - 1:
+        return digits.to_frame("digits").select(pl.concat_str(pl.lit(sign), text)).to_series()
+    if exponent >= 0:
+        whole, fraction = text.str.slice(0, exponent + 1), text.str.slice(exponent + 1)
+        parts = (
+            [whole, pl.lit("."), fraction]
+            if not sign
+            else [pl.lit(sign), whole, pl.lit("."), fraction]
+        )
+    else:
+        parts = [pl.lit(sign + "0." + "0" * (-exponent - 1)), text]
+    shown = pl.concat_str(parts).str.strip_chars_end("0").str.strip_chars_end(".")
+    return digits.to_frame("digits").select(shown).to_series()
+
+
+def significant_digits(sizes: Floats) -> tuple[Integers, Integers]:
+    """Return the 17 significant digits of positive numbers, and their decimal exponents."""
+    import numpy as np
+
+    exponents = np.clip(np.floor(np.log10(sizes)).astype(np.int64), -4, 16)
+    digits = _scaled(sizes, exponents)
+    while True:
+        # The logarithm may be one off, and rounding may give an 18th digit.
+        low, high = digits < 10 ** (_DIGITS - 1), digits >= 10**_DIGITS
+        wrong = np.flatnonzero(low | high)
+        if not len(wrong):
+            return digits, exponents
+        exponents = exponents - low + high
+        digits[wrong] = _scaled(sizes[wrong], exponents[wrong])
+
+
+def _scaled(sizes: Floats, exponents: Integers) -> Integers:
+    """Return ``sizes * 10**(16 - exponents)`` rounded to integers, halves to even."""
+    import numpy as np
+
+    powers: Floats = 10.0 ** np.arange(23, dtype=np.float64)
+    scale = powers[_DIGITS - 1 - exponents]
+    product = sizes * scale
+    high, low = _halves(sizes)
+    scale_high, scale_low = _halves(scale)
+    rest = ((high * scale_high - product) + high * scale_low + low * scale_high) + low * scale_low
+    return product.astype(np.int64) + np.rint(rest).astype(np.int64)
+
+
+def _halves(values: Floats) -> tuple[Floats, Floats]:
+    """Split doubles into two of half the precision, so that products of halves are exact."""
+    shifted = values * _SPLITTER
+    high = shifted - (shifted - values)
+    return high, values - high
