@@ -62,7 +62,7 @@ class BatchRun:
         self._program: Program = state.program
         self._block_bytes = block_bytes
         self._stateful = is_stateful(self._program)
-        self._needed = _needed_slots(self._program)
+        self._needed = needed_slots(self._program)
         self._rules = Rules(self._program, state.table)
         self._blank = blank_row(self._program.kinds)
         self._chain: Run | None = None
@@ -186,7 +186,7 @@ class _Careful:
             yield record if isinstance(record, Broken) else self._typing.row(record)
 
 
-def _needed_slots(program: Program) -> set[int]:
+def needed_slots(program: Program) -> set[int]:
     """Return the slots that any rule or output reads."""
     found: set[int] = set()
     for rule in flat(program.rules):
