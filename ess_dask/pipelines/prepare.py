@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from ess_dask.settings import Settings
 
 
-BYTES_PER_SECOND = 4_000_000
+BYTES_PER_SECOND = 8_000_000
 """Stored bytes of gz CSV that one core reads, cleans and stages in a second: a rough guess."""
 
-START_SECONDS = 2.0
+START_SECONDS = 1.0
 CLUSTER_SECONDS = 3.0
 """What a run takes before its first file, and what it takes more to start a cluster: as rough."""
 
