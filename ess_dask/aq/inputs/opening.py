@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 import sys
 from collections.abc import Iterator
@@ -60,6 +59,8 @@ def open_socket(kind: str, address: str, mode: str) -> BinaryIO:
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         raise ValueError(f"{address!r} has no port")
+    import socket
+
     host = host.strip("[]")
     if kind != "listen":
         with socket.create_connection((host, int(port))) as peer:

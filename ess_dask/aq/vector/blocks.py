@@ -97,7 +97,8 @@ class BlockReader:
         if not data:
             return None
         quotes = self._quoted and b'"' in data
-        if b"\r\n" in data:
+        # One byte is found many times faster than two.
+        if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
         if data.endswith(b"\r") or not self._lines_fit(data):
             return None

@@ -58,6 +58,11 @@ class BatchRun:
     """Runs a program over its inputs by batches."""
 
     def __init__(self, state: State, block_bytes: int) -> None:
+        # Loaded here, not by the threads at the same time.
+        import numpy as np
+        import polars as pl
+
+        del np, pl
         self._state = state
         self._program: Program = state.program
         self._block_bytes = block_bytes

@@ -46,40 +46,44 @@ def _texts(numbers: Floats, sizes: Floats) -> pl.Series:
     import polars as pl
 
     digits, exponents = significant_digits(sizes)
-    codes = exponents * 2 + np.signbit(numbers)
+    codes = (exponents + 4) * 2 + np.signbit(numbers)
     texts = pl.Series(digits).cast(pl.String)
-    different = np.unique(codes).tolist()
+    different = np.flatnonzero(np.bincount(codes)).tolist()
     if len(different) == 1:
-        return _laid_out(texts, different[0] >> 1, negative=bool(different[0] & 1))
+        return _laid_out(texts, digits, different[0])
     parts, places = [], []
     for code in different:
         rows = np.flatnonzero(codes == code)
-        parts.append(_laid_out(texts.gather(rows), code >> 1, negative=bool(code & 1)))
+        parts.append(_laid_out(texts.gather(rows), digits[rows], code))
         places.append(rows)
     order = np.empty(len(digits), np.uint32)
     order[np.concatenate(places)] = np.arange(len(digits), dtype=np.uint32)
     return pl.concat(parts).gather(order)
 
 
-def _laid_out(digits: pl.Series, exponent: int, *, negative: bool) -> pl.Series:
-    """Return sign, digits and point of numbers of one exponent, zeros at the end dropped."""
+def _laid_out(texts: pl.Series, digits: Integers, code: int) -> pl.Series:
+    """Return sign, digits and point of numbers of one exponent, zeros at the end dropped.
+
+    ``texts`` are the ``digits`` as strings; ``code`` is twice the exponent above the lowest one,
+    and 1 more for negative numbers.
+    """
     import polars as pl
 
-    sign = "-" if negative else ""
-    text = pl.col("digits")
-    if exponent == _DIGITS - 1:
-        return digits.to_frame("digits").select(pl.concat_str(pl.lit(sign), text)).to_series()
-    if exponent >= 0:
-        whole, fraction = text.str.slice(0, exponent + 1), text.str.slice(exponent + 1)
-        parts = (
-            [whole, pl.lit("."), fraction]
-            if not sign
-            else [pl.lit(sign), whole, pl.lit("."), fraction]
-        )
-    else:
-        parts = [pl.lit(sign + "0." + "0" * (-exponent - 1)), text]
-    shown = pl.concat_str(parts).str.strip_chars_end("0").str.strip_chars_end(".")
-    return digits.to_frame("digits").select(shown).to_series()
+    exponent, sign = (code >> 1) - 4, "-" if code & 1 else ""
+    frame, text = texts.to_frame("text"), pl.col("text")
+    if exponent < 0:
+        shown = pl.concat_str(pl.lit(sign + "0." + "0" * (-exponent - 1)), text)
+        return frame.select(shown.str.strip_chars_end("0")).to_series()
+    whole = text.str.slice(0, exponent + 1)
+    parts = [pl.lit(sign), whole] if sign else [whole]
+    are_whole = digits % 10 ** (_DIGITS - 1 - exponent) == 0
+    if are_whole.all():
+        return frame.select(pl.concat_str(parts)).to_series()
+    shown = pl.concat_str([*parts, pl.lit("."), text.str.slice(exponent + 1)])
+    shown = shown.str.strip_chars_end("0")
+    if are_whole.any():
+        shown = shown.str.strip_chars_end(".")
+    return frame.select(shown).to_series()
 
 
 def significant_digits(sizes: Floats) -> tuple[Integers, Integers]:

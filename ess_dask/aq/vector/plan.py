@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from ess_dask.aq.functions.table import find_function
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.program import (
     Always,
@@ -93,6 +92,8 @@ def _expressions(rule: Rule) -> str:
 
 
 def _sets(call: Call) -> bool:
+    from ess_dask.aq.functions.table import find_function
+
     function = find_function(call.function)
     return bool(function and function.sets)
 
