@@ -23,14 +23,22 @@ _LOWEST, _HIGHEST = 1e-4, 1e17
 """Between these the notation has no exponent and the power of ten is exact."""
 _SPLITTER = 134217729.0
 _DIGITS = 17
+_SAMPLE = 512
+_EXACT = 2.0**53
 
 
 def format_floats(values: pl.Series) -> pl.Series:
     """Return the texts of a column of floats without nulls."""
+    numbers = values.to_numpy()
+    short = _few_decimals(numbers)
+    return format_floats_once(numbers) if short is None else short
+
+
+def format_floats_once(numbers: Floats) -> pl.Series:
+    """Return the texts of an array of floats, each printed by itself."""
     import numpy as np
     import polars as pl
 
-    numbers = values.to_numpy()
     sizes = np.abs(numbers)
     plain = (sizes >= _LOWEST) & (sizes < _HIGHEST)
     if plain.all():
@@ -39,6 +47,43 @@ def format_floats(values: pl.Series) -> pl.Series:
     odd = np.flatnonzero(~plain)
     printed = [format_float(value) for value in numbers[odd].tolist()]
     return texts.scatter(odd.tolist(), pl.Series(printed, dtype=pl.String))
+
+
+def _few_decimals(numbers: Floats) -> pl.Series | None:
+    """Return the texts of numbers that are a few different ones of few decimals, else None.
+
+    Prices, rates, measures: what is an integer divided by a power of ten has a place in a table,
+    and each place that occurs is printed once.
+    """
+    import numpy as np
+
+    if len(numbers) < _SAMPLE:
+        return None
+    for scale in (1.0, 10.0, 100.0, 1000.0, 10000.0):
+        if _scaled_back(numbers[:_SAMPLE], scale) is None:
+            continue
+        places = _scaled_back(numbers, scale)
+        if places is None or np.signbit(numbers[places == 0]).any():
+            return None
+        places -= places.min()
+        if int(places.max()) > 4 * len(numbers):
+            return None
+        occurs = np.bincount(places) > 0
+        first = np.zeros(len(occurs), np.int64)
+        first[places] = np.arange(len(numbers))
+        table = format_floats_once(numbers[first[occurs]])
+        return table.gather((np.cumsum(occurs) - 1)[places])
+    return None
+
+
+def _scaled_back(numbers: Floats, scale: float) -> Integers | None:
+    """Return ``numbers * scale`` as integers if dividing gives each number back, else None."""
+    import numpy as np
+
+    places = np.rint(numbers * scale)
+    with np.errstate(invalid="ignore"):
+        exact = (np.abs(places) < _EXACT) & (places / scale == numbers)
+    return places.astype(np.int64) if exact.all() else None
 
 
 def _texts(numbers: Floats, sizes: Floats) -> pl.Series:
