@@ -6,6 +6,7 @@ A test compares each page with what is written here, so that none of them can gr
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -214,7 +215,7 @@ def python_page() -> str:
         "",
     ]
     for name in sorted(ess_dask.__all__, key=_chapter):
-        value = getattr(ess_dask, name)
+        value = _exported(name)
         if inspect.isclass(value):
             lines += _class(name, value)
         elif callable(value):
@@ -224,11 +225,17 @@ def python_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _chapter(name: str) -> tuple[int, str]:
-    """Functions come first, then what they return, then warnings and errors."""
+def _exported(name: str) -> Any:
+    """Return what is exported from where it is made: `ess.aq` may be the room of that name."""
     import ess_dask
 
-    value = getattr(ess_dask, name)
+    homes = (home for home, names in ess_dask._HOMES.items() if name in names)
+    return getattr(importlib.import_module(next(homes, "ess_dask")), name)
+
+
+def _chapter(name: str) -> tuple[int, str]:
+    """Functions come first, then what they return, then warnings and errors."""
+    value = _exported(name)
     if not inspect.isclass(value):
         return (0 if callable(value) else 3), name
     return (2 if issubclass(value, BaseException) else 1), name

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ess_dask.api.pipeline import plan_pipeline, run_pipeline
     from ess_dask.api.results import Answer, Collected, SelectionPlan
     from ess_dask.api.selection import Selection
-    from ess_dask.api.steps import python, shell, sql
+    from ess_dask.api.steps import aq, python, shell, sql
     from ess_dask.api.table import Table
     from ess_dask.api.warn import NoFilesWarning, RejectWarning
     from ess_dask.errors import (
@@ -49,7 +49,7 @@ _HOMES = {
     "ess_dask.api.pipeline": ("plan_pipeline", "run_pipeline"),
     "ess_dask.api.results": ("Answer", "Collected", "SelectionPlan"),
     "ess_dask.api.selection": ("Selection",),
-    "ess_dask.api.steps": ("python", "shell", "sql"),
+    "ess_dask.api.steps": ("aq", "python", "shell", "sql"),
     "ess_dask.api.table": ("Table",),
     "ess_dask.api.warn": ("NoFilesWarning", "RejectWarning"),
     "ess_dask.errors": (
@@ -100,6 +100,7 @@ __all__ = [
     "UsageError",
     "WorkerLostError",
     "__version__",
+    "aq",
     "connect",
     "plan_pipeline",
     "python",

@@ -8,7 +8,7 @@ from typing import Any
 from ess_dask.clean.protocol import BytesStep, Per, RowStep
 
 Step = str | Callable[..., Any] | BytesStep | RowStep
-"""SQL text, a function on pandas or Arrow, or a step made by ``shell``, ``sql``, ``python``."""
+"""SQL text, a function on pandas or Arrow, or a step of ``shell``, ``sql``, ``python``, ``aq``."""
 
 
 def shell(command: str) -> BytesStep:
@@ -41,6 +41,17 @@ def python(function: Callable[..., Any], *, per: Per = "batch") -> RowStep:
     from ess_dask.clean.function import PythonStep
 
     return PythonStep.from_callable(function, per=per)
+
+
+def aq(rules: str, *, per: Per = "batch") -> RowStep:
+    """Return a step of rules as behind ``aq_pp``: ``-filt 'price > 0' -eval f:net 'price * 0.9'``.
+
+    Quotes as in a shell. ``per`` as in ``sql``. Columns that no rule sets keep their types and
+    nulls; to a rule a null is 0 or ''. Raises ``ConfigError`` for rules that cannot be read.
+    """
+    from ess_dask.aq.step import AqStep
+
+    return AqStep(rules, per)
 
 
 def as_step(step: Step) -> BytesStep | RowStep:

@@ -8,7 +8,6 @@ from typing import Protocol
 from ess_dask.aq.addresses import parse_address
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.functions.model import Function, Parameter
-from ess_dask.aq.functions.table import find_function
 from ess_dask.aq.kinds import INT64_MAX, Type, Value, wrap64
 from ess_dask.aq.text import Word, words
 from ess_dask.aq.tree import (
@@ -202,6 +201,9 @@ class _Parser:
             node = self.logic()
             self.expect(")")
             return node
+        # The functions are loaded with the first call: start-up is a promise.
+        from ess_dask.aq.functions.table import find_function
+
         function = find_function(word.text)
         if function is None:
             raise OptionError(

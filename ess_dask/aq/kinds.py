@@ -124,3 +124,8 @@ def _whole(value: Value) -> int:
 def format_float(value: float) -> str:
     """Return a float as the outputs print it: 17 significant digits at most."""
     return f"{value:.17g}"
+
+
+def plain_nan(value: float) -> float:
+    """Return the value; NaN always as the same one, so that its bytes never differ."""
+    return value if value == value else math.nan

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from ess_dask.engine.batches import make_batches
 from ess_dask.engine.collect import empty_table
 from ess_dask.engine.executor import usable_cores
 from ess_dask.engine.model import Job
-from ess_dask.errors import ConflictError
+from ess_dask.errors import ConfigError, ConflictError
 from ess_dask.pipelines.execution import (
     Execution,
     MemoryPlan,
@@ -28,14 +30,15 @@ from ess_dask.warehouse.model import LoadFile, LoadPlan, Target
 
 if TYPE_CHECKING:
     from ess_dask.catalog.selection import Selection
+    from ess_dask.documents.yaml import Place
     from ess_dask.pipelines.model import Load, Pipeline
     from ess_dask.settings import Settings
 
 
-BYTES_PER_SECOND = 4_000_000
+BYTES_PER_SECOND = 8_000_000
 """Stored bytes of gz CSV that one core reads, cleans and stages in a second: a rough guess."""
 
-START_SECONDS = 2.0
+START_SECONDS = 1.0
 CLUSTER_SECONDS = 3.0
 """What a run takes before its first file, and what it takes more to start a cluster: as rough."""
 
@@ -59,7 +62,31 @@ def make_plan(
         target=target_of(pipeline, load, settings) if load else None,
         memory=MemoryTarget(memory.table, memory.key, memory.sort) if memory else None,
     )
-    return plan_run(spec, settings)
+    with placed_steps(pipeline, spec.job):
+        return plan_run(spec, settings)
+
+
+@contextmanager
+def placed_steps(pipeline: Pipeline, job: Job) -> Iterator[None]:
+    """Put the place in the file before what is wrong with a step on the columns it gets."""
+    try:
+        yield
+    except ConfigError as error:
+        place = _failing_step(pipeline, job)
+        if place is None:
+            raise
+        raise ConfigError(f"{place}: {error.message}", hint=error.hint) from None
+
+
+def _failing_step(pipeline: Pipeline, job: Job) -> Place | None:
+    """Return where the first step stands that does not fit its columns; None if all do."""
+    places = [step.place for step in pipeline.clean][len(job.bytes_steps) :]
+    for count, place in enumerate(places, 1):
+        try:
+            empty_table(replace(job, row_steps=job.row_steps[:count]))
+        except ConfigError:
+            return place
+    return None
 
 
 def plan_run(spec: RunSpec, settings: Settings) -> RunPlan:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ess_dask.engine.collect import collect, empty_table, raise_failures
 from ess_dask.engine.model import Batch
 from ess_dask.pipelines.execution import Window
-from ess_dask.pipelines.prepare import make_job, select_window
+from ess_dask.pipelines.prepare import make_job, placed_steps, select_window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,8 @@ def preview_rows(
     import pyarrow as pa
 
     job = make_job(pipeline, folder, settings)
+    with placed_steps(pipeline, job):
+        nothing = empty_table(job)
     tables: list[pa.Table] = []
     read = rejected = 0
     _, selection = select_window(job.store, pipeline.source.as_category(), window)
@@ -46,5 +48,5 @@ def preview_rows(
             tables.append(table)
         if sum(each.num_rows for each in tables) >= limit:
             break
-    rows = pa.concat_tables(tables) if tables else empty_table(job)
+    rows = pa.concat_tables(tables) if tables else nothing
     return Preview(rows.slice(0, limit), read, rejected)

@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 GROUP = "ess_dask.steps"
 """Entry-point group of step kinds: a class with ``from_pipeline(value, folder)``."""
 
-MAIN = {"shell": "command", "sql": "query", "python": "function"}
+MAIN = {"shell": "command", "sql": "query", "python": "function", "aq": "rules"}
 """Built-in kinds, and the option that a plain text stands for."""
 
-OPTIONS = {"shell": ("timeout",), "sql": ("per", "timeout"), "python": ("per",)}
-"""Options of the built-in kinds beside that: a Python function cannot be stopped half-way."""
+OPTIONS = {
+    "shell": ("timeout",),
+    "sql": ("per", "timeout"),
+    "python": ("per",),
+    "aq": ("per",),
+}
+"""Options of the built-in kinds beside that: Python cannot be stopped half-way."""
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _per = choice("batch", "file").convert
@@ -33,7 +38,8 @@ _per = choice("batch", "file").convert
 class CleanStep:
     """One cleaning command.
 
-    ``kind`` is shell, sql, python or a plug-in's name, ``text`` the command, query or function,
+    ``kind`` is shell, sql, python, aq or a plug-in's name, ``text`` the command, query, function or
+    rules,
     ``per`` what a row step sees at a time, ``timeout`` seconds (0: the setting decides),
     ``options`` a plug-in's own, as written.
     """
@@ -167,6 +173,7 @@ def _schema() -> dict[str, Any]:
     )
     described["sql"]["description"] = "select ... from records"
     described["python"]["description"] = "module:function, called with a pandas DataFrame."
+    described["aq"]["description"] = "Rules of aq_pp: -filt 'price > 0' -eval s:shop '\"a\"'"
     return {"type": "object", "minProperties": 1, "maxProperties": 1, "properties": described}
 
 

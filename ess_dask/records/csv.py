@@ -16,7 +16,7 @@ from ess_dask.records.again import as_utf8, join_records
 from ess_dask.records.archives import open_files
 from ess_dask.records.chunk import REJECT_FIELDS, Chunk, FileSource, Origin
 from ess_dask.records.feed import Feed
-from ess_dask.records.lines import count_lines
+from ess_dask.records.lines import Lines
 from ess_dask.records.plain import Plain, plain_stop
 from ess_dask.records.rejects import RAW_LIMIT, build_rejects
 from ess_dask.records.spec import ReadSpec
@@ -139,8 +139,8 @@ class _File:
             filled, final = feed.fill(rest, max(self.spec.chunk_bytes, 2 * len(rest)), layout.eol)
             if (plain := self._plain(filled, layout, place)) is not None:
                 yield plain
-                stop = plain.origin.offset + len(plain.data) - place.offset
-                place = _Place(place.offset + stop, plain.origin.line + plain.lines)
+                stop = plain.origin.offset + len(plain.lines.data) - place.offset
+                place = _Place(place.offset + stop, plain.origin.line + len(plain))
                 rest = bytes(memoryview(filled)[stop:])
                 if final:
                     return
@@ -190,7 +190,7 @@ class _File:
         self.fields, self.title = fields, title
         data = np.frombuffer(buffer, np.uint8)[start:stop]
         origin = Origin(self.uri, self.member, title, place.offset, place.line)
-        return Plain(origin, self.spec, fields, data, count_lines(data))
+        return Plain(origin, self.spec, fields, Lines.of(data))
 
     def _title(self, buffer: bytes, records: Records) -> Fields:
         raw = buffer[records.starts[0] : records.stops[0]]

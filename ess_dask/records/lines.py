@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,17 +14,6 @@ if TYPE_CHECKING:
 
     Bytes = NDArray[np.uint8]
     Indices = NDArray[np.int64]
-
-COUNT_BYTES = 1 << 20
-"""Bytes in which line ends are counted at a time: what is compared stays in the cache."""
-
-
-def count_lines(data: Bytes) -> int:
-    """Return the number of line ends."""
-    import numpy as np
-
-    pieces = range(0, len(data), COUNT_BYTES)
-    return sum(int(np.count_nonzero(data[i : i + COUNT_BYTES] == LF)) for i in pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +32,17 @@ class Lines:
         import numpy as np
 
         return cls(data, np.flatnonzero(data == LF))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Lines]) -> Lines:
+        """Return the lines of all parts, one part behind the other."""
+        import numpy as np
+
+        if len(parts) == 1:
+            return parts[0]
+        sizes = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
+        ends = [part.ends + before for part, before in zip(parts, sizes, strict=True)]
+        return cls(np.concatenate([part.data for part in parts]), np.concatenate(ends))
 
     def __len__(self) -> int:
         return len(self.ends)

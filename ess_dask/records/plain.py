@@ -18,7 +18,7 @@ from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.lines import Lines
 from ess_dask.records.parse import Failure
 from ess_dask.records.plain_parse import parse_lines
-from ess_dask.records.rejects import Refused, field_count_reason, reject_table
+from ess_dask.records.rejects import BLANK_LINE, Refused, field_count_reason, reject_table
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import CR, LF, QUOTE, Layout
 from ess_dask.records.title import Fields
@@ -27,24 +27,23 @@ from ess_dask.records.types import schema_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ess_dask.records.lines import Bytes, Indices
+    from ess_dask.records.lines import Indices
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
     """Some whole plain lines of one text, not yet cut into fields; ``len`` is their number.
 
-    Whoever types them may write into ``data``: nobody else has it.
+    Whoever types them may write into their data: nobody else has it.
     """
 
     origin: Origin
     spec: ReadSpec
     fields: Fields
-    data: Bytes
-    lines: int
+    lines: Lines
 
     def __len__(self) -> int:
-        return self.lines
+        return len(self.lines)
 
 
 def plain_stop(buffer: bytearray, start: int, layout: Layout) -> int:
@@ -83,24 +82,16 @@ def decodes(data: bytes | bytearray) -> bool:
 
 def type_plain(parts: Sequence[Plain]) -> list[Chunk]:
     """Return the chunk of each part, all of the same fields, typed together."""
-    import numpy as np
-
     spec, fields = parts[0].spec, parts[0].fields
-    data = parts[0].data if len(parts) == 1 else np.concatenate([part.data for part in parts])
-    lines = Lines.of(data)
+    lines = Lines.joined([part.lines for part in parts])
     refused = _wrong(lines, fields, ord(spec.delimiter))
-    rows = np.delete(np.arange(len(lines)), refused.places)
-    if not len(rows):
-        table = empty_table(schema_of(fields.columns))
-        return list(_share_out(parts, table, rows, refused))
+    if len(refused) == len(lines):
+        return list(_share_out(parts, empty_table(schema_of(fields.columns)), refused))
     lines.wipe(refused.places)
-    table, failures = parse_lines(data, fields, spec)
+    table, failures = parse_lines(lines.data, fields, spec)
     if failures:
-        kept = np.ones(len(rows), bool)
-        kept[[failure.record for failure in failures]] = False
-        refused = refused.merged(_failed(lines, rows[~kept], failures))
-        table, rows = table.filter(from_numpy(kept)), rows[kept]
-    return list(_share_out(parts, table, rows, refused))
+        table, refused = _without(table, failures, lines, refused)
+    return list(_share_out(parts, table, refused))
 
 
 def _wrong(lines: Lines, fields: Fields, delimiter: int) -> Refused:
@@ -110,33 +101,53 @@ def _wrong(lines: Lines, fields: Fields, delimiter: int) -> Refused:
     counts = lines.fields(delimiter)
     places = np.flatnonzero(counts != fields.width)
     texts = lines.texts(places)
-    reasons = [
-        field_count_reason(count, fields.width) if text else "blank line"
-        for count, text in zip(counts[places].tolist(), texts, strict=True)
-    ]
-    return Refused(places, [""] * len(texts), reasons, texts)
+    found = counts[places].tolist()
+    reasons = {count: field_count_reason(count, fields.width) for count in set(found)}
+    return Refused(
+        places,
+        [""] * len(texts),
+        [reasons[n] if text else BLANK_LINE for n, text in zip(found, texts, strict=True)],
+        texts,
+    )
 
 
-def _failed(lines: Lines, places: Indices, failures: Sequence[Failure]) -> Refused:
-    columns = [failure.column for failure in failures]
-    return Refused(places, columns, [failure.reason for failure in failures], lines.texts(places))
-
-
-def _share_out(
-    parts: Sequence[Plain], table: pa.Table, rows: Indices, refused: Refused
-) -> Iterator[Chunk]:
-    """Yield each part's rows and rejects out of those of all; ``rows`` are their lines."""
+def _without(
+    table: pa.Table, failures: Sequence[Failure], lines: Lines, refused: Refused
+) -> tuple[pa.Table, Refused]:
+    """Take the rows that hold a wrong value out of the table, to the refused lines."""
     import numpy as np
 
-    ends = np.cumsum([part.lines for part in parts])
-    row_stops = np.searchsorted(rows, ends).tolist()
-    refused_stops = np.searchsorted(refused.places, ends).tolist()
+    rows = np.array([failure.record for failure in failures], np.int64)
+    # A row's line comes behind all refused lines that have no more rows than that before them.
+    before = refused.places - np.arange(len(refused))
+    places = rows + np.searchsorted(before, rows, "right")
+    kept = np.ones(table.num_rows, bool)
+    kept[rows] = False
+    columns = [failure.column for failure in failures]
+    reasons = [failure.reason for failure in failures]
+    more = Refused(places, columns, reasons, lines.texts(places))
+    return table.filter(from_numpy(kept)), refused.merged(more)
+
+
+def _share_out(parts: Sequence[Plain], table: pa.Table, refused: Refused) -> Iterator[Chunk]:
+    """Yield each part's rows and rejects out of those of all."""
+    import numpy as np
+
+    ends = np.cumsum([len(part) for part in parts])
+    highs = np.searchsorted(refused.places, ends).tolist()
     first = row = low = 0
-    for part, stop, high, end in zip(parts, row_stops, refused_stops, ends.tolist(), strict=True):
-        origin, shift = part.origin, part.origin.line - first
+    for part, high, end in zip(parts, highs, ends.tolist(), strict=True):
+        origin, rows = part.origin, len(part) - (high - low)
+        mine = refused.slice(low, high, origin.line - first)
         yield Chunk(
-            table.slice(row, stop - row),
-            reject_table(origin, refused.slice(low, high, shift)),
-            partial(np.add, rows[row:stop], shift),
+            table.slice(row, rows),
+            reject_table(origin, mine),
+            partial(_other_lines, origin.line, len(part), mine.places),
         )
-        first, row, low = end, stop, high
+        first, row, low = end, row + rows, high
+
+
+def _other_lines(first: int, count: int, gone: Indices) -> Indices:
+    import numpy as np
+
+    return np.delete(np.arange(first, first + count, dtype=np.int64), gone - first)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 RAW_LIMIT = 64 << 10
 """Longest ``raw`` kept of a rejected row, in bytes; the rest is cut off."""
+BLANK_LINE = "blank line"
+"""What is said of a line with nothing in it."""
 VALUE_LIMIT = 80
 """Longest value quoted in a reason, in characters."""
 
@@ -163,7 +165,6 @@ def count_reasons(rejects: pa.Table) -> dict[str, int]:
     return dict(counts)
 
 
-@lru_cache(maxsize=1024)
 def field_count_reason(found: int, wanted: int) -> str:
     """Return what is said about a record with the wrong number of fields."""
     return f"too {'few' if found < wanted else 'many'} fields ({found} of {wanted})"

@@ -16,7 +16,13 @@ from ess_dask.records.arrays import empty_table
 from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.parse import Failure, Rows, join_rows, parse_rows
 from ess_dask.records.plain import Plain, decodes, type_plain
-from ess_dask.records.rejects import Refused, field_count_reason, no_rejects, reject_table
+from ess_dask.records.rejects import (
+    BLANK_LINE,
+    Refused,
+    field_count_reason,
+    no_rejects,
+    reject_table,
+)
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import Fault, Records
 from ess_dask.records.title import Fields, fields_by_position
@@ -87,7 +93,7 @@ class Untyped:
             if fault:
                 why = fault_reason(Fault(fault), self.spec)
             elif is_blank:
-                why = "blank line"
+                why = BLANK_LINE
             else:
                 why = field_count_reason(count, width)
             self._rejects[record] = ("", why)

@@ -293,3 +293,47 @@ def test_most_rules_run_by_batches(rule):
     program = parse_command([*words, "-o", "OUT"], None, None)
     expected = any(word in str(rule) for word in ("-quit", "-kdec", "OVAR-"))
     assert bool(why_rows(program)) == expected
+
+
+DIVIDED = ["ip:p", "sep: [", "s,clf:s", "sep:] ", "i:i", "sep:;", "f:f", "sep:!", "s,up:t"]
+FIXED = ["s,n=3:s", "i,n=4,trm:i", "X,n=1", "f,n=5,trm:f"]
+
+
+def divided_line(rng):
+    address = rng.choice(["1.2.3.4", "9.8.7.6", "1.2.3.04", "::1", ""])
+    text = rng.choice(["a", "GET /", "", "x] y", 'q\\"', "\xe9"])
+    number, real = (
+        rng.choice(["1", "-", "", "77", "0x1", " 5"]),
+        rng.choice(["1.5", "", "-2", "1e3", "x"]),
+    )
+    return f"{address} [{text}] {number};{real}!{rng.choice(['end', '', 'e]!'])}"
+
+
+def fixed_line(rng):
+    texts = [
+        rng.choice(["abc", "a  ", "\xff\xfe\xfd"]),
+        rng.choice([" 12 ", "9999", "   -", "    ", "1 2 "]),
+    ]
+    texts += ["|", rng.choice(["1.250", " -3.5", "     ", "1e+03"])]
+    return "".join(texts) + rng.choice(["", "rest"])
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 10**9), size=st.sampled_from([40, 300, 1 << 20]), odd=st.booleans())
+def test_other_lines_by_columns_are_rows(seed, size, odd, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("aq")
+    rng = random.Random(seed)
+    make, form, columns = rng.choice([(divided_line, "div", DIVIDED), (fixed_line, "fix", FIXED)])
+    lines = [make(rng) for _ in range(rng.randrange(1, 60))]
+    if not odd:
+        lines = [rng.choice(lines)] * len(lines)
+    if rng.random() < 0.2:
+        lines.insert(rng.randrange(len(lines)), rng.choice(["", "short", "\x01"]))
+    source = folder / "in"
+    source.write_bytes(rng.choice(["\n", "\r\n"]).join(lines).encode("latin-1"))
+    words = [f"-f,eok,{form}", str(source), "-d", *columns, "-eval", "f:g", "f + i", "-o", "OUT"]
+    rows = outcome(words, folder / "rows", by_rows)
+    batches = outcome(words, folder / "batches", in_batches(size))
+    assert repr(batches) == repr(rows)

@@ -36,9 +36,11 @@ class Scope:
         return tuple(NAMES.values())
 
 
-WORDS = st.sampled_from(
-    ["s", "n", "f", "p", "1", "2.5", "'x'", '"a*"', "1.2.3.4", "(", ")", ",", "+", "-", "*", "/", "%", "==", "!", "&&", "||", "~==", "&=", "ncas", "SLeng(", "PatCmp(", "RxRep(", "SubStr(", "ToS(", "QryDec(", "Min(", "KeyEnc(", "Set(", "DateToTime(", "ClipStr(", "$RowNum", "|", "BEG"]
-)
+VOCABULARY = """
+s n f p 1 2.5 'x' "a*" 1.2.3.4 ( ) , + - * / % == ! && || ~== &= ncas SLeng( PatCmp( RxRep( SubStr(
+ToS( QryDec( Min( KeyEnc( Set( DateToTime( ClipStr( $RowNum | BEG
+"""
+WORDS = st.sampled_from(VOCABULARY.split())
 EXPRESSIONS = st.one_of(
     st.lists(WORDS, max_size=12).map(" ".join),
     st.text(st.characters(max_codepoint=255), max_size=30),
@@ -72,9 +74,12 @@ def test_patterns(pattern, attributes, text):
         render(parse_template(pattern), lambda name: text)
 
 
-OPTIONS = st.sampled_from(
-    ["-f", "-f,csv", "-f,jsn", "-f,div", "-d", "s:a", "i:b:k", "sep:x", "X", "-eval", "-filt", "-if", "-elif", "-else", "-endif", "-o", "-o,bin", "-", "-c", "*", "~a", "a", "-map", "-mapf,rx", "-mapc", "s:c", "-sub", "-cmb", "-grep", "-kenc", "-kdec", "a+", "-var", "1", "'x'", "-ovar", "-imp", "db:t", "-pmod", "unwrap_strv('a',';','a')", "-true", "-quit", "-renam", "-alias", "-exp", "--", "-cat"]
-)
+COMMANDS = """
+-f -f,csv -f,jsn -f,div -d s:a i:b:k sep:x X -eval -filt -if -elif -else -endif -o -o,bin - -c *
+~a a -map -mapf,rx -mapc s:c -sub -cmb -grep -kenc -kdec a+ -var 1 'x' -ovar -imp db:t -pmod
+unwrap_strv('a',';','a') -true -quit -renam -alias -exp -- -cat
+"""
+OPTIONS = st.sampled_from(COMMANDS.split())
 
 
 @settings(max_examples=400, deadline=None)

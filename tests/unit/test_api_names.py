@@ -56,7 +56,7 @@ def test_the_types_for_editors_are_the_names_at_run_time():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'selekt'"):
         _ = ess.selekt
-    assert not hasattr(ess, "aq")
+    assert not hasattr(ess, "nothing")
 
 
 def test_star_import_and_version():

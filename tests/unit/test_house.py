@@ -20,7 +20,7 @@ FLOORS = {
     "records": GROUND,
     "cluster": GROUND,
     "clean": {"records", "catalog", "cluster"} | GROUND,
-    "aq": {"records", "catalog"} | GROUND,
+    "aq": {"clean", "records", "catalog"} | GROUND,
     "engine": {"clean", "aq", "cluster", "records", "catalog"} | GROUND,
     "tables": {"engine", "clean", "aq", "cluster", "records", "catalog"} | GROUND,
     "udb": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,

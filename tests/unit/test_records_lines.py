@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ess_dask.records.lines import COUNT_BYTES, Lines, count_lines
+from ess_dask.records.lines import Lines
 
 
 def lines_of(text):
@@ -32,8 +32,8 @@ def test_wiped_lines_are_nothing_but_line_ends():
     assert data.tobytes() == b"\n\n\n\r\nccc\n\n\n\n"
 
 
-@pytest.mark.parametrize("size", [0, 1, COUNT_BYTES - 1, COUNT_BYTES, 2 * COUNT_BYTES + 3])
-def test_line_ends_are_counted(size):
-    data = np.full(size, ord("\n"), np.uint8)
-    data[::3] = ord("x")
-    assert count_lines(data) == int((data == 10).sum())
+def test_lines_of_several_texts():
+    parts = [lines_of(b"a\nbb\n"), lines_of(b""), lines_of(b"\r\nc\n")]
+    joined = Lines.joined(parts)
+    assert joined.texts(np.arange(4)) == [b"a", b"bb", b"", b"c"]
+    assert Lines.joined(parts[:1]) is parts[0]

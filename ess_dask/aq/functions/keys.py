@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from ess_dask.aq.addresses import pack_address, unpack_address
 from ess_dask.aq.errors import EvalError
 from ess_dask.aq.functions.model import Function, Parameter
-from ess_dask.aq.kinds import Kind, Type, Value
+from ess_dask.aq.kinds import Kind, Type, Value, plain_nan
 from ess_dask.aq.tree import Call, Reference
 
 _LETTERS = {
@@ -34,7 +34,7 @@ def encode_key(kinds: Sequence[Kind], values: Sequence[Value]) -> str:
 
 def _encode(kind: Kind, value: Value) -> str:
     if isinstance(value, float):
-        return "f" + struct.pack(">d", value).decode("latin-1")
+        return "f" + struct.pack(">d", plain_nan(value)).decode("latin-1")
     if isinstance(value, int):
         return _LETTERS[kind] + (value & (1 << 64) - 1).to_bytes(8, "big").decode("latin-1")
     body = pack_address(value).decode("latin-1") if kind is Kind.IP else value

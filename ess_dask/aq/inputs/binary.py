@@ -15,7 +15,7 @@ from ess_dask.aq.addresses import pack_address, unpack_address
 from ess_dask.aq.columns import ColumnSpec
 from ess_dask.aq.errors import InputDataError, OptionError
 from ess_dask.aq.inputs.records import Broken
-from ess_dask.aq.kinds import Kind, Value
+from ess_dask.aq.kinds import Kind, Value, plain_nan
 
 MAGIC = b"\x89AQ1"
 RECORD = 1
@@ -32,7 +32,7 @@ def encode_record(kinds: list[Kind], values: Iterable[Value]) -> bytes:
     parts = [b"\x01"]
     for kind, value in zip(kinds, values, strict=True):
         if isinstance(value, float):
-            parts.append(struct.pack("<d", value))
+            parts.append(struct.pack("<d", plain_nan(value)))
         elif isinstance(value, int):
             parts.append(struct.pack("<q" if kind.signed else "<Q", value))
         elif kind is Kind.IP:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,11 @@ from ess_dask.aq.errors import InputOpenError, InputReadError
 from ess_dask.aq.parsing.tokens import as_path
 from ess_dask.errors import ReadError
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
+PLAIN_BYTES = 8 << 20
+MAGIC_BYTES = 6
+MAGIC_STARTS = (b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"BZh")
+"""What may begin a compressed stream; whether it does is found out behind it."""
 
 
 def label_of(file: str) -> str:
@@ -60,6 +63,8 @@ def open_socket(kind: str, address: str, mode: str) -> BinaryIO:
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         raise ValueError(f"{address!r} has no port")
+    import socket
+
     host = host.strip("[]")
     if kind != "listen":
         with socket.create_connection((host, int(port))) as peer:
@@ -73,15 +78,47 @@ def open_socket(kind: str, address: str, mode: str) -> BinaryIO:
 
 def read_blocks(file: str) -> Iterator[bytes]:
     """Yield the plain bytes of an input; raise ``InputReadError`` when they break off."""
-    from ess_dask.records.compression import decompress
-
     with open_input(file) as stream:
         try:
-            yield from decompress(stream, label_of(file))
-        except ReadError as error:
-            raise InputReadError(error.message, hint=error.hint) from None
+            head = stream.read(BLOCK_BYTES)
+            while 0 < len(head) < MAGIC_BYTES and (more := stream.read(BLOCK_BYTES)):
+                head += more
+            if not head.startswith(MAGIC_STARTS):
+                # Plain text is not handed on in small pieces: joining them costs more than reading.
+                yield head
+                while block := stream.read(PLAIN_BYTES):
+                    yield block
+                return
+            yield from _decompressed(head, stream, label_of(file))
         except OSError as error:
             raise InputReadError(f"{label_of(file)}: cannot be read: {_reason(error)}") from None
+
+
+def _decompressed(head: bytes, stream: BinaryIO, label: str) -> Iterator[bytes]:
+    from ess_dask.records.compression import decompress
+
+    joined = cast("BinaryIO", _Again(head, stream))
+    try:
+        yield from decompress(joined, label)
+    except ReadError as error:
+        raise InputReadError(error.message, hint=error.hint) from None
+
+
+class _Again:
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head = head
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the first bytes again, then those of the stream."""
+        head, self._head = self._head, b""
+        if not head:
+            return self._stream.read(size)
+        if 0 <= size < len(head):
+            head, self._head = head[:size], head[size:]
+        return head
 
 
 def skip_front(blocks: Iterator[bytes], count: int, unit: str) -> Iterator[bytes]:

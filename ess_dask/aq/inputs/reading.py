@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 from ess_dask.aq.columns import ColumnSpec
 from ess_dask.aq.errors import InputDataError
@@ -25,6 +26,13 @@ from ess_dask.aq.kinds import Value
 from ess_dask.aq.program import InputSpec
 
 Row = list[Value]
+
+
+class RecordReader(Protocol):
+    """Takes a text format apart."""
+
+    def records(self, blocks: Iterable[bytes]) -> Iterator[Record]:
+        """Yield the records of a stream."""
 
 
 @dataclass(slots=True)
@@ -58,9 +66,7 @@ def _exceeds(dropped: list[int], limit: int, rows: int) -> bool:
     return sum(number > first_of_window for number in dropped[-limit - 1 :]) > limit
 
 
-def splitter(
-    spec: InputSpec,
-) -> LineSplitter | FixedSplitter | DividedSplitter | TableSplitter | object:
+def splitter(spec: InputSpec) -> RecordReader:
     """Return what takes the records of a text format apart."""
     name = spec.format.name
     if name == "fix":
@@ -192,6 +198,6 @@ def good_rows(
 def typed_rows(spec: InputSpec, blocks: Iterable[bytes], blank: Row) -> Iterator[Row | Broken]:
     """Yield the typed rows of the blocks of one file in a text format."""
     typing = Typing(spec, blank)
-    records: Iterator[Record] = splitter(spec).records(blocks)  # type: ignore[attr-defined]
+    records: Iterator[Record] = splitter(spec).records(blocks)
     for record in records:
         yield record if isinstance(record, Broken) else typing.row(record)

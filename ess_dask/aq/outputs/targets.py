@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -63,11 +64,15 @@ class Target:
 
     def close(self) -> None:
         """Write the rest and close."""
-        self.flush()
         try:
-            self._stream.close()
-        except OSError as error:
-            raise OutputWriteError(f"{self._label}: cannot be closed: {error.strerror}") from None
+            self.flush()
+        finally:
+            try:
+                self._stream.close()
+            except OSError as error:
+                raise OutputWriteError(
+                    f"{self._label}: cannot be closed: {error.strerror}"
+                ) from None
 
 
 class Targets:
@@ -91,5 +96,7 @@ class Targets:
 
     def close(self) -> None:
         """Close all targets."""
-        for target in self._open.values():
-            target.close()
+        with contextlib.ExitStack() as stack:
+            for target in self._open.values():
+                stack.callback(target.close)
+        self._open.clear()

@@ -209,7 +209,10 @@ class _CommandParser:
     def _export_from(self, option: Option) -> None:
         if self._main or self._inputs or self._export:
             raise OptionError(f"{option.text!r} and -f exclude each other")
-        name, *options = self._tokens.until("--", option)
+        words = self._tokens.until("--", option)
+        if not words:
+            raise OptionError(f"{option.text!r} needs a database")
+        name, *options = words
         database, _, table = name.partition(":")
         spec_file = next((a[5:] for a in option.attributes if a.startswith("spec=")), "")
         action: Literal["exp", "cnt"] = "exp" if option.name == "-exp" else "cnt"

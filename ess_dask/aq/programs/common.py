@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from ess_dask.errors import EssError
 INTERRUPTED = 130
 SYSTEM_ERROR = 4
 MEMORY_ERROR = 1
+_GC_THRESHOLD = 100_000
 
 
 def run_main(name: str, work: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
@@ -51,6 +53,8 @@ def console(name: str, work: Callable[[Sequence[str]], None]) -> int:
     """Be the console script ``name``."""
     # A reader that has seen enough ends the program, as it ends every text tool.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # Rows and frames hold no cycles: looking for them often only costs, most of all at start-up.
+    gc.set_threshold(_GC_THRESHOLD)
     code = run_main(name, work, sys.argv[1:])
     sys.stderr.flush()
     # Nothing is left to do, and taking down what was imported costs time.

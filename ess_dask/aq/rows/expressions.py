@@ -11,7 +11,6 @@ from ess_dask.aq.addresses import order_of
 from ess_dask.aq.errors import EvalError
 from ess_dask.aq.functions.model import Parameter
 from ess_dask.aq.functions.strings import lower
-from ess_dask.aq.functions.table import find_function
 from ess_dask.aq.inputs.reading import Row
 from ess_dask.aq.kinds import INT64_MAX, INT64_MIN, Kind, Type, Value, truncate, wrap64
 from ess_dask.aq.rows.state import State
@@ -221,6 +220,8 @@ def _logic(node: Logic, state: State) -> Evaluate:
 
 
 def _call(node: Call, state: State) -> Evaluate:
+    from ess_dask.aq.functions.table import find_function
+
     function = find_function(node.function)
     assert function
     run = function.make(node)

@@ -78,6 +78,12 @@ def can_read(spec: InputSpec) -> bool:
     )
 
 
+def lines_fit(data: bytes, limit: int) -> bool:
+    """Whether no line is longer than ``limit``: each stretch of half that has a line end."""
+    step = limit // 2
+    return all(data.find(b"\n", at, at + step) >= 0 for at in range(0, len(data) - step, step))
+
+
 class BlockReader:
     """Reads the regular blocks of one input into frames with a column ``s<slot>`` for each slot."""
 
@@ -97,9 +103,10 @@ class BlockReader:
         if not data:
             return None
         quotes = self._quoted and b'"' in data
-        if b"\r\n" in data:
+        # One byte is found many times faster than two.
+        if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
-        if data.endswith(b"\r") or not self._lines_fit(data):
+        if data.endswith(b"\r") or not lines_fit(data, self._spec.record_bytes):
             return None
         if quotes and not _quotes_alternate(data, self._separator):
             return None
@@ -118,11 +125,6 @@ class BlockReader:
             return None
         return self._typed(frame, ascii_only=text is data)
 
-    def _lines_fit(self, data: bytes) -> bool:
-        """Whether no line is longer than a record may be: each stretch has a line end."""
-        step = self._spec.record_bytes // 2
-        return all(data.find(b"\n", at, at + step) >= 0 for at in range(0, len(data) - step, step))
-
     def _is_complete(self, frame: pl.DataFrame, data: bytes, *, quotes: bool) -> bool:
         """Whether no record lacks fields; the reader has refused those with too many."""
         import numpy as np
@@ -130,8 +132,9 @@ class BlockReader:
 
         wanted = (len(self._columns) - 1) * frame.height
         found = int(np.count_nonzero(np.frombuffer(data, np.uint8) == self._separator[0]))
-        if found == wanted or not quotes:
+        if not quotes:
             return found == wanted
+        # What stands within quotes separates nothing.
         texts = [pl.col(name) for name, kind in frame.schema.items() if kind == pl.String]
         inside = (
             frame.select(

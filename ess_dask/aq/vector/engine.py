@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.aq.inputs.opening import label_of
-from ess_dask.aq.inputs.reading import FilePlace, Row, Typing, good_rows
+from ess_dask.aq.inputs.reading import FilePlace, Row, Typing, good_rows, splitter
 from ess_dask.aq.inputs.records import Broken, LineSplitter
 from ess_dask.aq.kinds import Kind, Value
 from ess_dask.aq.program import (
@@ -31,6 +31,7 @@ from ess_dask.aq.rows.chain import Run, compile_chain
 from ess_dask.aq.rows.state import State, blank_row
 from ess_dask.aq.vector.batch import ROW, Batch, NeedsRows, variable_name
 from ess_dask.aq.vector.blocks import Block, BlockReader, cut_blocks
+from ess_dask.aq.vector.lines import LineReader
 from ess_dask.aq.vector.plan import assigned, is_stateful, used
 from ess_dask.aq.vector.rules import Rules
 from ess_dask.aq.vector.writing import frame_bytes
@@ -38,6 +39,7 @@ from ess_dask.aq.vector.writing import frame_bytes
 if TYPE_CHECKING:
     import polars as pl
 
+Reader = BlockReader | LineReader
 _WORKERS = 2
 _WINDOW = 3
 """Blocks under way at a time."""
@@ -58,11 +60,16 @@ class BatchRun:
     """Runs a program over its inputs by batches."""
 
     def __init__(self, state: State, block_bytes: int) -> None:
+        # Loaded here, not by the threads at the same time.
+        import numpy as np
+        import polars as pl
+
+        del np, pl
         self._state = state
         self._program: Program = state.program
         self._block_bytes = block_bytes
         self._stateful = is_stateful(self._program)
-        self._needed = _needed_slots(self._program)
+        self._needed = needed_slots(self._program)
         self._rules = Rules(self._program, state.table)
         self._blank = blank_row(self._program.kinds)
         self._chain: Run | None = None
@@ -73,7 +80,7 @@ class BatchRun:
 
     def run_file(self, spec: InputSpec, file: str, blocks: Iterator[bytes]) -> None:
         """Run the blocks of one file."""
-        reader, place = BlockReader(spec), FilePlace(label_of(file))
+        reader, place = _reader(spec), FilePlace(label_of(file))
         careful = _Careful(spec, self._blank)
         with ThreadPoolExecutor(1 if self._stateful else _WORKERS) as pool:
             under_way: deque[tuple[Block, Future[Done | None]]] = deque()
@@ -95,7 +102,7 @@ class BatchRun:
         spec: InputSpec,
         place: FilePlace,
         careful: _Careful,
-        reader: BlockReader,
+        reader: Reader,
     ) -> None:
         block, future = under_way.popleft()
         if careful.unfinished:
@@ -117,7 +124,7 @@ class BatchRun:
         for row in good_rows(found, spec, self._state.counts, place):
             self._chain(row)
 
-    def _work(self, reader: BlockReader, block: Block) -> Done | None:
+    def _work(self, reader: Reader, block: Block) -> Done | None:
         """Return what a block leaves; None if it needs the row interpreter."""
         frame = reader.read(block.data)
         if frame is None:
@@ -163,30 +170,40 @@ class BatchRun:
             state.variables[slot] = value
 
 
+def _reader(spec: InputSpec) -> Reader:
+    return LineReader(spec) if spec.format.name in ("div", "fix") else BlockReader(spec)
+
+
 class _Careful:
     """Records of irregular blocks one by one; the last one may go on in the next block."""
 
     def __init__(self, spec: InputSpec, blank: Row) -> None:
-        self._splitter = LineSplitter(spec)
+        self._splitter = splitter(spec)
         self._typing = Typing(spec, blank)
 
     @property
     def unfinished(self) -> str:
         """The text of the record that the last block left open, '' for none."""
-        return self._splitter.unfinished
+        return self._splitter.unfinished if isinstance(self._splitter, LineSplitter) else ""
 
     def join(self, data: bytes) -> bytes:
         """Return the open record and the block behind it."""
+        assert isinstance(self._splitter, LineSplitter)
         text, self._splitter.unfinished = self._splitter.unfinished, ""
         return text.encode("latin-1") + b"\n" + data
 
     def rows(self, block: Block) -> Iterator[Row | Broken]:
         """Yield the rows of a block."""
-        for record in self._splitter.records((block.data,), final=block.final):
+        blocks = (block.data,)
+        if isinstance(self._splitter, LineSplitter):
+            records = self._splitter.records(blocks, final=block.final)
+        else:
+            records = self._splitter.records(blocks)
+        for record in records:
             yield record if isinstance(record, Broken) else self._typing.row(record)
 
 
-def _needed_slots(program: Program) -> set[int]:
+def needed_slots(program: Program) -> set[int]:
     """Return the slots that any rule or output reads."""
     found: set[int] = set()
     for rule in flat(program.rules):

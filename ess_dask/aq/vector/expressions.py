@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.aq.errors import EvalError
 from ess_dask.aq.functions.model import Function, Parameter
-from ess_dask.aq.functions.table import find_function
 from ess_dask.aq.kinds import INT64_MAX, INT64_MIN, Kind, Type, storing
 from ess_dask.aq.tree import (
     Binary,
@@ -35,7 +34,6 @@ from ess_dask.aq.vector.batch import (
     values_of,
     variable_column,
 )
-from ess_dask.aq.vector.native import NATIVE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -188,10 +186,14 @@ class Evaluator:
         return pl.col(name)
 
     def _call(self, call: Call) -> pl.Expr:
+        from ess_dask.aq.functions.table import find_function
+
         function = find_function(call.function)
         assert function
         if function.sets:
             raise NeedsRows
+        from ess_dask.aq.vector.native import NATIVE
+
         native = NATIVE.get(function.name)
         if native:
             expression = native(call, [self.value(node) for node in call.values])

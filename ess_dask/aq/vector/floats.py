@@ -23,14 +23,22 @@ _LOWEST, _HIGHEST = 1e-4, 1e17
 """Between these the notation has no exponent and the power of ten is exact."""
 _SPLITTER = 134217729.0
 _DIGITS = 17
+_SAMPLE = 512
+_EXACT = 2.0**53
 
 
 def format_floats(values: pl.Series) -> pl.Series:
     """Return the texts of a column of floats without nulls."""
+    numbers = values.to_numpy()
+    short = _few_decimals(numbers)
+    return format_floats_once(numbers) if short is None else short
+
+
+def format_floats_once(numbers: Floats) -> pl.Series:
+    """Return the texts of an array of floats, each printed by itself."""
     import numpy as np
     import polars as pl
 
-    numbers = values.to_numpy()
     sizes = np.abs(numbers)
     plain = (sizes >= _LOWEST) & (sizes < _HIGHEST)
     if plain.all():
@@ -41,45 +49,86 @@ def format_floats(values: pl.Series) -> pl.Series:
     return texts.scatter(odd.tolist(), pl.Series(printed, dtype=pl.String))
 
 
+def _few_decimals(numbers: Floats) -> pl.Series | None:
+    """Return the texts of numbers that are a few different ones of few decimals, else None.
+
+    Prices, rates, measures: what is an integer divided by a power of ten has a place in a table,
+    and each place that occurs is printed once.
+    """
+    import numpy as np
+
+    if len(numbers) < _SAMPLE:
+        return None
+    for scale in (1.0, 10.0, 100.0, 1000.0, 10000.0):
+        if _scaled_back(numbers[:_SAMPLE], scale) is None:
+            continue
+        places = _scaled_back(numbers, scale)
+        if places is None or np.signbit(numbers[places == 0]).any():
+            return None
+        places -= places.min()
+        if int(places.max()) > 4 * len(numbers):
+            return None
+        occurs = np.bincount(places) > 0
+        first = np.zeros(len(occurs), np.int64)
+        first[places] = np.arange(len(numbers))
+        table = format_floats_once(numbers[first[occurs]])
+        return table.gather((np.cumsum(occurs) - 1)[places])
+    return None
+
+
+def _scaled_back(numbers: Floats, scale: float) -> Integers | None:
+    """Return ``numbers * scale`` as integers if dividing gives each number back, else None."""
+    import numpy as np
+
+    places = np.rint(numbers * scale)
+    with np.errstate(invalid="ignore"):
+        exact = (np.abs(places) < _EXACT) & (places / scale == numbers)
+    return places.astype(np.int64) if exact.all() else None
+
+
 def _texts(numbers: Floats, sizes: Floats) -> pl.Series:
     import numpy as np
     import polars as pl
 
     digits, exponents = significant_digits(sizes)
-    codes = exponents * 2 + np.signbit(numbers)
+    codes = (exponents + 4) * 2 + np.signbit(numbers)
     texts = pl.Series(digits).cast(pl.String)
-    different = np.unique(codes).tolist()
+    different = np.flatnonzero(np.bincount(codes)).tolist()
     if len(different) == 1:
-        return _laid_out(texts, different[0] >> 1, negative=bool(different[0] & 1))
+        return _laid_out(texts, digits, different[0])
     parts, places = [], []
     for code in different:
         rows = np.flatnonzero(codes == code)
-        parts.append(_laid_out(texts.gather(rows), code >> 1, negative=bool(code & 1)))
+        parts.append(_laid_out(texts.gather(rows), digits[rows], code))
         places.append(rows)
     order = np.empty(len(digits), np.uint32)
     order[np.concatenate(places)] = np.arange(len(digits), dtype=np.uint32)
     return pl.concat(parts).gather(order)
 
 
-def _laid_out(digits: pl.Series, exponent: int, *, negative: bool) -> pl.Series:
-    """Return sign, digits and point of numbers of one exponent, zeros at the end dropped."""
+def _laid_out(texts: pl.Series, digits: Integers, code: int) -> pl.Series:
+    """Return sign, digits and point of numbers of one exponent, zeros at the end dropped.
+
+    ``texts`` are the ``digits`` as strings; ``code`` is twice the exponent above the lowest one,
+    and 1 more for negative numbers.
+    """
     import polars as pl
 
-    sign = "-" if negative else ""
-    text = pl.col("digits")
-    if exponent == _DIGITS - 1:
-        return digits.to_frame("digits").select(pl.concat_str(pl.lit(sign), text)).to_series()
-    if exponent >= 0:
-        whole, fraction = text.str.slice(0, exponent + 1), text.str.slice(exponent + 1)
-        parts = (
-            [whole, pl.lit("."), fraction]
-            if not sign
-            else [pl.lit(sign), whole, pl.lit("."), fraction]
-        )
-    else:
-        parts = [pl.lit(sign + "0." + "0" * (-exponent - 1)), text]
-    shown = pl.concat_str(parts).str.strip_chars_end("0").str.strip_chars_end(".")
-    return digits.to_frame("digits").select(shown).to_series()
+    exponent, sign = (code >> 1) - 4, "-" if code & 1 else ""
+    frame, text = texts.to_frame("text"), pl.col("text")
+    if exponent < 0:
+        shown = pl.concat_str(pl.lit(sign + "0." + "0" * (-exponent - 1)), text)
+        return frame.select(shown.str.strip_chars_end("0")).to_series()
+    whole = text.str.slice(0, exponent + 1)
+    parts = [pl.lit(sign), whole] if sign else [whole]
+    are_whole = digits % 10 ** (_DIGITS - 1 - exponent) == 0
+    if are_whole.all():
+        return frame.select(pl.concat_str(parts)).to_series()
+    shown = pl.concat_str([*parts, pl.lit("."), text.str.slice(exponent + 1)])
+    shown = shown.str.strip_chars_end("0")
+    if are_whole.any():
+        shown = shown.str.strip_chars_end(".")
+    return frame.select(shown).to_series()
 
 
 def significant_digits(sizes: Floats) -> tuple[Integers, Integers]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from ess_dask.aq.functions.table import find_function
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.program import (
     Always,
@@ -16,6 +15,7 @@ from ess_dask.aq.program import (
     Filter,
     Grep,
     Import,
+    InputSpec,
     KeyEncode,
     Program,
     Render,
@@ -29,14 +29,20 @@ from ess_dask.aq.program import (
 from ess_dask.aq.rows.steps import multiplies
 from ess_dask.aq.tree import Builtin, Call, Node, Reference, walk
 from ess_dask.aq.vector.blocks import can_read
+from ess_dask.aq.vector.lines import can_divide
 from ess_dask.aq.vector.scans import find_scan
 
 _CHECKS = (Filter, Always, Grep, Substitute, Combine, Extract, Rewrite, Eval)
 
 
+def has_columns(spec: InputSpec) -> bool:
+    """Whether an input can be read by columns."""
+    return can_divide(spec) if spec.format.name in ("div", "fix") else can_read(spec)
+
+
 def why_rows(program: Program) -> str:
     """Return why a program needs the row interpreter, '' if it runs by batches."""
-    if program.export or not all(can_read(spec) for spec in program.inputs):
+    if program.export or not all(map(has_columns, program.inputs)):
         return "the input is not read by columns"
     return _outputs(program) or _rules(program.rules) or _variables(program)
 
@@ -93,6 +99,8 @@ def _expressions(rule: Rule) -> str:
 
 
 def _sets(call: Call) -> bool:
+    from ess_dask.aq.functions.table import find_function
+
     function = find_function(call.function)
     return bool(function and function.sets)
 

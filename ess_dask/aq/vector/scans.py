@@ -14,7 +14,6 @@ from ess_dask.aq.program import Eval
 from ess_dask.aq.tree import Binary, Call, Node, Reference, walk
 from ess_dask.aq.vector.batch import ROW, Batch, NeedsRows, variable_name
 from ess_dask.aq.vector.blocks import column_type
-from ess_dask.aq.vector.expressions import Evaluator, stored_as
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,6 +73,8 @@ def _extreme(target: Reference, call: Call) -> Scan | None:
 def run_scan(scan: Scan, frame: pl.DataFrame, batch: Batch) -> pl.DataFrame:
     """Return the frame with the variable's value behind each row, and log it in the batch."""
     import polars as pl
+
+    from ess_dask.aq.vector.expressions import Evaluator, stored_as
 
     target = scan.target
     name = variable_name(target.slot)

@@ -68,6 +68,7 @@ def _quoted(values: pl.Series) -> pl.Expr:
     if values.str.contains('"', literal=True).any():
         body = body.str.replace_all('"', '""', literal=True)
     quote = pl.lit('"')
-    return (
-        pl.when(pl.lit(values) == "").then(pl.lit("")).otherwise(pl.concat_str(quote, body, quote))
-    )
+    shown = pl.concat_str(quote, body, quote)
+    if (values.str.len_bytes() > 0).all():
+        return shown
+    return pl.when(pl.lit(values) == "").then(pl.lit("")).otherwise(shown)
