@@ -151,7 +151,9 @@ def test_as_a_source_and_by_sql(shop):
     shop.run("udbsql", "select count(*) from nosuch:t", code=3)
 
 
-def test_a_worker_killed_in_the_middle(shop):
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_a_worker_killed_in_the_middle(shop, workers):
+    shop.user.env["ESS_WORKERS"] = workers
     lines = "".join(f"user{n * 7919 % 5003},{n % 97}\n" for n in range(40_000))
     shop.load(lines)
     words = ["aq_udb", "-exp", "d:t", "-eval", "n", "n + 1", "-sort,dec", "n", "-o", "-"]

@@ -29,8 +29,17 @@ def test_start_up_is_light(words):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_start_up_is_light_with_databases_wired_in():
+    code = "import sys; from ess_dask.udb.programs.aq_pp import wired; "
+    code += "wired(['-test', '-d', 's:a', '-filt', 'a']); "
+    code += f"print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
-    "program", ["aq_cat", "aq_cnt", "aq_ord", "aq_pp", "aq_sess", "loginf", "logcnv", "objcnv"]
+    "program",
+    ["aq_cat", "aq_cnt", "aq_ord", "aq_pp", "aq_sess", "aq_udb", "loginf", "logcnv", "objcnv"],
 )
 def test_console_scripts(program):
     assert run(program, "-h").stdout.startswith(program.encode())
