@@ -15,6 +15,7 @@ PROGRAMS = ("aq_cat", "aq_cnt", "aq_ord", "aq_pp", "aq_sess", "aq_udb", "loginf"
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not here")
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_cases(program, tmp_path):
     report = tmp_path / "report.json"
