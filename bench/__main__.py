@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -70,7 +71,27 @@ def memory_import(times):
     yield Row("import of 20 M rows into memory, files read", f"{middle:.2f} M/s", "", "", ">= 3")
 
 
+def aq_pp(times):
+    if not shutil.which("mawk"):
+        print("aq_pp / mawk: there is no mawk here")
+        return
+    program = str(Path(PYTHON).parent / "aq_pp")
+    columns = ["s:date", "s:user", "s:article", "f:price", "s:ref"]
+    rules = ["-filt", "price > 2", "-eval", "f:net", "price * 0.9", "-c", "user", "net"]
+    awk = 'NR > 1 && $4 > 2 { printf "\\"%s\\",%.17g\\n", $2, $4 * 0.9 }'
+    for megabytes, limit in ((40, 1.3), (400, 3.0)):
+        path = str(lakes.plain_csv(megabytes))
+        yield compare(
+            f"aq_pp filter + eval + output, {megabytes} MB / mawk, the same bytes",
+            [program, "-f,+1", path, "-d", *columns, *rules],
+            ["mawk", "-F,", awk, path],
+            times,
+            f"{1 / limit:.2f}",
+        )
+
+
 SCENARIOS = {
+    "aq_pp": aq_pp,
     "memory_import": memory_import,
     "clean_group": clean_and_group,
     "stream": stream_count,

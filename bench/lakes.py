@@ -30,6 +30,24 @@ def large(rows=ROWS, days=30, seed=1):
     return _made(f"large-{rows}-{days}", shape)
 
 
+def plain_csv(megabytes):
+    """Return one CSV file of about so many megabytes: purchases without bad rows."""
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"purchase-{megabytes}.csv"
+    if not path.exists():
+        line = "2014-09-{:02d}T{:02d}:00:{:02d},{},{},{:.2f},{}\n"
+        rows = megabytes * 1_000_000 // 40
+        with path.open("w") as target:
+            target.write("purchaseDate,userID,articleID,price,refID\n")
+            target.writelines(
+                line.format(
+                    i % 30 + 1, i % 24, i % 60, i * 7919 % 10_000, i % 50, i % 977 / 100, i % 9
+                )
+                for i in range(rows)
+            )
+    return path
+
+
 def small_files(count=10_000):
     """Return a lake of ``count`` files of about 10 KB of text each."""
     shape = LakeShape(days=count, purchases_per_day=330, browses_per_day=0, quotes=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from ess_dask.api.cluster import Cluster, active_cluster, connect, tell
@@ -95,9 +96,8 @@ def load_memory(
     columns = (key,) if isinstance(key, str) else tuple(key)
     rules.target_table(table)
     Load(table, url, mode, columns)
-    # Of a source that changed the new version counts: its rows are in the table.
-    target = Target(url, table, ledger_name(memory), mode, columns, on_change="reprocess")
-    return load_table(memory, target, load_settings())
+    target = Target(url, table, ledger_name(memory), mode, columns)
+    return load_table(memory, target, load_settings(), partial(warn, kind=UserWarning))
 
 
 def _plan(selection: Selection, spec: RunSpec) -> RunPlan:

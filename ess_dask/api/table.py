@@ -105,9 +105,10 @@ class Table:
 
         ``mode``: ``append``, ``replace`` (what was loaded from this table before goes first) or
         ``upsert`` (rows with the same ``key`` are replaced). Returns the account; its
-        ``rows_loaded`` is 0 when all files of the table were loaded from it before. Raises
-        ``ConflictError`` when some of them were, or another pipeline loaded one of them into the
-        same table (not for ``upsert``: it finds its rows by key); ``LockedError``.
+        ``rows_loaded`` is 0 when all files of the table were loaded from it before (with a
+        ``UserWarning`` when it was imported anew since). Raises ``ConflictError`` when some of them
+        were, or another pipeline loaded one of them into the same table (not for ``upsert``: it
+        finds its rows by key), or one changed since it was loaded (``upsert``); ``LockedError``.
         """
         from ess_dask.api.loading import load_memory
 

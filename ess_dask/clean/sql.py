@@ -7,6 +7,7 @@ on which rows happen to lie in one batch is refused when the step is made, not w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,10 @@ class SqlStep:
                 f"{self.name}: {error.message}", hint=f"the columns are: {columns}"
             ) from None
         self._check_label(result)
+        if doubled := _doubled(result.names):
+            raise ConfigError(
+                f"{self.name}: column {doubled!r} comes out twice", hint="name one of them anew"
+            )
         fields = [
             pa.field(column.name, standard_type(column.type, column.name, given))
             for column in _without_label(result)
@@ -101,7 +106,7 @@ class SqlStep:
         import duckdb
 
         try:
-            if self._carries and (through := without_through(self._runnable, self._given(table))):
+            if through := self._through(table):
                 return self._run_through(through, table, timeout)
             result = duck.run(self._runnable, self._input(table), timeout)
         except (duckdb.DataError, duckdb.InvalidInputException) as error:
@@ -110,6 +115,10 @@ class SqlStep:
             ) from None
         except duckdb.Error as error:
             raise CleanError(f"{self.name}: {duck.plain(error)}") from None
+        if doubled := _doubled(result.column_names):
+            raise CleanError(
+                f"{self.name}: column {doubled!r} comes out twice", hint="name one of them anew"
+            )
         result = standard_table(result, table.schema)
         if not self._carries:
             return result
@@ -129,8 +138,13 @@ class SqlStep:
         computed = standard_table(answer.drop_columns([ROW_LABEL]), table.schema)
         return put_together(through, table, computed, found)
 
-    def _given(self, table: pa.Table) -> pa.Schema:
-        return self._input_schema(_without_label(table.schema))
+    def _through(self, table: pa.Table) -> Through | None:
+        if not self._carries:
+            return None
+        try:
+            return without_through(self._runnable, self._input_schema(_without_label(table.schema)))
+        except ConfigError:
+            return None  # the whole query says it, as an error of this file
 
     def _failure(self, table: pa.Table, timeout: float) -> CleanError | None:
         try:
@@ -156,6 +170,11 @@ class SqlStep:
                 f"{self.name}: the rows cannot be followed through this query",
                 hint="name the columns instead of *, or use `per: file`",
             )
+
+
+def _doubled(names: Sequence[str]) -> str:
+    """Return a name that is there twice, '' when there is none."""
+    return next((name for place, name in enumerate(names) if name in names[:place]), "")
 
 
 def _without_label(schema: pa.Schema) -> pa.Schema:

@@ -52,7 +52,9 @@ def without_through(query: str, schema: pa.Schema) -> Through | None:
             names = [""]
         sources += names
     sources.pop()  # the label, which stands last
-    if not any(sources) or len(sources) != len(result) or not _same_types(query, schema, sources):
+    if not any(sources) or len(sources) != len(result) or len(set(result)) != len(result):
+        return None
+    if not _same_types(query, schema, sources):
         return None
     rest = copy.deepcopy(tree_of(query))
     rest["node"]["select_list"] = computed
@@ -95,7 +97,12 @@ def _same_types(query: str, schema: pa.Schema, sources: list[str]) -> bool:
     """Whether a copy through DuckDB would give each of these columns its own type back."""
     result = [field for field in duck.describe(query, schema) if field.name != ROW_LABEL]
     return all(
-        not source or standard_type(field.type, field.name, schema) == schema.field(source).type
+        # The names inside of nested types, which DuckDB changes, are no part of their equality.
+        not source
+        or (
+            standard_type(field.type, field.name, schema) == schema.field(source).type
+            and not field.type.num_fields
+        )
         for field, source in zip(result, sources, strict=True)
     )
 

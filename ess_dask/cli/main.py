@@ -87,7 +87,9 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 def _profile(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    name = value or os.environ.get("ESS_PROFILE")
+    # What the environment names is looked for by the command itself: help needs no profile.
+    inherited = None if isinstance(ctx.command, click.Group) else os.environ.get("ESS_PROFILE")
+    name = value or inherited
     if name and not ctx.resilient_parsing:
         from ess_dask._settings_sources import find_profile
 

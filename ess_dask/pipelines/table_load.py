@@ -2,23 +2,24 @@
 
 Rows of a memory table may be merged and are sorted: whose file they came from cannot be told any
 more. The ledger therefore gets an entry for every source file and one for the table's rows, all by
-``memory:DATABASE.TABLE``, and a load takes all of them or none.
+``memory:WORK_DIR:DATABASE.TABLE``, and a load takes all of them or none.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, Piece
+from ess_dask.errors import ConflictError
 from ess_dask.pipelines.run import new_run_id, runs_folder
 from ess_dask.pipelines.run_folder import run_folder
 from ess_dask.records.spec import Column
 from ess_dask.tables.layout import ORDER
-from ess_dask.warehouse.changes import refuse_shared
+from ess_dask.warehouse.changes import MEMORY, names, refuse_shared
 from ess_dask.warehouse.connect import open_warehouse
 from ess_dask.warehouse.model import LoadFile, LoadRequest, LoadResult, StagedPart, Target
 from ess_dask.warehouse.schema import from_arrow
@@ -29,15 +30,19 @@ if TYPE_CHECKING:
 
     from ess_dask.settings import Settings
     from ess_dask.tables.table import MemoryTable
+    from ess_dask.warehouse.protocol import LedgerEntry
 
 
-def load_table(memory: MemoryTable, target: Target, settings: Settings) -> LoadResult:
+def load_table(
+    memory: MemoryTable, target: Target, settings: Settings, warn: Callable[[str], None]
+) -> LoadResult:
     """Load this version of a memory table; return what was done.
 
     ``target.pipeline`` is that of ``ledger_name``. Nothing is done when all source files have been
-    loaded from this table before (modes ``append`` and ``upsert``). Raises ``ConflictError`` when
-    that is so of some of them, or another pipeline loaded one (not ``upsert``), and what the
-    warehouse and the cluster raise; nothing is loaded then.
+    loaded from this table before (modes ``append`` and ``upsert``); ``warn`` is told when it was
+    imported anew since. Raises ``ConflictError`` when some of them have been, or changed since
+    (``upsert``), or another pipeline loaded one (not ``upsert``), and what the warehouse and the
+    cluster raise; nothing is loaded then.
     """
     columns = tuple(Column(each.name, from_arrow(each.name, each.type)) for each in memory.schema)
     load_id = new_run_id()
@@ -45,24 +50,31 @@ def load_table(memory: MemoryTable, target: Target, settings: Settings) -> LoadR
     carrier = LoadFile(f"{target.pipeline}#{load_id}", etag=load_id)
     warehouse = open_warehouse(target.url)
     plan = warehouse.plan(target, columns, [*sources, carrier])
-    if not sources or (target.mode != "replace" and len(plan.done) == len(sources)):
+    standing = warehouse.ledger(target.table)
+    if target.mode != "replace" and len(plan.done) == len(sources):
+        _check_same(memory, target, standing, warn)
         return LoadResult(load_id, 0, 0, 0, already_done=len(plan.done))
-    refuse_shared(target, sources, warehouse.ledger(target.table))
+    refuse_shared(target, sources, standing, whole=True)
+    if plan.changed:
+        raise ConflictError(
+            f"{len(plan.changed)} file(s) of {memory.name} changed since they were loaded from it: "
+            f"{names(plan.changed)}; the rows of their older versions may have other keys",
+            hint="use mode replace",
+        )
     folder = runs_folder(settings) / load_id
     with run_folder(folder):
         parts = _stage(memory, StagingSink(str(folder / "stage"), columns), carrier)
         rows = sum(part.rows for part in parts)
         carrier = replace(carrier, rows_read=rows, rows_loaded=rows)
-        new = (carrier if file.uri == carrier.uri else file for file in plan.new)
-        files = (*new, *plan.changed)
-        digest = _digest(memory, target)
+        files = tuple(carrier if file.uri == carrier.uri else file for file in plan.new)
+        digest = _digest(memory)
         done = warehouse.load(LoadRequest(load_id, plan, digest, files, parts, whole=True))
         return replace(done, files=len(files) - 1)
 
 
 def ledger_name(memory: MemoryTable) -> str:
-    """Return the name under which the ledger keeps what came from a memory table."""
-    return f"memory:{memory.name}"
+    """Return the name under which the ledger keeps what came from a memory table: its full one."""
+    return f"{MEMORY}{memory.name.workspace}:{memory.name}"
 
 
 def _stage(memory: MemoryTable, sink: StagingSink, carrier: LoadFile) -> tuple[StagedPart, ...]:
@@ -88,7 +100,22 @@ def stage_partition(
     return parts
 
 
-def _digest(memory: MemoryTable, target: Target) -> str:
-    """Return 32 hexadecimal digits: of how the table lies and how it is loaded."""
-    text = json.dumps([memory.layout.to_json(), target.table, target.mode, target.key])
+def _check_same(
+    memory: MemoryTable,
+    target: Target,
+    standing: Sequence[LedgerEntry],
+    warn: Callable[[str], None],
+) -> None:
+    """Warn when what was loaded came from another version of the table: its rows may differ."""
+    digest = _digest(memory)
+    if any(e.pipeline == target.pipeline and e.digest != digest for e in standing):
+        warn(
+            f"the files of {memory.name} are loaded, but from another version of it; if its rows "
+            "are to take the place of those, use mode replace"
+        )
+
+
+def _digest(memory: MemoryTable) -> str:
+    """Return 32 hexadecimal digits: of the table's version."""
+    text = memory.version.label
     return hashlib.sha256(text.encode()).hexdigest()[:32]

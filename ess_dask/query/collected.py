@@ -50,10 +50,10 @@ def ask(memory: MemoryTable, statement: str, limit: int = 0) -> pa.Table:
             hint="name fewer columns, or set memory_limit",
         )
     rows = pa.concat_tables(memory.map(partial(_columns_of, names=names)))
-    return standard_table(_run(statement, rows), memory.schema)
+    return standard_table(_run(statement, rows, memory.schema.names), memory.schema)
 
 
-def _run(statement: str, rows: pa.Table) -> pa.Table:
+def _run(statement: str, rows: pa.Table, columns: list[str]) -> pa.Table:
     import duckdb
 
     try:
@@ -61,29 +61,36 @@ def _run(statement: str, rows: pa.Table) -> pa.Table:
     except (duckdb.DataError, duckdb.InvalidInputException) as error:
         raise DataError(f"sql: {duck.plain(error)}", hint="try_cast() gives null") from None
     except duckdb.Error as error:
-        columns = ", ".join(rows.column_names)
-        raise UsageError(f"sql: {duck.plain(error)}", hint=f"the columns are: {columns}") from None
+        hint = f"the columns are: {', '.join(columns)}"
+        raise UsageError(f"sql: {duck.plain(error)}", hint=hint) from None
 
 
 def _needed(tree: Node, columns: list[str]) -> list[str]:
     """Return the columns that a statement may look at, at least one: they carry the rows."""
     words = {word.lower() for word in _words(tree)}
-    if any(_takes_whole_rows(node) for node in walk(tree)):
+    nodes = list(walk(tree))
+    tables = {THIS, *(str(node["alias"]).lower() for node in nodes if _is_this(node))}
+    if any(_takes_whole_rows(node, tables) for node in nodes):
         return columns
     return [name for name in columns if name.lower() in words] or columns[:1]
 
 
-def _takes_whole_rows(node: Node) -> bool:
+def _is_this(node: Node) -> bool:
+    return node.get("type") == "BASE_TABLE" and node["table_name"].lower() == THIS
+
+
+def _takes_whole_rows(node: Node, tables: set[str]) -> bool:
+    """Whether a node may mean columns without naming them; ``t`` alone is a row of table ``t``."""
     return (
         node.get("type") in _WHOLE_ROWS
         or node.get("ref_type") == "NATURAL"
         or bool(node.get("column_name_alias"))
-        or (node.get("class") == "COLUMN_REF" and THIS in _lower(node["column_names"][:1]))
+        or (
+            node.get("class") == "COLUMN_REF"
+            and len(node["column_names"]) == 1
+            and node["column_names"][0].lower() in tables
+        )
     )
-
-
-def _lower(names: list[str]) -> list[str]:
-    return [name.lower() for name in names]
 
 
 def _words(value: Any) -> Iterator[str]:

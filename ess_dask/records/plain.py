@@ -45,6 +45,11 @@ class Plain:
     def __len__(self) -> int:
         return len(self.lines)
 
+    @property
+    def size(self) -> int:
+        """Bytes of text."""
+        return len(self.lines.data)
+
 
 def plain_stop(buffer: bytearray, start: int, layout: Layout) -> int:
     """Return where the last whole line of a buffer ends when what it holds is plain, else 0.

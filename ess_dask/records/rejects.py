@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 RAW_LIMIT = 64 << 10
 """Longest ``raw`` kept of a rejected row, in bytes; the rest is cut off."""
+TABLE_ROWS = 500_000
+"""Rejects in one piece of a table: an Arrow array holds 2 GiB of text."""
 BLANK_LINE = "blank line"
 """What is said of a line with nothing in it."""
 VALUE_LIMIT = 80
@@ -101,6 +103,9 @@ def reject_table(origin: Origin, refused: Refused) -> pa.Table:
     if not len(refused):
         return no_rejects()
     rows = len(refused)
+    if rows > TABLE_ROWS:
+        parts = [refused.slice(i, i + TABLE_ROWS) for i in range(0, rows, TABLE_ROWS)]
+        return pa.concat_tables([reject_table(origin, part) for part in parts])
     same = from_numpy(np.zeros(rows, np.int32))
     arrays = [
         strings([origin.uri] * rows),

@@ -7,7 +7,7 @@ neighbouring files with the same columns are typed together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
@@ -127,6 +127,9 @@ class Untyped:
         return reject_table(self.origin, Refused(lines, columns, reasons, raws))
 
 
+RUN_BYTES = 64 << 20
+"""Text that is typed in one go: the parser's limit is 2 GiB, and it needs as much again."""
+
 Part: TypeAlias = Plain | Untyped | Chunk
 """Records of a file on their way to be a chunk: lines, separated records, or typed already."""
 
@@ -147,9 +150,23 @@ def type_chunks(parts: Sequence[Part]) -> list[Chunk]:
         plain = [part for part in group if isinstance(part, Plain)]
         untyped = [part for part in group if isinstance(part, Untyped)]
         chunks += [part for part in group if isinstance(part, Chunk)]
-        chunks += type_plain(plain) if plain else []
+        chunks += [chunk for run in _runs(plain) for chunk in type_plain(run)]
         chunks += _typed(untyped) if untyped else []
     return chunks
+
+
+def _runs(parts: Sequence[Plain]) -> Iterator[list[Plain]]:
+    """Yield the parts in runs of about ``RUN_BYTES``; a part is never split."""
+    run: list[Plain] = []
+    size = 0
+    for part in parts:
+        if run and size + part.size > RUN_BYTES:
+            yield run
+            run, size = [], 0
+        run.append(part)
+        size += part.size
+    if run:
+        yield run
 
 
 def _kind(part: Part) -> tuple[type, object, bytes]:

@@ -103,32 +103,42 @@ def refuse_changed(plan: LoadPlan) -> None:
         )
 
 
-def refuse_shared(
-    target: Target, files: Sequence[LoadFile], entries: Iterable[LedgerEntry]
-) -> None:
-    """Raise ``ConflictError`` when rows of one of these files stand in the target's table already.
+MEMORY = "memory:"
+"""Begins the ledger's name of a memory table: whatever has it loaded its files as one whole."""
 
-    For files whose rows come as one whole: rows of one of them alone cannot be left out or taken
-    back. ``entries`` are those of all pipelines. ``upsert`` finds its rows by key and may load them
-    again; ``replace`` takes the place of what the same pipeline loaded.
+
+def refuse_shared(
+    target: Target, files: Sequence[LoadFile], entries: Iterable[LedgerEntry], *, whole: bool
+) -> None:
+    """Raise ``ConflictError`` when rows of these files stand in the table already, as a whole.
+
+    ``whole``: the rows of these files come as one, so that none of them may stand, whoever loaded
+    it; otherwise none may have come through a memory table. ``entries`` are those of all pipelines.
+    ``upsert`` finds its rows by key and may load them again; ``replace`` takes the place of what
+    the same pipeline loaded.
     """
     if target.mode == "upsert":
         return
     uris = {file.uri for file in files}
-    foreign = [
-        entry
+    loaded = {
+        entry.file.uri: entry
         for entry in entries
-        if entry.file.uri in uris and (entry.pipeline != target.pipeline or target.mode == "append")
-    ]
-    if foreign:
-        by = sorted({entry.pipeline for entry in foreign})
-        own = "use mode replace, or upsert with a key"
+        if entry.file.uri in uris and _stands_against(target, entry, whole=whole)
+    }
+    if loaded:
+        by = sorted({entry.pipeline for entry in loaded.values()})
+        own = "run it again when another load came between; else use mode replace or upsert"
         raise ConflictError(
-            f"rows of {len({entry.file.uri for entry in foreign})} of these {len(uris)} files "
-            f"stand in {target.table} already, loaded by {', '.join(by)}: "
-            f"{names([entry.file for entry in foreign])}",
+            f"rows of {len(loaded)} file(s) stand in {target.table} already, loaded by "
+            f"{', '.join(by)}: {names([entry.file for entry in loaded.values()])}",
             hint=own if by == [target.pipeline] else "use another table, or mode upsert with a key",
         )
+
+
+def _stands_against(target: Target, entry: LedgerEntry, *, whole: bool) -> bool:
+    if entry.pipeline == target.pipeline:
+        return whole and target.mode == "append"
+    return whole or entry.pipeline.startswith(MEMORY)
 
 
 def names(files: Sequence[LoadFile]) -> str:

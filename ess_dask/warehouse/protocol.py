@@ -121,10 +121,10 @@ class Warehouse(Protocol):
         """Load what was staged for a plan: rows, ledger and rejects in one transaction.
 
         A file that somebody else loaded since the plan is left out; of a request that is ``whole``
-        nothing is loaded then (``changes.refuse_shared``). A ``load_id`` that is already
-        committed changes nothing and returns the recorded result, so a lost answer to a commit is
-        asked for again by the same call. Raises ``ConflictError`` (changed files, other table,
-        rejected rows that were replayed by somebody else since),
+        nothing is loaded then, nor of files that came as one whole (``changes.refuse_shared``). A
+        ``load_id`` that is already committed changes nothing and returns the recorded result, so a
+        lost answer to a commit is asked for again by the same call. Raises ``ConflictError``
+        (changed files, other table, rejected rows that were replayed by somebody else since),
         ``DataError`` (rows in the table are not those staged), ``LockedError``; nothing is loaded
         then and the staged parts are kept.
         """

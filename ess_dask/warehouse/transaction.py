@@ -148,9 +148,9 @@ def _decide(connection: duckdb.DuckDBPyConnection, request: LoadRequest) -> _Wor
     if not state.exists:
         ledger.retire_lost(connection, str(state.name), request.load_id)
     _settle_columns(connection, request, state)
-    if request.whole:
-        refuse_shared(target, request.files, ledger.entries(connection, str(state.name), ""))
-    standing = ledger.entries(connection, str(state.name), target.pipeline)
+    everybody = ledger.entries(connection, str(state.name), "")
+    refuse_shared(target, request.files, everybody, whole=request.whole)
+    standing = [entry for entry in everybody if entry.pipeline == target.pipeline]
     found = classify(target, request.files, standing)
     refuse_changed(replace(plan, changed=found.changed))
     taken = (*found.new, *found.changed)

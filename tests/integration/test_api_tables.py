@@ -378,11 +378,8 @@ def test_the_same_table_whatever_the_partitions_of_the_work(lake):
 
 
 def loaded(tmp_path):
-    with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
         return sorted(n for (n,) in connection.execute("select n from sales").fetchall())
-
-
-URL = "duckdb:///w.duckdb"
 
 
 def test_a_table_is_loaded_whole_and_once(lake, tmp_path):
@@ -401,7 +398,7 @@ def test_a_grown_table_is_not_appended_but_replaces_what_it_loaded(lake, tmp_pat
         table = files(lake).between("2020-01-01", "2020-01-02").into("l2.rows", key="k")
         table.load(URL, table="sales")
         grown = files(lake).between("2020-01-01", "2020-01-03").into("l2.rows", key="k")
-        with pytest.raises(ess.ConflictError, match=r"2 of these 3 files .* memory:l2\.rows"):
+        with pytest.raises(ess.ConflictError, match=r"rows of 2 file\(s\) .* memory:.*:l2\.rows"):
             grown.load(URL, table="sales")
         assert loaded(tmp_path) == expected(1, 2)
         result = grown.load(URL, table="sales", mode="replace")
@@ -418,11 +415,65 @@ def test_a_file_that_a_pipeline_loaded_is_not_loaded_again_from_memory(lake, tmp
     with ess.connect():
         table = files(lake).between("2020-01-01", "2020-01-02").into("l3.rows", key="k")
         for mode in ("append", "replace"):
-            with pytest.raises(ess.ConflictError, match=r"1 of these 2 files .* loaded by f: "):
+            with pytest.raises(ess.ConflictError, match=r"rows of 1 file\(s\) .* loaded by f: "):
                 table.load(URL, table="sales", mode=mode)
         assert loaded(tmp_path) == expected(1)
         assert table.load(URL, table="sales", mode="upsert", key="n").rows_loaded == 8
     assert loaded(tmp_path) == expected(1, 2)
+
+
+def test_a_pipeline_does_not_load_again_what_came_from_memory(lake, tmp_path):
+    made = files(lake).between("2020-01-01", "2020-01-02")
+    with ess.connect():
+        made.into("l5.rows", key="k").load(URL, table="sales")
+    for mode in ("append", "replace"):
+        with pytest.raises(ess.ConflictError, match=r"rows of 2 file\(s\) .* by memory:"):
+            made.load(URL, table="sales", mode=mode)
+    assert loaded(tmp_path) == expected(1, 2)
+    assert made.load(URL, table="other").rows_loaded == 8
+
+
+def test_a_table_of_another_folder_is_another_table(lake, tmp_path, monkeypatch):
+    with ess.connect():
+        files(lake).between("2020-01-01", "2020-01-02").into("l6.rows", key="k").load(
+            URL, table="sales"
+        )
+        monkeypatch.setenv("ESS_WORK_DIR", str(tmp_path / "elsewhere"))
+        small = files(lake).between("2020-01-02", "2020-01-02").into("l6.rows", key="k")
+        with pytest.raises(ess.ConflictError, match=r"rows of 1 file\(s\)"):
+            small.load(URL, table="sales", mode="replace")
+    assert loaded(tmp_path) == expected(1, 2)
+
+
+def test_an_empty_table_replaces_what_it_loaded(lake, tmp_path):
+    with ess.connect():
+        files(lake).all().into("l7.rows", key="k").load(URL, table="sales")
+        with pytest.warns(ess.NoFilesWarning):
+            nothing = files(lake).between("2021-01-01", "2021-01-02").into("l7.rows", key="k")
+        assert nothing.load(URL, table="sales").rows_loaded == 0
+        assert len(loaded(tmp_path)) == 20
+        assert nothing.load(URL, table="sales", mode="replace").rows_deleted == 20
+    assert loaded(tmp_path) == []
+
+
+def test_what_changed_in_a_table_is_told(lake, tmp_path):
+    with ess.connect():
+        first = files(lake).between("2020-01-01", "2020-01-01").into("l8.rows", key="k")
+        first.load(URL, table="sales", mode="upsert", key="n")
+        again = (
+            files(lake)
+            .between("2020-01-01", "2020-01-01")
+            .clean("select k, n + 1 as n from records")
+        )
+        table = again.into("l8.rows", key="k")
+        with pytest.warns(UserWarning, match="another version of it"):
+            assert table.load(URL, table="sales", mode="upsert", key="n").rows_loaded == 0
+        write(lake, 1, ("new", 99))
+        changed = files(lake).between("2020-01-01", "2020-01-01").into("l8.rows", key="k")
+        with pytest.raises(ess.ConflictError, match="changed since they were loaded"):
+            changed.load(URL, table="sales", mode="upsert", key="n")
+        assert changed.load(URL, table="sales", mode="replace").rows_loaded == 1
+    assert loaded(tmp_path) == [99]
 
 
 def test_a_bad_load_of_a_table_is_refused(lake):

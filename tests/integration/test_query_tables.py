@@ -97,3 +97,24 @@ def test_only_the_columns_that_are_named_travel(table, monkeypatch):
     monkeypatch.setattr(type(table.memory), "map", lambda self, *args: watched(*args))
     table.sql("select sum(price) from this where k = 'a'")
     assert {tuple(names) for names in seen} == {("k", "price")}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select t from this t order by n, day limit 2",
+        "select to_json(t) from this as T where n > 295 order by n",
+        "select count(*) from this t1 join this t2 on t1 = t2",
+        "select t.n from this t where t.k = 'a' order by 1",
+        "select this.n from this where this.k = 'a' order by 1",
+    ],
+)
+def test_a_row_of_a_table_is_all_of_it(table, statement):
+    this = table.to_arrow()
+    expected = duckdb.from_arrow(this).query("this", statement).to_arrow_table()
+    assert table.sql(statement).to_arrow().to_pylist() == expected.to_pylist()
+
+
+def test_a_wrong_column_is_told_with_those_there_are(table):
+    with pytest.raises(ess.UsageError, match="the columns are: k, n, price, day"):
+        table.sql("select nosuch from this")

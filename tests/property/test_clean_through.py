@@ -34,8 +34,7 @@ THROUGH = [
     "select * exclude (raw, PRICE) from records where price > 0",
     "select price, NAME, n from records where n > 0 or ok",
     "select name, n * 2 as twice, day, n from records",
-    "select n, n as m, name, n from records where m > 0",
-    "select *, n + 1 as n from records",
+    "select n, n as m, name from records where m > 0",
     "select name, unnest(range(least(greatest(coalesce(n, 0), 0), 3))) as i from records",
     "select records.price, name from records",
 ]

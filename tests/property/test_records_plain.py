@@ -129,3 +129,24 @@ def test_usual_times_are_taken():
     assert usual_times(texts, parse_type("timestamp")) is not None
     assert usual_times(texts, parse_type("date")) is None
     assert usual_times(texts, parse_type("timestamp[, UTC]")) is None
+
+
+def test_much_text_is_typed_in_several_goes():
+    spec = ReadSpec((Column("a", parse_type("int8")), Column("b", parse_type("string"))))
+    texts = [f"a,b\n{i},{'x' * 50}\nbad\n".encode() for i in range(9)]
+    sources = [
+        FileSource(f"f{i}", lambda text=text: io.BytesIO(text)) for i, text in enumerate(texts)
+    ]
+    alone = [chunk for source in sources for chunk in read_chunks(source, spec)]
+    with patch("ess_dask.records.untyped.RUN_BYTES", 120):
+        together = type_chunks([part for source in sources for part in read_untyped(source, spec)])
+    assert rows_and_rejects(together) == rows_and_rejects(alone)
+
+
+def test_many_rejects_lie_in_several_pieces():
+    from ess_dask.records.rejects import build_rejects
+
+    rows = [(line, "", "bad", b"x") for line in range(10)]
+    with patch("ess_dask.records.rejects.TABLE_ROWS", 3):
+        assert build_rejects("f", rows).equals(build_rejects("f", rows[:10]))
+        assert build_rejects("f", rows)["raw"].num_chunks == 4

@@ -484,3 +484,24 @@ def test_an_option_misspelt_is_guessed():
     with pytest.raises(ConfigError) as caught:
         SqlStep.from_pipeline({"query": "from records", "timout": 3}, ".")
     assert caught.value.hint == "did you mean 'timeout'?"
+
+
+def test_a_column_that_comes_out_twice_is_refused():
+    for query in ("select id, id from records", "select *, price * 2 as id from records"):
+        with pytest.raises(ConfigError, match="column 'id' comes out twice"):
+            SqlStep(query).describe(SHOP.schema)
+        with pytest.raises(CleanError, match="column 'id' comes out twice"):
+            run(query)
+
+
+def test_a_query_that_does_not_fit_these_rows_is_an_error_of_them():
+    with pytest.raises(CleanError, match="sql: select nope from records: Binder Error"):
+        run("select nope from records")
+
+
+def test_nested_types_keep_what_duckdb_makes_of_them():
+    table = records(id=[1, 2], items=pa.array([[1], [2, 3]], pa.list_(pa.int32())))
+    step = SqlStep("select * from records where id > 1")
+    got = step.apply(table, CONTEXT)
+    assert got.schema.remove(2) == step.describe(table.schema)
+    assert got["items"].to_pylist() == [[2, 3]]

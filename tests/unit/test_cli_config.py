@@ -146,6 +146,9 @@ def test_a_profile_may_be_named_anywhere_and_must_exist(where, tmp_path):
         )
 
     assert run("mine").returncode == 0
+    command.append("--help")
+    assert run("mien").returncode == (2 if where == "before" else 0)
+    command.remove("--help")
     wrong = run("mien")
     assert wrong.returncode == 2
     assert "no profile 'mien'; searched, in order:\n    configs/mien.yaml" in wrong.stderr
