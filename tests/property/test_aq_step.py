@@ -66,7 +66,7 @@ def test_the_rows_are_those_of_aq_pp(rules):
     csv.writer(text, lineterminator="\n").writerows(
         (n, name, f"{price:.17g}") for n, name, price in values
     )
-    program = "from ess_dask.aq.programs.aq_pp import main; main()"
+    program = "from ess_dask.udb.programs.aq_pp import main; main()"
     columns = ["is:n", "s:name", "f:price"]
     done = subprocess.run(
         [sys.executable, "-c", program, "-f", "-", "-d", *columns, *words(rules)],
