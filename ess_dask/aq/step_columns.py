@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.program import OutputColumn
+from ess_dask.aq.tables import arrow_type
 from ess_dask.aq.vector.blocks import column_type
 
 if TYPE_CHECKING:
@@ -45,16 +46,8 @@ def type_of(column: OutputColumn) -> pa.DataType:
     """Return the Arrow type of a column that the language computed."""
     import pyarrow as pa
 
-    if column.print_format:
-        return pa.string()
-    names = {
-        Kind.F: pa.float64(),
-        Kind.L: pa.uint64(),
-        Kind.LS: pa.int64(),
-        Kind.I: pa.uint32(),
-        Kind.IS: pa.int32(),
-    }
-    return names.get(column.source.kind, pa.string())
+    kind = column.source.kind
+    return pa.string() if column.print_format or kind is Kind.S else arrow_type(kind)
 
 
 def to_series(column: pa.ChunkedArray) -> pl.Series:

@@ -12,6 +12,7 @@ from ess_dask.aq.errors import OptionError
 from ess_dask.aq.expression import parse_expression
 from ess_dask.aq.kinds import Value, storing
 from ess_dask.aq.parsing.command import initial_value
+from ess_dask.aq.parsing.conditional import ConditionalReader
 from ess_dask.aq.parsing.outputs import output_format
 from ess_dask.aq.parsing.tokens import Option, Tokens
 from ess_dask.aq.program import Eval, Filter, OutputColumn, OutputFormat, OutputSpec
@@ -34,8 +35,6 @@ from ess_dask.udb.sampling import Sample, parse_sample
 from ess_dask.udb.specs import Database, Entity
 
 Action = Literal["exp", "cnt", "scn"]
-MAX_NESTING = 64
-_CLOSING = ("-elif", "-elifnot", "-else", "-endif")
 _OLD_NAMES = {"next_bucket": "next_key", "proc_bucket": "proc_key"}
 _IN_GROUPS: tuple[Destination, ...] = ("next_row", "next_pp", "proc_key", "next_key")
 _OUTSIDE: tuple[Destination, ...] = ("next_row", "next_key")
@@ -83,7 +82,9 @@ class _RequestParser:
         self._sort: Sort | None = None
         self._limits = Limits()
         self._seed = 1
-        self._nesting = 0
+        self._conditions: ConditionalReader[Rule, Eval | Filter] = ConditionalReader(
+            self._tokens, self._rule, self._check
+        )
 
     def request(self, attributes: Sequence[str], *, counts_rows: bool) -> Request:
         sample = self._attributes(attributes)
@@ -178,38 +179,14 @@ class _RequestParser:
         return name
 
     def _choice(self, opener: Option) -> Choice:
-        self._nesting += 1
-        if self._nesting > MAX_NESTING:
-            raise OptionError(f"more than {MAX_NESTING} nested -if")
-        cases: list[Case] = []
-        otherwise: tuple[Rule, ...] = ()
-        while opener.name != "-endif":
-            if opener.name == "-else":
-                otherwise, opener = self._block(opener)
-                if opener.name != "-endif":
-                    raise OptionError(f"{opener.text!r} after -else")
-            else:
-                check = self._check(opener)
-                rules, following = self._block(opener)
-                cases.append(Case(check, opener.name.endswith("not"), rules))
-                opener = following
-        self._nesting -= 1
-        return Choice(tuple(cases), otherwise)
+        cases, otherwise = self._conditions.read(opener)
+        return Choice(tuple(Case(*case) for case in cases), otherwise)
 
     def _check(self, opener: Option) -> Eval | Filter:
         rule = self._rule(self._tokens.option()) if self._tokens else None
         if not isinstance(rule, Eval | Filter):
             raise OptionError(f"{opener.text!r} needs -eval or -filt to check")
         return rule
-
-    def _block(self, opener: Option) -> tuple[tuple[Rule, ...], Option]:
-        rules: list[Rule] = []
-        while self._tokens:
-            option = self._tokens.option()
-            if option.name in _CLOSING:
-                return tuple(rules), option
-            rules.append(self._rule(option))
-        raise OptionError(f"{opener.text!r} has no -endif")
 
     def _group(self, option: Option) -> None:
         name = self._tokens.value(option, "a table")

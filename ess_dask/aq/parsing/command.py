@@ -10,6 +10,7 @@ from ess_dask.aq.columns import ColumnSpec, SpecItem, parse_column
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.expression import parse_value
 from ess_dask.aq.kinds import Type, Value, storing
+from ess_dask.aq.parsing.conditional import ConditionalReader
 from ess_dask.aq.parsing.inputs import column_items, input_spec, split_files
 from ess_dask.aq.parsing.outputs import output_spec, select
 from ess_dask.aq.parsing.rules import RuleParser
@@ -40,7 +41,6 @@ ImportColumns = Callable[[ImportRequest], ImportRequest]
 """Returns an import with the columns that its target takes."""
 
 _IMPORT_FLAGS = frozenset(("ddef", "nodelay", "nobnk", "nonew", "noold"))
-_MAX_NESTING = 64
 
 
 def parse_command(
@@ -77,7 +77,10 @@ class _CommandParser:
         self._imports = 0
         self._missing_allowed = False
         self._statistics = self._verbose = False
-        self._seed, self._checks, self._nesting = 1, 0, 0
+        self._seed, self._checks = 1, 0
+        self._conditions: ConditionalReader[Rule, Rule] = ConditionalReader(
+            self._tokens, self._rule, self._check
+        )
 
     def program(self) -> Program:
         """Read all options and return the program."""
@@ -123,24 +126,8 @@ class _CommandParser:
         return rule
 
     def _conditional(self, option: Option) -> Rule:
-        self._nesting += 1
-        if self._nesting > _MAX_NESTING:
-            raise OptionError(f"more than {_MAX_NESTING} nested -if")
-        branches: list[Branch] = []
-        otherwise: tuple[Rule, ...] = ()
-        opener = option
-        while opener.name != "-endif":
-            if opener.name == "-else":
-                otherwise, opener = self._block(opener)
-                if opener.name != "-endif":
-                    raise OptionError(f"{opener.text!r} after -else")
-            else:
-                check = self._check(opener)
-                rules, following = self._block(opener)
-                branches.append(Branch(check, opener.name.endswith("not"), rules))
-                opener = following
-        self._nesting -= 1
-        return Conditional(tuple(branches), otherwise)
+        branches, otherwise = self._conditions.read(option)
+        return Conditional(tuple(Branch(*branch) for branch in branches), otherwise)
 
     def _check(self, opener: Option) -> Rule:
         if not self._tokens:
@@ -149,17 +136,6 @@ class _CommandParser:
         if rule is None or isinstance(rule, Conditional):
             raise OptionError(f"{opener.text!r} needs a rule to check")
         return rule
-
-    def _block(self, opener: Option) -> tuple[tuple[Rule, ...], Option]:
-        rules: list[Rule] = []
-        while self._tokens:
-            option = self._tokens.option()
-            if option.name in ("-elif", "-elifnot", "-else", "-endif"):
-                return tuple(rules), option
-            rule = self._rule(option)
-            if rule is not None:
-                rules.append(rule)
-        raise OptionError(f"{opener.text!r} has no -endif")
 
     def _set_files(self, option: Option) -> None:
         if self._main or self._export:
@@ -272,7 +248,7 @@ class _CommandParser:
 
     def _selected_output(self, option: Option) -> Rule:
         texts = self._tokens.values(option, "columns")
-        chosen = select(texts, self._scope, self._scope.all_columns, option.text)
+        chosen = self._select(texts, self._scope.all_columns, option)
         return self._emit(output_spec(Option("-o", (), "-o"), "-", chosen, self._scope))
 
     def _selection(self, everything: Callable[[], list[OutputColumn]]) -> tuple[OutputColumn, ...]:
@@ -280,7 +256,15 @@ class _CommandParser:
             return tuple(everything())
         option = self._tokens.option()
         texts = self._tokens.values(option, "columns")
-        return select(texts, self._scope, everything, option.text)
+        return self._select(texts, everything, option)
+
+    def _select(
+        self, texts: list[str], everything: Callable[[], list[OutputColumn]], option: Option
+    ) -> tuple[OutputColumn, ...]:
+        def group(text: str) -> list[OutputColumn] | None:
+            return everything() if text == "*" else None
+
+        return select(texts, self._scope.need, group, option.text)
 
     def _final(self, option: Option) -> Rule | None:
         target = self._tokens.value(option, "a file")

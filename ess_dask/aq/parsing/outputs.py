@@ -11,6 +11,7 @@ from ess_dask.aq.kinds import Kind
 from ess_dask.aq.parsing.scope import Scope
 from ess_dask.aq.parsing.tokens import Option, separator_of
 from ess_dask.aq.program import OutputColumn, OutputFormat, OutputSpec
+from ess_dask.aq.tree import Reference
 
 _FormatName = Literal["csv", "sep", "jsn", "bin", "aq"]
 _FORMATS: dict[str, _FormatName] = {"csv": "csv", "jsn": "jsn", "bin": "bin", "aq": "aq"}
@@ -61,36 +62,44 @@ def output_spec(
 
 
 def select(
-    texts: list[str], scope: Scope, everything: Callable[[], list[OutputColumn]], where: str
+    texts: list[str],
+    need: Callable[[str, str], Reference],
+    group: Callable[[str], list[OutputColumn] | None],
+    where: str,
 ) -> tuple[OutputColumn, ...]:
-    """Return the columns that a ``-c`` selects."""
+    """Return the columns that a ``-c`` selects.
+
+    ``need`` finds a column by name; ``group`` gives the columns of a text such as ``*``, None for
+    one that stands for a single column. Raises ``OptionError`` for an unknown one.
+    """
     chosen: list[OutputColumn] = []
     for at, text in enumerate(texts):
-        if text == "*":
-            chosen.extend(everything())
+        several = group(text)
+        if several is not None:
+            chosen.extend(several)
             continue
         match = _SELECTION.fullmatch(text)
         if match is None:
             raise OptionError(f"bad column selection {text!r}")
         mark, name, title, form = match.groups()
         if mark and at == 0:
-            chosen.extend(everything())
-        reference = scope.need(name, where)
+            chosen.extend(group("*") or ())
+        reference = need(name, where)
         if mark == "~":
-            chosen = [column for column in chosen if not _is_same(column, name)]
+            chosen = [column for column in chosen if not _is_of(column, reference)]
             continue
         column = OutputColumn(
             reference, title or reference.name, printf_format(form or "", reference.kind, text)
         )
         if mark == "^":
-            chosen = [column if _is_same(old, name) else old for old in chosen]
+            chosen = [column if _is_of(old, reference) else old for old in chosen]
         else:
             chosen.append(column)
     return tuple(chosen)
 
 
-def _is_same(column: OutputColumn, name: str) -> bool:
-    return column.source.name.lower() == name.lower()
+def _is_of(column: OutputColumn, reference: Reference) -> bool:
+    return column.source.name.lower() == reference.name.lower()
 
 
 def printf_format(text: str, kind: Kind, where: str) -> str:
