@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ess_dask.records.split import CR, LF
+from ess_dask.records.split import CR, LF, count_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,20 +72,6 @@ class Lines:
         before = np.cumsum(sizes) - sizes
         self.data[np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))] = LF
 
-    def fields(self, delimiter: int) -> NDArray[np.uint32]:
-        """Return the number of fields of each line.
-
-        One bit for each byte says whether it is a delimiter. They are counted 64 at a time; where a
-        line ends inside of 64, the bits from there on are taken off again.
-        """
-        import numpy as np
-
-        packed = np.packbits(self.data == delimiter, bitorder="little")
-        words = np.zeros(len(packed) // 8 + 1, np.uint64)
-        words.view(np.uint8)[: len(packed)] = packed
-        counted = np.cumsum(np.bitwise_count(words), dtype=np.uint32)
-        place = self.ends >> 6
-        behind = np.bitwise_count(words[place] >> (self.ends & 63).view(np.uint64))
-        before_end = counted[place] - behind
-        found: NDArray[np.uint32] = np.diff(before_end, prepend=np.uint32(0)) + np.uint32(1)
-        return found
+    def fields(self, delimiter: int) -> Indices:
+        """Return the number of fields of each line."""
+        return count_fields(self.data, self.ends, delimiter)

@@ -80,7 +80,7 @@ def split(buffer: bytes, layout: Layout, *, final: bool) -> Records:
     if buffer.find(QUOTE) >= 0:
         return _split_quoted(data, layout, final=final)
     ends = np.flatnonzero(data == layout.eol)
-    records = _cut(data, ends, _count_fields(data, ends, layout.delimiter), layout)
+    records = _cut(data, ends, count_fields(data, ends, layout.delimiter), layout)
     faults = np.where(
         records.ends - records.starts > layout.max_record, Fault.TOO_LONG, Fault.NONE
     ).astype(np.uint8)
@@ -113,19 +113,22 @@ def _records(data: Bytes, marks: Positions, ends: Positions, layout: Layout) -> 
     return _cut(data, marks[ends], np.diff(ends, prepend=-1), layout)
 
 
-def _count_fields(data: Bytes, ends: Positions, delimiter: int) -> Positions:
-    """Return the number of fields of each unquoted record that ends at ``ends``."""
+def count_fields(data: Bytes, ends: Positions, delimiter: int) -> Positions:
+    """Return the number of fields of each unquoted record that ends at ``ends`` (ascending).
+
+    One bit for each byte says whether it is a delimiter. They are counted 64 at a time; where a
+    record ends inside of 64, the bits from there on are taken off again.
+    """
     import numpy as np
 
-    if not len(ends):
-        return ends
-    starts = np.concatenate(([0], ends[:-1] + 1))
-    # Bytes add up several times faster than wide integers. They wrap at 256: the sum tells.
-    is_delimiter = (data[: ends[-1] + 1] == delimiter).view(np.uint8)
-    counts = np.add.reduceat(is_delimiter, starts, dtype=np.uint8)
-    if int(counts.sum(dtype=np.int64)) != np.count_nonzero(is_delimiter):
-        counts = np.add.reduceat(is_delimiter, starts, dtype=np.int64)
-    return counts.astype(np.int64) + 1
+    packed = np.packbits(data == delimiter, bitorder="little")
+    words = np.zeros(len(packed) // 8 + 1, np.uint64)
+    words.view(np.uint8)[: len(packed)] = packed
+    counted = np.cumsum(np.bitwise_count(words), dtype=np.int64)
+    place = ends >> 6
+    behind = np.bitwise_count(words[place] >> (ends & 63).view(np.uint64))
+    counts: Positions = np.diff(counted[place] - behind, prepend=0) + 1
+    return counts
 
 
 def _cut(data: Bytes, last: Positions, fields: Positions, layout: Layout) -> _Cut:
