@@ -1,7 +1,8 @@
-"""Rows in the forms that users ask for, and their columns in words."""
+"""Rows in the forms that users ask for, their columns in words, and columns as users name them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,3 +41,8 @@ def as_polars(table: pa.Table) -> pl.DataFrame:
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
+
+
+def names_of(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the names that a user gave: one, or several."""
+    return (value,) if isinstance(value, str) else tuple(value)

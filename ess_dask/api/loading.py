@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from ess_dask.api.cluster import Cluster, active_cluster, connect, tell
+from ess_dask.api.forms import names_of
 from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 from ess_dask.errors import ConflictError, UsageError
 from ess_dask.pipelines.execution import MemoryTarget, RunSpec, Window
@@ -93,7 +94,7 @@ def load_memory(
     from ess_dask.pipelines.table_load import ledger_name, load_table
     from ess_dask.settings import load_settings
 
-    columns = (key,) if isinstance(key, str) else tuple(key)
+    columns = names_of(key)
     rules.target_table(table)
     Load(table, url, mode, columns)
     target = Target(url, table, ledger_name(memory), mode, columns)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
-from ess_dask.api.forms import as_frame, as_polars, describe_schema
+from ess_dask.api.forms import as_frame, as_polars, describe_schema, names_of
 from ess_dask.api.results import Collected, SelectionPlan
 from ess_dask.api.steps import Step, as_step
 from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
@@ -333,7 +333,7 @@ class Selection:
         from ess_dask.pipelines.execution import MemoryTarget
 
         return import_rows(
-            self, MemoryTarget(table, _names(key), _names(sort), renew=not append), cluster
+            self, MemoryTarget(table, names_of(key), names_of(sort), renew=not append), cluster
         )
 
     def load(
@@ -363,7 +363,9 @@ class Selection:
         from ess_dask.warehouse.model import Target
 
         name = pipeline or self.category.name
-        return load_rows(self, Target(url, table, name, mode, _names(key), on_change), str(rejects))
+        return load_rows(
+            self, Target(url, table, name, mode, names_of(key), on_change), str(rejects)
+        )
 
     def _rows(self) -> pa.Table:
         collected = self.collect()
@@ -395,10 +397,6 @@ class Selection:
         from ess_dask.api.show import selection_html
 
         return selection_html(self)
-
-
-def _names(value: str | Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _num_rows(table: pa.Table) -> int:

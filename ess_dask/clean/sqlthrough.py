@@ -7,7 +7,6 @@ from: copying text into DuckDB and out again costs several times more than that.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -39,10 +38,12 @@ def without_through(query: str, schema: pa.Schema) -> Through | None:
 
     ``schema`` is that of ``records``, the label last.
     """
-    node = tree_of(query)["node"]
+    tree = tree_of(query)
+    node = tree["node"]
     if not _is_plain(node):
         return None
-    result = [name for name in duck.describe(query, schema).names if name != ROW_LABEL]
+    result = [field for field in duck.describe(query, schema) if field.name != ROW_LABEL]
+    titles = [field.name for field in result]
     sources: list[str] = []
     computed = []
     for item in node["select_list"]:
@@ -52,13 +53,12 @@ def without_through(query: str, schema: pa.Schema) -> Through | None:
             names = [""]
         sources += names
     sources.pop()  # the label, which stands last
-    if not any(sources) or len(sources) != len(result) or len(set(result)) != len(result):
+    if not any(sources) or len(sources) != len(result) or len(set(titles)) != len(titles):
         return None
-    if not _same_types(query, schema, sources):
+    if not _same_types(result, schema, sources):
         return None
-    rest = copy.deepcopy(tree_of(query))
-    rest["node"]["select_list"] = computed
-    return Through(text_of(rest), tuple(zip(result, sources, strict=True)))
+    node["select_list"] = computed
+    return Through(text_of(tree), tuple(zip(titles, sources, strict=True)))
 
 
 def _is_plain(node: Node) -> bool:
@@ -93,9 +93,8 @@ def _handed_through(item: Node, schema: pa.Schema) -> list[str] | None:
     return None
 
 
-def _same_types(query: str, schema: pa.Schema, sources: list[str]) -> bool:
+def _same_types(result: list[pa.Field], schema: pa.Schema, sources: list[str]) -> bool:
     """Whether a copy through DuckDB would give each of these columns its own type back."""
-    result = [field for field in duck.describe(query, schema) if field.name != ROW_LABEL]
     return all(
         # The names inside of nested types, which DuckDB changes, are no part of their equality.
         not source

@@ -8,6 +8,7 @@ from typing import Any
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, Piece, Sink, SinkWriter
+from ess_dask.records.arrays import from_numpy
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,6 @@ class _OnlyWriter:
 def _keep_files(piece: Piece, wanted: Sequence[bool]) -> Piece:
     """Return the piece with only the rows of some of its files."""
     import numpy as np
-
-    from ess_dask.records.arrays import from_numpy
 
     keep = np.asarray(wanted)
     rows = keep[piece.file_of]
