@@ -13,7 +13,8 @@ Check = TypeVar("Check")
 
 MAX_NESTING = 64
 """Conditions within conditions."""
-_CLOSING = ("-elif", "-elifnot", "-else", "-endif")
+CLOSING = ("-elif", "-elifnot", "-else", "-endif")
+"""What ends the rules of a branch."""
 
 
 class ConditionalReader(Generic[Rule, Check]):
@@ -61,7 +62,7 @@ class ConditionalReader(Generic[Rule, Check]):
         rules: list[Rule] = []
         while self._tokens:
             option = self._tokens.option()
-            if option.name in _CLOSING:
+            if option.name in CLOSING:
                 return tuple(rules), option
             rule = self._rule(option)
             if rule is not None:
