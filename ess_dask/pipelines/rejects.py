@@ -117,7 +117,7 @@ def _check_known(place: Place, pipeline: str, run: str) -> None:
     if run:
         known = (place.runs / run).is_dir()
     else:
-        known = not pipeline or bool(place.table) or pipeline in _recorded(place.runs)
+        known = not pipeline or bool(place.table) or _is_recorded(place.runs, pipeline)
     warehouse = None if known else place.warehouse()
     if warehouse is not None:
         loads = warehouse.loads(pipeline=pipeline)
@@ -129,9 +129,10 @@ def _check_known(place: Place, pipeline: str, run: str) -> None:
         )
 
 
-def _recorded(runs: Path) -> set[str]:
-    """Return the names of the pipelines that have a run."""
-    return {str(_report(folder).get("pipeline", "")) for folder in runs.glob("*")}
+def _is_recorded(runs: Path, pipeline: str) -> bool:
+    """Whether a run is recorded under this name; the newest are looked at first."""
+    reports = sorted(runs.glob("*/report.json"), reverse=True)
+    return any(_report(path.parent).get("pipeline") == pipeline for path in reports)
 
 
 def _of_pipeline(place: Place, pipeline: str) -> pa.Table:

@@ -380,6 +380,7 @@ def test_a_pipeline_that_rejected_nothing_is_known_all_the_same(user):
     (user.folder / "f_20140901.csv").write_text("a,b\n1,2\n")
     user.ess("init", "p.yaml", "--store", ".", "--pattern", "f_*.csv", "--to", "duckdb:///w.duckdb")
     user.ess("run", "p.yaml")
+    (user.home / ".ess" / "runs" / "note.txt").write_text("a file of somebody's own")
     for name in ("f", "p.yaml"):
         assert user.ess("rejects", "show", name).stdout.splitlines()[1:] == []
         assert user.ess("rejects", "list", name).stdout.splitlines()[1:] == []
