@@ -1,6 +1,7 @@
 """Rules of the aq language in a pipeline file and from Python, on files."""
 
 import duckdb
+import pytest
 
 import ess_dask as ess
 
@@ -69,3 +70,15 @@ def test_rules_from_python(user, monkeypatch):
         "user": ["ann", "cid", "dan"] * 2,
         "n": [1, None, 4] * 2,
     }
+
+
+def test_the_row_of_a_large_file_is_named_by_its_line(user, monkeypatch):
+    monkeypatch.setenv("ESS_CHUNK_BYTES", "4096")
+    lines = [f"{n},{'żółw' if n == 4321 else 'ann'}" for n in range(1, 5001)]
+    (user.folder / "f_20140901.csv").write_text("n,user\n" + "\n".join(lines) + "\n")
+    lake = ess.select(str(user.folder)).category(
+        "f", "f_*.csv", columns={"n": "int32", "user": "string"}
+    )
+    cut = lake.all().clean(ess.aq("-eval user 'SubStr(user, 0, 1)'", per="file"))
+    with pytest.raises(ess.DataError, match=r"not UTF-8.*f_20140901\.csv, line 4322\)"):
+        cut.to_arrow()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ess_dask.records.cast import cast
 from ess_dask.records.chunk import FileSource
 from ess_dask.records.csv import read_chunks, read_untyped
-from ess_dask.records.plain import Plain
+from ess_dask.records.plain import Plain, type_plain
 from ess_dask.records.spec import Column, ReadSpec
 from ess_dask.records.types import parse_type
 from ess_dask.records.untyped import type_chunks
@@ -62,6 +62,7 @@ def read_closely(data, spec):
 )
 @example(["a,b"], ["string", "string"], "\n", "null", True, 16)
 @example(["0x1F,1", "nan(2),2"], ["int64", "float64"], "\n", "null", False, 200)
+@example(["0x1F,1", "2,0X1f"], ["int64", "int8"], "\n", "null", False, 200)
 @example(["1,nan(2)", "1,1e400"], ["int64", "float64"], "\n", "null", False, 200)
 @example(["", "1,2", "", "", "3,4", ""], ["int8", "int8"], "\r\n", "zero", False, 200)
 @example(["c,d", "\ufeff1,2"], ["string", "int8"], "\n", "null", True, 1 << 20)
@@ -138,8 +139,13 @@ def test_much_text_is_typed_in_several_goes():
         FileSource(f"f{i}", lambda text=text: io.BytesIO(text)) for i, text in enumerate(texts)
     ]
     alone = [chunk for source in sources for chunk in read_chunks(source, spec)]
-    with patch("ess_dask.records.untyped.RUN_BYTES", 120):
-        together = type_chunks([part for source in sources for part in read_untyped(source, spec)])
+    parts = [part for source in sources for part in read_untyped(source, spec)]
+    with (
+        patch("ess_dask.records.untyped.RUN_BYTES", 120),
+        patch("ess_dask.records.untyped.type_plain", wraps=type_plain) as typed,
+    ):
+        together = type_chunks(parts)
+    assert [len(call.args[0]) for call in typed.call_args_list] == [2, 2, 2, 2, 1]
     assert rows_and_rejects(together) == rows_and_rejects(alone)
 
 
