@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ess_dask.cluster.allocator import keep_freed_memory
@@ -11,6 +11,9 @@ from ess_dask.errors import TransientError, WorkerLostError
 if TYPE_CHECKING:
     from dask.delayed import Delayed
     from distributed import Client
+
+SIGNAL_SECONDS = 0.5
+"""How long a signal may go unnoticed while the main thread waits for work."""
 
 
 class Executor(Protocol):
@@ -61,6 +64,10 @@ class ThreadExecutor:
 
     def result(self, handle: Future[Any]) -> Any:
         """Wait; return the partition's only element."""
+        # Again and again: a signal that comes just before this thread sleeps, or that another
+        # thread is given, is not noticed before this one wakes.
+        while wait([handle], SIGNAL_SECONDS).not_done:
+            pass
         return handle.result()[0]
 
     def withdraw(self, handle: Future[Any]) -> bool:
@@ -123,13 +130,17 @@ class ClusterExecutor:
 
     def _result_alone(self, handle: Any) -> Any:
         """Try once more when nothing else of ours runs: what dies takes its neighbours along."""
-        from distributed import wait
+        import asyncio
+
+        from distributed import wait as wait_for_all
 
         partition = self._running.pop(handle)
         with self._client.as_current():
-            wait(list(self._running))
+            wait_for_all(list(self._running))
         # Released first: while the scheduler remembers the failure, it answers with that.
+        # The client's loop does it later, but in turn: what it does now comes after it.
         handle.release()
+        self._client.sync(asyncio.sleep, 0)
         again = self.submit(partition)
         try:
             return again.result()[0]

@@ -31,7 +31,10 @@ MEMORY = "memory: {table: wood.sales, key: userID}"
 CLUSTER = pytest.param(MEMORY, marks=pytest.mark.slow)
 BOTH = pytest.mark.parametrize("memory", ["", CLUSTER], ids=["threads", "cluster"])
 ONE_BY_ONE = {"ESS_BATCH_BYTES": "1KiB", "ESS_THREADS": "1"}
-WAIT = """  - shell: 'touch begun; until test -e go; do sleep 0.02; done; cat'\n"""
+WAIT = """  - shell: |
+      read -r head; touch begun; until test -e go; do sleep 0.02; done; echo "$head"; cat
+"""
+"""Has read the first file (it is small) by the time it says that it begun."""
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """``ess stream`` and ``ess exec`` from outside: whole outputs, file order, nothing left running."""
 
+import ctypes
 import gzip
 import os
 import signal
@@ -191,7 +192,7 @@ def test_ctrl_c_once_finishes_what_runs_and_begins_nothing_new(logs):
     assert len(out.splitlines()) < DAYS
 
 
-def test_ctrl_c_twice_leaves_nothing_running(logs):
+def test_ctrl_c_twice_leaves_nothing_running(logs, end_processes):
     child = logs.start(
         "stream",
         "logs",
@@ -200,6 +201,7 @@ def test_ctrl_c_twice_leaves_nothing_running(logs):
         "touch begun; sleep 300 & sleep 300; wait",
         start_new_session=True,
     )
+    end_processes.append(child)
     wait_for(lambda: (logs.folder / "begun").exists())
     os.kill(child.pid, signal.SIGINT)
     wait_for(lambda: b"once more" in child.stderr.readline())
@@ -207,6 +209,19 @@ def test_ctrl_c_twice_leaves_nothing_running(logs):
     child.communicate(timeout=30)
     assert child.returncode == 130
     assert sleepers(logs) == []
+
+
+def test_ctrl_c_is_noticed_whichever_thread_is_told_of_it(logs, end_processes):
+    child = logs.start("stream", "logs", "*", "*", "touch begun; sleep 300")
+    end_processes.append(child)
+    wait_for(lambda: (logs.folder / "begun").exists())
+    other = max(int(task) for task in os.listdir(f"/proc/{child.pid}/task"))
+    assert other != child.pid
+    for words in (b"once more", b"aborted"):
+        assert ctypes.CDLL(None).tgkill(child.pid, other, signal.SIGINT) == 0
+        wait_for(lambda words=words: words in child.stderr.readline())
+    child.communicate(timeout=30)
+    assert child.returncode == 130
 
 
 def sleepers(user):
@@ -223,7 +238,10 @@ def sleepers(user):
 
 
 def test_killed_it_takes_its_children_along(logs):
-    child = logs.start("stream", "logs", "*", "*", "touch begun; sleep 300", start_new_session=True)
+    # What it spooled is left behind by SIGKILL: in this folder, not in the machine's.
+    env = {"TMPDIR": str(logs.folder)}
+    command = "touch begun; sleep 300"
+    child = logs.start("stream", "logs", "*", "*", command, start_new_session=True, env=env)
     wait_for(lambda: (logs.folder / "begun").exists())
     os.kill(child.pid, signal.SIGKILL)
     child.communicate(timeout=10)
