@@ -105,9 +105,16 @@ def _connect(
     return retrying(LockedError, options.lock_wait, connect)
 
 
+_HELD = (
+    "Could not set lock",
+    "different configuration",
+    # Another thread of this process is about to close the file.
+    "Unique file handle conflict",
+)
+
+
 def _is_held(error: Exception) -> bool:
-    text = str(error)
-    return "Could not set lock" in text or "different configuration" in text
+    return any(words in str(error) for words in _HELD)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from ess_dask.errors import ConfigError, DataError, EssError, LockedError
 from ess_dask.testing.loads import Loader, sales
 from ess_dask.warehouse.connect import open_warehouse, schemes
 from ess_dask.warehouse.duckdb import DuckDBWarehouse
-from ess_dask.warehouse.duckdb_file import DuckDBOptions
+from ess_dask.warehouse.duckdb_file import DuckDBOptions, opened
 from ess_dask.warehouse.model import Target
 
 TARGET = Target("duckdb:///shop.duckdb", "sales", "shop")
@@ -160,6 +160,26 @@ def test_threads_load_the_same_files_once(tmp_path):
     assert sorted(result.rows_loaded for result in results) == [0, 0, 0, 5]
     assert sorted(result.already_done for result in results) == [0, 5, 5, 5]
     assert len(loader.warehouse.ledger()) == 5
+
+
+def test_threads_open_and_close_the_same_file(tmp_path):
+    """One closes it at the moment in which another opens it."""
+    failures = []
+
+    def use():
+        try:
+            for _ in range(30):
+                with opened(tmp_path / "w.duckdb", DuckDBOptions(lock_wait=60), write=True):
+                    pass
+        except EssError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=use) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
 
 
 # --- the file
