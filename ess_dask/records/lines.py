@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ess_dask.records.split import CR, LF, count_fields
+from ess_dask.records.split import CR, LF, count_fields, line_ends
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +29,7 @@ class Lines:
     @classmethod
     def of(cls, data: Bytes) -> Lines:
         """Find the line ends."""
-        import numpy as np
-
-        return cls(data, np.flatnonzero(data == LF))
+        return cls(data, line_ends(data, LF))
 
     @classmethod
     def joined(cls, parts: Sequence[Lines]) -> Lines:

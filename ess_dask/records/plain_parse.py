@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     Kinds = Mapping[int, pa.DataType]
 
+BLOCK_BYTES = 4 << 20
+"""What the parser takes at a time: its buffers are used again and stay near the processor."""
+
 SAMPLE_BYTES = 64 << 10
 """Bytes at the start of a text by which it is judged whether its numbers are clean."""
 
@@ -69,7 +72,12 @@ def _read(text: Bytes, fields: Fields, spec: ReadSpec, kinds: Kinds) -> pa.Table
     wanted = [names[position] for position in fields.positions]
     return csv.read_csv(
         pa.BufferReader(pa.py_buffer(text)),
-        csv.ReadOptions(use_threads=False, column_names=names, block_size=len(text) + 1),
+        csv.ReadOptions(
+            use_threads=False,
+            column_names=names,
+            # No line may be longer than a block.
+            block_size=max(BLOCK_BYTES, spec.max_record_bytes + 2),
+        ),
         csv.ParseOptions(delimiter=spec.delimiter, quote_char=False, ignore_empty_lines=True),
         csv.ConvertOptions(
             check_utf8=False,
@@ -78,6 +86,9 @@ def _read(text: Bytes, fields: Fields, spec: ReadSpec, kinds: Kinds) -> pa.Table
             null_values=[""],
             strings_can_be_null=spec.blank == "null",
         ),
+        # The C library's pool, which keeps what is freed (``cluster.allocator``): Arrow's own gives
+        # it back after 10 ms, and the kernel clears it again.
+        memory_pool=pa.system_memory_pool(),
     )
 
 

@@ -26,6 +26,10 @@ QUOTE = 0x22
 LF = 0x0A
 CR = 0x0D
 
+PIECE_BYTES = 1 << 20
+"""Text of which all bytes are compared in one go (a multiple of 64): the outcome is used again at
+once and stays near the processor."""
+
 _LOOK_AHEAD = 2
 """Bytes after a record's longest extent that can still change how its last quote is seen."""
 
@@ -79,7 +83,7 @@ def split(buffer: bytes, layout: Layout, *, final: bool) -> Records:
     data = np.frombuffer(buffer, np.uint8) if buffer else np.zeros(0, np.uint8)
     if buffer.find(QUOTE) >= 0:
         return _split_quoted(data, layout, final=final)
-    ends = np.flatnonzero(data == layout.eol)
+    ends = line_ends(data, layout.eol)
     records = _cut(data, ends, count_fields(data, ends, layout.delimiter), layout)
     faults = np.where(
         records.ends - records.starts > layout.max_record, Fault.TOO_LONG, Fault.NONE
@@ -113,6 +117,17 @@ def _records(data: Bytes, marks: Positions, ends: Positions, layout: Layout) -> 
     return _cut(data, marks[ends], np.diff(ends, prepend=-1), layout)
 
 
+def line_ends(data: Bytes, eol: int) -> Positions:
+    """Return where this line end is."""
+    import numpy as np
+
+    starts = range(0, len(data), PIECE_BYTES)
+    pieces = [np.flatnonzero(data[start : start + PIECE_BYTES] == eol) for start in starts]
+    for start, piece in zip(starts, pieces, strict=True):
+        piece += start
+    return np.concatenate(pieces or [np.zeros(0, np.int64)])
+
+
 def count_fields(data: Bytes, ends: Positions, delimiter: int) -> Positions:
     """Return the number of fields of each unquoted record that ends at ``ends`` (ascending).
 
@@ -121,9 +136,11 @@ def count_fields(data: Bytes, ends: Positions, delimiter: int) -> Positions:
     """
     import numpy as np
 
-    packed = np.packbits(data == delimiter, bitorder="little")
-    words = np.zeros(len(packed) // 8 + 1, np.uint64)
-    words.view(np.uint8)[: len(packed)] = packed
+    words = np.zeros(len(data) // 64 + 1, np.uint64)
+    octets = words.view(np.uint8)
+    for start in range(0, len(data), PIECE_BYTES):
+        bits = np.packbits(data[start : start + PIECE_BYTES] == delimiter, bitorder="little")
+        octets[start // 8 : start // 8 + len(bits)] = bits
     counted = np.cumsum(np.bitwise_count(words), dtype=np.int64)
     place = ends >> 6
     behind = np.bitwise_count(words[place] >> (ends & 63).view(np.uint64))

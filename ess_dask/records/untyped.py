@@ -127,8 +127,8 @@ class Untyped:
         return reject_table(self.origin, Refused(lines, columns, reasons, raws))
 
 
-RUN_BYTES = 64 << 20
-"""Text that is typed in one go: the parser's limit is 2 GiB, and it needs as much again."""
+RUN_BYTES = 16 << 20
+"""Text that is typed in one go. Texts of this size need not be copied together."""
 
 Part: TypeAlias = Plain | Untyped | Chunk
 """Records of a file on their way to be a chunk: lines, separated records, or typed already."""

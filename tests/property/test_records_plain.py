@@ -46,6 +46,14 @@ def read(data, spec):
     return list(read_chunks(FileSource("f", lambda: io.BytesIO(data)), spec))
 
 
+def read_piecewise(data, spec):
+    with (
+        patch("ess_dask.records.plain_parse.BLOCK_BYTES", 1),
+        patch("ess_dask.records.split.PIECE_BYTES", 64),
+    ):
+        return read(data, spec)
+
+
 def read_closely(data, spec):
     with patch("ess_dask.records.csv.plain_stop", return_value=0):
         return read(data, spec)
@@ -77,7 +85,9 @@ def test_plain_text_reads_as_if_looked_at_closely(texts, types, end, blank, head
         max_record_bytes=64,
     )
     data = "".join(text + end for text in texts).encode()
-    assert rows_and_rejects(read(data, spec)) == rows_and_rejects(read_closely(data, spec))
+    closely = rows_and_rejects(read_closely(data, spec))
+    assert rows_and_rejects(read(data, spec)) == closely
+    assert rows_and_rejects(read_piecewise(data, spec)) == closely
 
 
 def test_most_text_is_plain():
