@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator
 
 from ess_dask.aq.inputs.opening import label_of
@@ -12,6 +11,7 @@ from ess_dask.aq.program import Program
 from ess_dask.aq.rows.chain import compile_chain
 from ess_dask.aq.rows.state import RunEnded, State, blank_row, exported
 from ess_dask.aq.stores import Store
+from ess_dask.aq.surroundings import complain
 from ess_dask.aq.vector.blocks import BLOCK_BYTES, SMALL_BYTES
 from ess_dask.aq.vector.plan import why_rows
 
@@ -56,7 +56,7 @@ def run_rows(state: State) -> None:
         if state.last_record:
             return
         if state.program.verbose and state.counts.records % _MARK_EVERY == 0:
-            sys.stderr.write(f"aq_pp: {state.counts.records} records\n")
+            complain(f"aq_pp: {state.counts.records} records\n")
 
 
 def run_batches(state: State, block_bytes: int, small_bytes: int) -> None:

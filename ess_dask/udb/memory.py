@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.aq.errors import AqError, StoreError
+from ess_dask.aq.surroundings import complain
 from ess_dask.errors import ConflictError, EssError, TransientError, WorkerLostError
 from ess_dask.folders import cache_dir, work_dir
 from ess_dask.tables.registry import TableName
@@ -55,7 +55,7 @@ def store_errors() -> Iterator[None]:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"udb: {text}\n")
+    complain(f"udb: {text}\n")
 
 
 class Memory:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from ess_dask.aq.errors import InputOpenError, InputReadError
 from ess_dask.aq.parsing.tokens import as_path
+from ess_dask.aq.surroundings import standard_input
 from ess_dask.errors import ReadError
 
 BLOCK_BYTES = 1 << 18
@@ -31,7 +31,7 @@ def open_input(file: str) -> BinaryIO:
     """Open an input unbuffered; raise ``InputOpenError`` naming it."""
     try:
         if file == "-" or file.startswith("-,"):
-            return cast("BinaryIO", open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))
+            return standard_input()
         kind, at, address = file.partition("@")
         if at and kind in ("connect", "listen", "socket"):
             return open_socket(kind, address, "rb")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,6 +23,7 @@ from ess_dask.aq.inputs.records import (
 from ess_dask.aq.inputs.typing import converter
 from ess_dask.aq.kinds import Value
 from ess_dask.aq.program import InputSpec
+from ess_dask.aq.surroundings import complain
 
 Row = list[Value]
 
@@ -53,7 +53,7 @@ class Counts:
         if policy.limit is not None and _exceeds(dropped, policy.limit, policy.rows):
             raise InputDataError(message, hint="the attribute eok goes on without bad records")
         if policy.messages is None or len(dropped) <= policy.messages:
-            sys.stderr.write(f"aq: {message}\n")
+            complain(f"aq: {message}\n")
         if not policy.rows:
             # Only their number matters: a stream may have any amount of them.
             dropped[:-1] = [0] * (len(dropped) - 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from ess_dask.aq.errors import OutputOpenError, OutputWriteError
 from ess_dask.aq.inputs.opening import open_socket, pipe_path
+from ess_dask.aq.surroundings import standard_output
 
 BUFFER_BYTES = 1 << 18
 
@@ -22,7 +22,7 @@ def label_of(target: str) -> str:
 def _open(target: str, *, append: bool) -> BinaryIO:
     try:
         if target == "-" or target.startswith("-,"):
-            return cast("BinaryIO", open(sys.stdout.fileno(), "wb", buffering=0, closefd=False))
+            return standard_output()
         kind, at, address = target.partition("@")
         if at and kind in ("connect", "listen", "socket"):
             return open_socket(kind, address, "wb")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from ess_dask.aq.programs.common import console
 from ess_dask.aq.programs.options import MANY, Taken, parse_plain
 from ess_dask.aq.run import run_program
 from ess_dask.aq.stores import NoStore
+from ess_dask.aq.surroundings import complain, print_text
 
 USAGE = """\
 aq_cat [-verb] [-stat] [-f[,ATR..] FILE..] [-d COLSPEC..] [-o[,ATR..] FILE] [-c COL|N|N-M ..]
@@ -29,12 +29,12 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 def aq_cat(arguments: Sequence[str]) -> None:
     """Concatenate the inputs; errors carry the exit code."""
     if "-h" in arguments[:1]:
-        sys.stdout.write(USAGE)
+        print_text(USAGE)
         return
     typed = any(word == "-d" or re.match(r"-f,(.*,)?aq(,|$)", word) for word in arguments)
     records, errors, written = _typed(arguments) if typed else _text(arguments)
     if "-stat" in arguments:
-        sys.stderr.write(f"aq_cat: rec={records} err={errors} out={written}\n")
+        complain(f"aq_cat: rec={records} err={errors} out={written}\n")
 
 
 def _typed(arguments: Sequence[str]) -> tuple[int, int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -20,6 +19,7 @@ from ess_dask.aq.programs.statistics import MEASURES, Moments
 from ess_dask.aq.rows.state import State, Writer
 from ess_dask.aq.run import rows_of
 from ess_dask.aq.stores import NoStore
+from ess_dask.aq.surroundings import complain, print_text
 from ess_dask.aq.tree import Reference
 
 USAGE = """\
@@ -55,7 +55,7 @@ class Counting:
 def aq_cnt(arguments: Sequence[str]) -> None:
     """Count keys; errors carry the exit code."""
     if not arguments or "-h" in arguments[:1]:
-        sys.stdout.write(USAGE)
+        print_text(USAGE)
         return
     taken, inputs = Taken(arguments, _OWN), Inputs()
     merging = taken.last("-fX")
@@ -68,7 +68,7 @@ def aq_cnt(arguments: Sequence[str]) -> None:
         total += _add(row, counts, slots, merging=merging is not None)
     _write(state, counts, total, taken)
     if program.statistics:
-        sys.stderr.write(f"aq_cnt: rec={state.counts.records} err={state.counts.errors}\n")
+        complain(f"aq_cnt: rec={state.counts.records} err={state.counts.errors}\n")
 
 
 def _input(

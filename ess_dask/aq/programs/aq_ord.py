@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from ess_dask.aq.programs.options import MANY, Taken, columns_of, named, number,
 from ess_dask.aq.rows.state import State, blank_row
 from ess_dask.aq.run import rows_of
 from ess_dask.aq.stores import NoStore
+from ess_dask.aq.surroundings import complain, print_text
 from ess_dask.aq.tree import Reference
 
 USAGE = """\
@@ -39,7 +39,7 @@ SortKey = Callable[[Row], Any]
 def aq_ord(arguments: Sequence[str]) -> None:
     """Sort the input; errors carry the exit code."""
     if not arguments or "-h" in arguments[:1]:
-        sys.stdout.write(USAGE)
+        print_text(USAGE)
         return
     taken, inputs = Taken(arguments, _OWN), Inputs()
     program = parse_plain(taken.rest, inputs)
@@ -62,7 +62,7 @@ def aq_ord(arguments: Sequence[str]) -> None:
     else:
         _write(state, state_order.merged() if option.flag("mrg") else state_order.sorted())
     if program.statistics:
-        sys.stderr.write(f"aq_ord: rec={state.counts.records} err={state.counts.errors}\n")
+        complain(f"aq_ord: rec={state.counts.records} err={state.counts.errors}\n")
 
 
 def sort_key(columns: list[Reference], *, ncas: bool) -> SortKey:

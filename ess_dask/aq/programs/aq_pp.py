@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ess_dask.aq.inputs.reading import Inputs
 from ess_dask.aq.parsing.command import parse_command
 from ess_dask.aq.run import check_program, run_program
 from ess_dask.aq.stores import NoStore, Store
+from ess_dask.aq.surroundings import complain, print_text
 
 USAGE = """\
 aq_pp [-verb] [-stat] [-test] [-f[,ATR..] FILE.. -d COLSPEC..] [-cat[,ATR..] FILE.. COLSPEC..]
@@ -24,7 +24,7 @@ aq_pp [-verb] [-stat] [-test] [-f[,ATR..] FILE.. -d COLSPEC..] [-cat[,ATR..] FIL
 def aq_pp(arguments: Sequence[str], store: Store | None = None) -> None:
     """Run the option list; errors carry the exit code. ``store`` serves -imp, -exp and -cnt."""
     if not arguments or "-h" in arguments[:1]:
-        sys.stdout.write(USAGE)
+        print_text(USAGE)
         return
     run_command("aq_pp", arguments, store)
 
@@ -46,4 +46,4 @@ def run_command(name: str, arguments: Sequence[str], store: Store | None = None)
     state = run_program(program, inputs, tables)
     if program.statistics:
         errors = state.counts.errors + state.failed
-        sys.stderr.write(f"{name}: rec={state.counts.records} err={errors} out={state.written}\n")
+        complain(f"{name}: rec={state.counts.records} err={errors} out={state.written}\n")

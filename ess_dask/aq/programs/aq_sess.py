@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from ess_dask.aq.programs.options import MANY, Taken, columns_of, named, number,
 from ess_dask.aq.rows.state import State, Writer
 from ess_dask.aq.run import rows_of
 from ess_dask.aq.stores import NoStore
+from ess_dask.aq.surroundings import complain, print_text
 from ess_dask.aq.tree import Reference
 
 USAGE = """\
@@ -89,7 +89,7 @@ class Sessions:
 def aq_sess(arguments: Sequence[str]) -> None:
     """Count sessions; errors carry the exit code."""
     if not arguments or "-h" in arguments[:1]:
-        sys.stdout.write(USAGE)
+        print_text(USAGE)
         return
     taken, inputs = Taken(arguments, _OWN), Inputs()
     program = parse_plain(taken.rest, inputs)
@@ -109,7 +109,7 @@ def aq_sess(arguments: Sequence[str]) -> None:
     _run(state, sessions, keys, time)
     if program.statistics:
         counts = state.counts
-        sys.stderr.write(f"aq_sess: rec={counts.records} err={counts.errors} out={state.written}\n")
+        complain(f"aq_sess: rec={counts.records} err={counts.errors} out={state.written}\n")
 
 
 def _run(state: State, sessions: Sessions, keys: list[Reference], time: Reference) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+from ess_dask.aq.surroundings import complain
 from ess_dask.errors import EssError
 
 INTERRUPTED = 130
@@ -21,22 +22,22 @@ def run_main(name: str, work: Callable[[Sequence[str]], None], arguments: Sequen
     try:
         work(arguments)
     except EssError as error:
-        sys.stderr.write(f"{name}: {_printable(error.message)}\n")
+        complain(f"{name}: {_printable(error.message)}\n")
         if error.hint:
-            sys.stderr.write(f"  hint: {_printable(error.hint)}\n")
+            complain(f"  hint: {_printable(error.hint)}\n")
         return error.exit_code
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except MemoryError:
-        sys.stderr.write(f"{name}: out of memory\n")
+        complain(f"{name}: out of memory\n")
         return MEMORY_ERROR
     except RecursionError:
-        sys.stderr.write(f"{name}: the options are nested too deeply\n")
+        complain(f"{name}: the options are nested too deeply\n")
         return 2
     except OSError as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        complain(f"{name}: {error}\n")
         return SYSTEM_ERROR
     return 0
 

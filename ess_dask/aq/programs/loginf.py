@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +26,7 @@ from ess_dask.aq.programs.common import console
 from ess_dask.aq.programs.formats import GUESS_BYTES, Guess, guess_format
 from ess_dask.aq.programs.options import MANY, Taken, number
 from ess_dask.aq.programs.profile import ColumnProfile, Span, TypeProfile, column_name, type_of
+from ess_dask.aq.surroundings import print_text
 from ess_dask.aq.vector.blocks import gather
 
 USAGE = """\
@@ -82,7 +82,7 @@ class _Settings:
 def loginf(arguments: Sequence[str]) -> None:
     """Analyse inputs; errors carry the exit code."""
     if "-h" in arguments[:1]:
-        sys.stdout.write(USAGE)
+        print_text(USAGE)
         return
     started = time.monotonic()
     taken = Taken(arguments, _OWN)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.programs.aq_pp import run_command
 from ess_dask.aq.programs.common import console
 from ess_dask.aq.programs.options import MANY, Taken
+from ess_dask.aq.surroundings import print_text
 
 OBJECT_USAGE = """\
 objcnv [-test] [-verb] [-stat] [-bz N] -jsn|-xml [-f[,ATR..] FILE..] [-base SPEC] -d COLSPEC..
@@ -23,7 +23,7 @@ logcnv [-test] [-verb] [-stat] [-bz N] [-f[,ATR..] FILE..] -d [SEP:'text'] COLSP
 def objcnv(arguments: Sequence[str]) -> None:
     """Convert JSON or XML; errors carry the exit code."""
     if not arguments or "-h" in arguments[:1]:
-        sys.stdout.write(OBJECT_USAGE)
+        print_text(OBJECT_USAGE)
         return
     taken = Taken(arguments, {"-jsn": 0, "-xml": 0, "-base": 1, "-bz": 1, "-f": MANY})
     formats = [name for name in ("jsn", "xml") if taken.flag(f"-{name}")]
@@ -37,7 +37,7 @@ def objcnv(arguments: Sequence[str]) -> None:
 def logcnv(arguments: Sequence[str]) -> None:
     """Convert logs with separators of their own; errors carry the exit code."""
     if not arguments or "-h" in arguments[:1]:
-        sys.stdout.write(LOG_USAGE)
+        print_text(LOG_USAGE)
         return
     taken = Taken(arguments, {"-bz": 1, "-f": MANY})
     run_command("logcnv", [*_files(taken, ["div"]), *taken.rest])

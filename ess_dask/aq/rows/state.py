@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from ess_dask.aq.program import (
     Substitute,
 )
 from ess_dask.aq.stores import Importer, Store
+from ess_dask.aq.surroundings import complain
 from ess_dask.aq.tables import rows_to_table, table_to_rows
 from ess_dask.aq.tree import Builtin
 
@@ -120,7 +120,7 @@ class State:
     def complain(self, text: str) -> None:
         """Tell that a row was dropped because an evaluation failed."""
         self.failed += 1
-        sys.stderr.write(f"aq_pp: record {self.counts.records}: {text}; the row is skipped\n")
+        complain(f"aq_pp: record {self.counts.records}: {text}; the row is skipped\n")
 
     def import_row(self, index: int, request: ImportRequest, row: Row) -> None:
         """Hand a row to a table in memory; rows go there in batches."""

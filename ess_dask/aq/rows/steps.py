@@ -6,7 +6,6 @@ the check of an ``-if`` all of them answer.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import cast
 
@@ -37,6 +36,7 @@ from ess_dask.aq.program import (
 from ess_dask.aq.rows.expressions import compile_expression, compile_truth, getter, setter
 from ess_dask.aq.rows.mapping import extraction, rendering, rewriting
 from ess_dask.aq.rows.state import RunEnded, State
+from ess_dask.aq.surroundings import complain
 
 Step = Callable[[Row], bool]
 Copies = Callable[[Row], list[Row]]
@@ -248,7 +248,12 @@ def _combine(rule: Rule, state: State) -> Step:
 def _message(rule: Rule, _: State) -> Step:
     assert isinstance(rule, Message)
     text = rule.text.encode("latin-1").decode("utf-8", "replace") + "\n"
-    return lambda _: bool(sys.stderr.write(text)) or True
+
+    def tell(_: Row) -> bool:
+        complain(text)
+        return True
+
+    return tell
 
 
 def _always(rule: Rule, _: State) -> Step:

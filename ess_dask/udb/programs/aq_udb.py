@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.parsing.tokens import Option, Tokens
 from ess_dask.aq.programs.common import console
+from ess_dask.aq.surroundings import complain, print_text
 from ess_dask.udb.specs import Database, find_database
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Globals:
 def aq_udb(arguments: Sequence[str]) -> None:
     """Run the option list; errors carry the exit code."""
     if not arguments or "-h" in arguments[:1]:
-        sys.stdout.write(USAGE)
+        print_text(USAGE)
         return
     tokens, settings = Tokens(arguments), Globals()
     while tokens:
@@ -107,7 +107,7 @@ def _export(
         return
     rows, report = _run(request)
     if report.failed:
-        sys.stderr.write(f"aq_udb: {report.failed} rows skipped: {report.reason}\n")
+        complain(f"aq_udb: {report.failed} rows skipped: {report.reason}\n")
     _tell(settings, rows)
 
 
@@ -133,7 +133,7 @@ def _run(request: Request) -> tuple[int, Report]:
 
 def _tell(settings: Globals, rows: int) -> None:
     if settings.statistics:
-        sys.stderr.write(f"aq_udb: rec={rows}\n")
+        complain(f"aq_udb: rec={rows}\n")
 
 
 def main() -> int:

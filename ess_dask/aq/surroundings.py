@@ -1,0 +1,80 @@
+"""What a program finds around it: standard streams, and its turn among programs beside it.
+
+A program that has a process of its own has those of the process. One that runs inside a worker, in
+a thread beside others, is given them for as long as it runs (``within``).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+
+def _process_input() -> BinaryIO:
+    return cast("BinaryIO", open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))
+
+
+def _process_output() -> BinaryIO:
+    return cast("BinaryIO", open(sys.stdout.fileno(), "wb", buffering=0, closefd=False))
+
+
+def _process_complaint(text: str) -> None:
+    sys.stderr.write(text)
+
+
+def _nobody_before() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The standard input and output, each opened anew by a call; where complaints go; and
+    ``take_turn``, which returns when nothing that is to become visible earlier is missing."""
+
+    input: Callable[[], BinaryIO] = _process_input
+    output: Callable[[], BinaryIO] = _process_output
+    complain: Callable[[str], None] = _process_complaint
+    take_turn: Callable[[], None] = _nobody_before
+
+
+_current: ContextVar[Surroundings] = ContextVar("surroundings", default=Surroundings())  # noqa: B039 - frozen
+
+
+@contextmanager
+def within(surroundings: Surroundings) -> Iterator[None]:
+    """Give this thread's programs these surroundings while the block runs."""
+    token = _current.set(surroundings)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def standard_input() -> BinaryIO:
+    """Open the standard input, unbuffered."""
+    return _current.get().input()
+
+
+def standard_output() -> BinaryIO:
+    """Open the standard output, unbuffered."""
+    return _current.get().output()
+
+
+def complain(text: str) -> None:
+    """Write to the standard error output."""
+    _current.get().complain(text)
+
+
+def print_text(text: str) -> None:
+    """Write to the standard output."""
+    with standard_output() as target:
+        target.write(text.encode())
+
+
+def take_turn() -> None:
+    """Wait until what comes before this program's work is visible."""
+    _current.get().take_turn()
