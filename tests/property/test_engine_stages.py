@@ -43,6 +43,7 @@ def env_of(command):
 @settings(deadline=None, max_examples=400)
 @given(texts)
 @example("'a|b' \"c|d\" e\\|f")
+@example("$%file")
 @example("x%cols %cols '%cols' \"%cols\"")
 @example('"$" "a$" a$ "\\$x\\a\\"" \\~ a~ ""')
 def test_plain_words_are_those_of_bash(text):
