@@ -17,6 +17,7 @@ from ess_dask.engine.batches import make_batches
 from ess_dask.engine.executor import ThreadExecutor, usable_cores
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch
+from ess_dask.engine.stages import leading_stages
 from ess_dask.engine.stream import (
     STREAM_BYTES,
     STREAM_FILES,
@@ -26,9 +27,11 @@ from ess_dask.engine.stream import (
     stream_batch,
     stream_bulk,
 )
+from ess_dask.engine.turns import Turns
 from ess_dask.engine.window import run_ordered
 from ess_dask.errors import DataError, TransientError, UsageError
 from ess_dask.records.spec import ReadSpec
+from ess_dask.udb.programs.inside import find_program
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ def stream_files(
             if options.bulk:
                 outputs: Iterator[Output] = iter((stream_bulk(files, job),))
             else:
-                batches = make_batches(files, STREAM_BYTES, STREAM_FILES)
+                batches = _batches(files, job)
                 outputs = _parallel(batches, job, threads, options.window, interrupt)
             report = _deliver(outputs, target, options, listener)
     return StreamReport(report.files, len(files), report.failed, drained=interrupt.draining)
@@ -142,7 +145,7 @@ def iterate_files(
     threads = options.threads or _own_threads(command)
     with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
         job = _job(store, category, command, spool, threads, options)
-        batches = make_batches(files(), STREAM_BYTES, STREAM_FILES)
+        batches = _batches(files(), job)
         # Not entered: Ctrl-C belongs to the program that iterates.
         never = Interrupt(lambda text: None)
         for output in _parallel(batches, job, threads, options.window, never):
@@ -181,18 +184,32 @@ def _job(
         context=StepContext(folder=str(Path.cwd()), env=dict(os.environ)),
         out=out,
         out_path=path,
+        find_program=find_program,
+        turns=Turns() if _imports_inside(command) else None,
     )
 
 
 _IMPORT = re.compile(r"(?<!\S)-imp(?![\w-])")
 
 
+def _imports_inside(command: str) -> bool:
+    """Whether all stages with an ``-imp`` run inside: their imports wait for their turn."""
+    stages = leading_stages(command, {}, find_program)
+    return bool(_IMPORT.search(command)) and not _IMPORT.search(stages.rest)
+
+
 def _own_threads(command: str) -> int:
     """Return how many pipelines run side by side if the user does not say.
 
-    Imports become visible as their pipelines end: only one after the other is file order.
+    Imports of processes become visible as those end: only one after the other is file order.
     """
-    return 1 if _IMPORT.search(command) else usable_cores()
+    one_by_one = _IMPORT.search(command) and not _imports_inside(command)
+    return 1 if one_by_one else usable_cores()
+
+
+def _batches(files: Sequence[FileRef], job: StreamJob) -> tuple[Batch, ...]:
+    """Return the files in batches; where imports have an order, each file has its own."""
+    return make_batches(files, STREAM_BYTES, 1 if job.turns else STREAM_FILES)
 
 
 def node_words(threads: int) -> dict[str, str]:
@@ -263,6 +280,7 @@ def execute(command: str, target: BinaryIO, *, debug: bool = False, out: str = "
             context=StepContext(folder=str(Path.cwd()), env=dict(os.environ)),
             out=store,
             out_path=path,
+            find_program=find_program,
         )
         output = run_once(job)
         return _deliver(iter((output,)), target, StreamOptions(debug=debug), StreamListener())

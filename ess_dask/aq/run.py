@@ -42,6 +42,7 @@ def run_program(
         pass
     except BaseException:
         # What was right before the error leaves all the same, as it would from a stream.
+        state.abort_imports()
         state.targets.close()
         raise
     state.finish()

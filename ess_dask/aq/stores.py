@@ -22,6 +22,9 @@ class Importer(Protocol):
     def close(self) -> None:
         """Make the rows visible; nothing was before."""
 
+    def abort(self) -> None:
+        """Forget the rows of an import that was not closed."""
+
 
 class Exporter(Protocol):
     """Gives the rows of one ``-exp`` or ``-cnt``."""

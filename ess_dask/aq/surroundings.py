@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 
 def _process_input() -> BinaryIO:
@@ -26,19 +26,35 @@ def _process_complaint(text: str) -> None:
     sys.stderr.write(text)
 
 
-def _nobody_before() -> None:
-    pass
+class Turn(Protocol):
+    """A program's turn among programs that run beside it, whose imports have an order."""
+
+    def has_come(self) -> bool:
+        """Whether everything is visible that comes before this program's work."""
+
+    def wait(self) -> None:
+        """Wait until that is so."""
+
+
+class _Alone:
+    def has_come(self) -> bool:
+        return True
+
+    def wait(self) -> None:
+        pass
+
+
+_ALONE = _Alone()
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The standard input and output, each opened anew by a call; where complaints go; and
-    ``take_turn``, which returns when nothing that is to become visible earlier is missing."""
+    """The standard input and output, each opened anew by a call, where complaints go, the turn."""
 
     input: Callable[[], BinaryIO] = _process_input
     output: Callable[[], BinaryIO] = _process_output
     complain: Callable[[str], None] = _process_complaint
-    take_turn: Callable[[], None] = _nobody_before
+    turn: Turn = _ALONE
 
 
 _current: ContextVar[Surroundings] = ContextVar("surroundings", default=Surroundings())  # noqa: B039 - frozen
@@ -75,6 +91,6 @@ def print_text(text: str) -> None:
         target.write(text.encode())
 
 
-def take_turn() -> None:
-    """Wait until what comes before this program's work is visible."""
-    _current.get().take_turn()
+def turn() -> Turn:
+    """Return this program's turn."""
+    return _current.get().turn

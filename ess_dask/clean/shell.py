@@ -59,7 +59,7 @@ class ShellStep:
 
 
 def run_command(
-    command: str, source: Iterable[bytes] | None, context: StepContext
+    command: str, source: Iterable[bytes] | None, context: StepContext, shown: str = ""
 ) -> Iterator[bytes]:
     """Run a command under ``bash -o pipefail``, fed with ``source``; yield its output as it comes.
 
@@ -67,8 +67,9 @@ def run_command(
     writes to stderr. Raises ``CleanError`` with the end of stderr when the exit status is not 0 or
     ``context.timeout`` seconds have passed, ``InterruptedRunError`` when it was cancelled, and what
     ``source`` raises. Closing the iterator kills the command and all it started.
-    Of the environment it gets an allow-list and ``context.env``.
+    Of the environment it gets an allow-list and ``context.env``. ``shown`` is what errors call it.
     """
+    shown = shown or command
     cancelled: list[bool] = []
     started: list[Child] = []
 
@@ -89,18 +90,23 @@ def run_command(
             done = True
         except TimeoutError:
             raise CleanError(
-                f"{_subject(command, context)} took longer than {context.timeout:g} s and was "
-                f"killed{_said(child)}",
+                f"{_subject(shown, context)} took longer than {context.timeout:g} s and was "
+                f"killed{_said(child.tail)}",
                 hint="raise the timeout, or look at what the command waits for",
             ) from None
         finally:
             status = child.end(kill=not done)
     if cancelled:
-        raise InterruptedRunError(f"{_subject(command, context)} was cancelled")
+        raise InterruptedRunError(f"{_subject(shown, context)} was cancelled")
     # A stage ended by SIGPIPE because a later one had read enough (``sort | head``) is no failure.
     if status not in (0, 128 + signal.SIGPIPE):
-        what = f"{_subject(command, context)} failed: {_status(status)}{_said(child)}"
-        raise CleanError(what, hint=_hint(status, command))
+        raise failed(shown, context, status, child.tail)
+
+
+def failed(command: str, context: StepContext, status: int, tail: str) -> CleanError:
+    """Return the error of a command that ended with this status; ``tail`` is what it last said."""
+    what = f"{_subject(command, context)} failed: {_status(status)}{_said(tail)}"
+    return CleanError(what, hint=_hint(status, command))
 
 
 def environment(context: StepContext) -> dict[str, str]:
@@ -146,8 +152,7 @@ def _status(status: int) -> str:
     return f"exit {status}"
 
 
-def _said(child: Child) -> str:
-    text = child.tail
+def _said(text: str) -> str:
     shown = text if len(text) <= _SHOWN else f"...{text[-_SHOWN:]}"
     return f"\n{shown}" if shown else ""
 

@@ -7,7 +7,7 @@ more (variables, patterns of file names, lists, groups) it is bash's alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ess_dask.engine.substitute import WORDS, expand
@@ -45,8 +45,10 @@ class Stages:
     rest: str = ""
 
 
-def leading_stages(command: str, values: Mapping[str, str], programs: Collection[str]) -> Stages:
-    """Return the leading stages that are plain and run one of ``programs``; there may be none.
+def leading_stages(
+    command: str, values: Mapping[str, str], takes: Callable[[Sequence[str]], object]
+) -> Stages:
+    """Return the leading stages that are plain and whose words are taken; there may be none.
 
     ``values`` are those of the ``%`` words. ``rest`` is part of ``command`` as it is.
     """
@@ -54,7 +56,7 @@ def leading_stages(command: str, values: Mapping[str, str], programs: Collection
     taken: list[tuple[str, ...]] = []
     for text in texts:
         words = _words(text, values)
-        if not words or words[0] not in programs:
+        if not words or not takes(words):
             break
         taken.append(tuple(words))
     return Stages(tuple(taken), "|".join(texts[len(taken) :]) if taken else command)

@@ -9,17 +9,22 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.engine.model import Batch
-from ess_dask.engine.substitute import Command, expand, substitute
+from ess_dask.engine.stages import leading_stages
+from ess_dask.engine.substitute import expand, substitute
+from ess_dask.engine.turns import Place, Turns
 from ess_dask.errors import EssError, InterruptedRunError, TransientError
 from ess_dask.records.spec import ReadSpec
+
+if TYPE_CHECKING:
+    from ess_dask.engine.inside import FindProgram
 
 INLINE_BYTES = 1 << 16
 """Output up to this size travels in the result; more goes through a spool file."""
@@ -29,13 +34,19 @@ STREAM_BYTES = 4 << 20
 """Smaller batches than for rows: here a file costs a process, not a share of a read."""
 
 
+def no_program(words: Sequence[str]) -> None:
+    """Find none: every command is bash's."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamJob:
     """What a worker needs to stream files through a command.
 
     ``command`` '' passes the bytes through. ``words`` are the substitutions that do not depend on
     the file. ``spool`` is a folder that the caller can read. ``out`` and ``out_path``: send each
-    output to this path (with ``%`` words) of that store instead of back.
+    output to this path (with ``%`` words) of that store instead of back. Programs that a command
+    begins with run inside the worker where ``find_program`` gives them; ``turns`` give their
+    imports the order of the batches.
     """
 
     store: Datastore
@@ -46,6 +57,8 @@ class StreamJob:
     context: StepContext = field(default_factory=StepContext)
     out: Datastore | None = None
     out_path: str = ""
+    find_program: FindProgram = no_program
+    turns: Turns | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +106,25 @@ def stream_batch(
     Once ``draining`` says so no further file is begun.
     """
     todo = itertools.takewhile(lambda file: not draining(), batch.files)
-    return tuple(_stream_file(batch.number, file, job) for file in todo)
+    try:
+        return tuple(_stream_file(batch.number, file, job) for file in todo)
+    finally:
+        if job.turns:
+            job.turns.end(batch.number)
 
 
 def stream_bulk(files: Iterable[FileRef], job: StreamJob) -> Output:
     """Stream all files, one after the other, into a single run of the command (``--bulk``)."""
     listed = list(files)
     blocks = (block for file in listed for block in _blocks(file, job))
-    command = substitute(job.command, job.words)
-    shown = f"cat ({len(listed)} files) | {job.command or 'cat'}"
-    return _captured("(all files)", shown, command, blocks, job, "bulk")
+    task = _Task("(all files)", f"cat ({len(listed)} files) | {job.command or 'cat'}", job.words)
+    return _captured(task, blocks, job, "bulk")
 
 
 def run_once(job: StreamJob) -> Output:
     """Run the job's command once, without input (``ess exec``)."""
     words = {**job.words, "thread_id": "0"}
-    output = _captured("exec", job.command, substitute(job.command, words), None, job, "exec")
+    output = _captured(_Task("exec", job.command, words), None, job, "exec")
     if job.out is None or output.error:
         return output
     return _send(output, expand(job.out_path, words), job)
@@ -116,10 +132,9 @@ def run_once(job: StreamJob) -> Output:
 
 def _stream_file(number: int, file: FileRef, job: StreamJob) -> Output:
     words = {**job.words, **file_words(file.uri), "thread_id": _thread_id()}
-    command = substitute(job.command, words)
     shown = f"{_fetch_text(file)} | {expand(job.command or 'cat', words)}"
     tag = f"{number}-{file_words(file.uri)['file'][:40].replace(os.sep, '_')}"
-    output = _captured(file.uri, shown, command, _blocks(file, job), job, tag)
+    output = _captured(_Task(file.uri, shown, words, number), _blocks(file, job), job, tag)
     if job.out is None or output.error:
         return output
     return _send(output, expand(job.out_path, words), job)
@@ -146,17 +161,38 @@ def _blocks(file: FileRef, job: StreamJob) -> Iterator[bytes]:
     check_version(job.store, file)
 
 
-def _captured(
-    uri: str, shown: str, command: Command, source: Iterable[bytes] | None, job: StreamJob, tag: str
-) -> Output:
-    """Run the command on the bytes, keeping its output aside; tell a failure in the result."""
-    from ess_dask.clean.shell import run_command
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One run of the command: on what, how a person would type it, the ``%`` words, its turn."""
 
-    context = replace(job.context, uri=uri, env={**job.context.env, **command.env})
-    blocks = run_command(command.text, source, context) if command.text else iter(source or ())
+    uri: str
+    shown: str
+    words: Mapping[str, str]
+    number: int = 0
+
+
+def _output(task: _Task, source: Iterable[bytes] | None, job: StreamJob) -> Iterator[bytes]:
+    """Yield what the command prints, whether it runs inside or in bash."""
+    if not job.command:
+        return iter(source or ())
+    command = substitute(job.command, task.words)
+    context = replace(job.context, uri=task.uri, env={**job.context.env, **command.env})
+    stages = leading_stages(job.command, task.words, job.find_program)
+    if not stages.words:
+        from ess_dask.clean.shell import run_command
+
+        return run_command(command.text, source, context)
+    from ess_dask.engine.inside import Staged, run_staged
+
+    staged = Staged(stages.words, substitute(stages.rest, task.words).text, command.text)
+    return run_staged(staged, source, context, job.find_program, Place(job.turns, task.number))
+
+
+def _captured(task: _Task, source: Iterable[bytes] | None, job: StreamJob, tag: str) -> Output:
+    """Run the command on the bytes, keeping its output aside; tell a failure in the result."""
     spool = _Spool(Path(job.spool), tag)
     try:
-        for block in blocks:
+        for block in _output(task, source, job):
             spool.write(block)
         data, spooled = spool.finish()
     except EssError as error:
@@ -164,11 +200,11 @@ def _captured(
         if isinstance(error, InterruptedRunError):
             raise
         transient = isinstance(error, TransientError)
-        return Output(uri, shown, error=error.message, transient=transient)
+        return Output(task.uri, task.shown, error=error.message, transient=transient)
     except BaseException:
         spool.discard()
         raise
-    return Output(uri, shown, data, spooled)
+    return Output(task.uri, task.shown, data, spooled)
 
 
 def _send(output: Output, path: str, job: StreamJob) -> Output:

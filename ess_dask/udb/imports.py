@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.kinds import Kind, storing
 from ess_dask.aq.program import ImportRequest
+from ess_dask.aq.surroundings import turn
 from ess_dask.aq.tree import Reference
 from ess_dask.udb.memory import Memory, store_errors
 from ess_dask.udb.merging import Merger
@@ -62,12 +63,22 @@ def _checked(reference: Reference, field: Field, option: str) -> Reference:
     return reference
 
 
+_LOOKS_BACK = frozenset({"nonew", "noold"})
+"""Attributes for which it matters what is there already."""
+
+
 class TableImport:
     """Takes the rows of one ``-imp``; implements ``aq.stores.Importer``."""
 
     def __init__(self, memory: Memory, request: ImportRequest) -> None:
         from ess_dask.tables.segment import SegmentWriter
 
+        # Asked first: once it has come, all that is to be there before is seen below.
+        mine = turn()
+        if request.attributes & _LOOKS_BACK:
+            mine.wait()
+        is_first = mine.has_come()
+        self._turn = mine
         self._memory = memory
         self._request = request
         target = memory.database.find(request.table)
@@ -79,7 +90,7 @@ class TableImport:
         self._old = self._old_keys()
         writer = SegmentWriter(Path(self._sink.folder), self._layout)
         held = memory.open(target)
-        self._merger = Merger(writer, self._layout, fresh=held is None)
+        self._merger = Merger(writer, self._layout, fresh=is_first and held is None)
         if held is not None:
             held.close()
 
@@ -89,7 +100,7 @@ class TableImport:
 
         from ess_dask.udb.keysets import held_keys
 
-        if not self._request.attributes & {"nonew", "noold"}:
+        if not self._request.attributes & _LOOKS_BACK:
             return None
         frame = pl.DataFrame(pl.from_arrow(held_keys(self._memory)))
         return frame.select(self._key_names()).unique()
@@ -107,6 +118,7 @@ class TableImport:
         with store_errors():
             try:
                 segment = self._merger.close()
+                self._turn.wait()
                 with self._memory.changing():
                     self._memory.define()
                     self._memory.publish(self._target, self._sink, [segment] if segment else [])
@@ -115,6 +127,14 @@ class TableImport:
                 raise
             finally:
                 self._memory.close()
+
+    def abort(self) -> None:
+        """Forget the rows."""
+        try:
+            self._merger.abort()
+            self._memory.discard(self._sink)
+        finally:
+            self._memory.close()
 
     def _converted(self, rows: pa.Table) -> pa.Table:
         import pyarrow as pa

@@ -65,6 +65,10 @@ class Merger:
         self._writer.abort()
         return None
 
+    def abort(self) -> None:
+        """Remove what was written."""
+        self._writer.abort()
+
     def _fold(self) -> None:
         import pyarrow as pa
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ess_dask.aq.program import ExportRequest, ImportRequest
 from ess_dask.aq.stores import Exporter, Importer
+from ess_dask.aq.surroundings import turn
 from ess_dask.udb.specs import find_database
 
 
@@ -29,4 +30,5 @@ class MemoryStore:
         """Begin an export."""
         from ess_dask.udb.exports import export_of
 
+        turn().wait()
         return export_of(request)

@@ -138,6 +138,11 @@ class State:
         if waiting:
             self.importers[index].add(rows_to_table(waiting, request.columns))
 
+    def abort_imports(self) -> None:
+        """Let no import become visible."""
+        for importer in self.importers.values():
+            importer.abort()
+
     def table(self, rule: Substitute | Grep | Combine) -> ValueTable | JoinTable | MergeTable:
         """Return the lookup table of a rule, loaded at the first call."""
         key = id(rule)

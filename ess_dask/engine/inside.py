@@ -1,0 +1,203 @@
+"""Commands whose leading stages are aq programs: run in threads of the worker, not as processes.
+
+Each stage has its own thread and its own standard streams; pipes in memory join them. What follows
+behind them is a shell command, fed by the last. The outcome is that of bash with ``pipefail``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import BinaryIO, cast
+
+from ess_dask.aq.programs.common import run_main
+from ess_dask.aq.surroundings import Surroundings, within
+from ess_dask.clean.protocol import StepContext
+from ess_dask.clean.running import running
+from ess_dask.clean.shell import failed, run_command
+from ess_dask.engine.pipes import BlocksInput, Pipe, PipeOutput, StageEndedError
+from ess_dask.engine.turns import Place
+from ess_dask.errors import CleanError, InterruptedRunError
+
+Program = Callable[[Sequence[str]], None]
+"""Runs an option list; its errors carry the exit code."""
+
+FindProgram = Callable[[Sequence[str]], "Program | None"]
+"""Returns what runs these words (a name and an option list) inside, None if a process should."""
+
+TAIL = 8 << 10
+"""Characters of the stages' complaints that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A command: ``words`` of its leading stages, ``rest`` for the shell, ``shown`` in messages."""
+
+    words: tuple[tuple[str, ...], ...]
+    rest: str
+    shown: str
+
+
+def run_staged(
+    command: Staged,
+    source: Iterable[bytes] | None,
+    context: StepContext,
+    find: FindProgram,
+    place: Place,
+) -> Iterator[bytes]:
+    """Run a command on ``source``; yield its output, and raise, as ``clean.shell.run_command``.
+
+    Imports become visible when it is the turn of ``place``.
+    """
+    run = _Run(command, place)
+    with running.registered(run.cancel):
+        last = run.start(source or (), find)
+        try:
+            if command.rest:
+                yield from run_command(command.rest, last.blocks(), context, shown=command.shown)
+            else:
+                yield from last.blocks()
+        except StageEndedError:
+            pass
+        except CleanError as error:
+            run.end()
+            raise CleanError(f"{error.message}{run.said()}", hint=error.hint) from None
+        except BaseException:
+            run.stop()
+            raise
+        finally:
+            run.end()
+    if run.cancelled:
+        raise InterruptedRunError(f"`{command.shown}` was cancelled")
+    if status := run.status():
+        raise failed(command.shown, context, status, run.tail.strip())
+
+
+@dataclass(slots=True)
+class _Run:
+    """The stages of one command, each in a thread; ``statuses`` are their exit codes."""
+
+    command: Staged
+    place: Place
+    threads: list[threading.Thread] = field(default_factory=list)
+    pipes: list[Pipe] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    tail: str = ""
+    cancelled: bool = False
+    stopped: bool = False
+
+    def start(self, source: Iterable[bytes], find: FindProgram) -> Pipe:
+        """Start the threads; return the pipe that the last stage writes to."""
+        blocks = iter(source)
+        for number, words in enumerate(self.command.words):
+            self.pipes.append(Pipe())
+            self.statuses.append(0)
+            program = find(words)
+            assert program is not None
+            stage = partial(run_main, words[0], program, words[1:])
+            thread = threading.Thread(target=self._run, args=(number, stage, blocks), daemon=True)
+            self.threads.append(thread)
+            blocks = self.pipes[-1].blocks()
+        for thread in self.threads:
+            thread.start()
+        return self.pipes[-1]
+
+    def _run(self, number: int, stage: Callable[[], int], blocks: Iterator[bytes]) -> None:
+        source, pipe = _Source(blocks), self.pipes[number]
+        surroundings = Surroundings(
+            lambda: cast("BinaryIO", BlocksInput(source)),
+            lambda: cast("BinaryIO", PipeOutput(pipe)),
+            self._complain,
+            _StageTurn(self),
+        )
+        failure: BaseException | None = None
+        try:
+            with within(surroundings):
+                self.statuses[number] = stage()
+        except BaseException as error:
+            failure = source.failure or error
+        source.close()
+        if number:
+            self.pipes[number - 1].drop()
+        pipe.end(failure)
+
+    def _complain(self, text: str) -> None:
+        self.tail = (self.tail + text)[-TAIL:]
+
+    def cancel(self) -> None:
+        """Stop because the user wants it; safe from any thread."""
+        self.cancelled = True
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the stages where they are, and whoever waits for what they write."""
+        self.stopped = True
+        for thread in self.threads:
+            if thread.is_alive() and thread.ident is not None:
+                kind = ctypes.py_object(StageEndedError)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), kind)
+        for pipe in self.pipes:
+            pipe.drop()
+            pipe.end(StageEndedError())
+
+    def end(self) -> None:
+        """Wait for the stages; they are told that nobody reads any more."""
+        self.pipes[-1].drop()
+        for thread in self.threads:
+            thread.join()
+
+    def said(self) -> str:
+        """Return the end of what the stages complained about, on lines of its own."""
+        text = self.tail.strip()
+        return f"\n{text}" if text else ""
+
+    def status(self) -> int:
+        """Return the exit code of the last stage that failed, 0 if none did."""
+        return next((status for status in reversed(self.statuses) if status), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _StageTurn:
+    """Implements ``aq.surroundings.Turn``."""
+
+    run: _Run
+
+    def has_come(self) -> bool:
+        turns, number = self.run.place.turns, self.run.place.number
+        return turns is None or turns.has_come(number)
+
+    def wait(self) -> None:
+        if self.run.place.turns is not None:
+            self.run.place.turns.wait(self.run.place.number, lambda: self.run.stopped)
+        if self.run.stopped:
+            raise StageEndedError
+
+
+class _Source:
+    """The blocks a stage reads, with what went wrong with them kept for the caller."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self.failure: BaseException | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._blocks)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            # No program may take it for an error of its own.
+            self.failure = error
+            raise StageEndedError from None
+
+    def close(self) -> None:
+        """Let the blocks release what they hold (an open file)."""
+        close = getattr(self._blocks, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,50 @@
+"""Whose turn it is: work that runs side by side becomes visible in its order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_WAKE_SECONDS = 0.5
+"""How long a wait may last before the waiting thread looks whether it is to end."""
+
+
+class Turns:
+    """Numbers from 0, each of which ends sooner or later. Shared by the threads of one process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._ended: set[int] = set()
+        self._next = 0
+
+    def __dask_tokenize__(self) -> str:
+        # Part of the work in threads; Dask is to name tasks without looking into it.
+        return f"{type(self).__name__}-{id(self)}"
+
+    def has_come(self, number: int) -> bool:
+        """Whether all before ``number`` have ended."""
+        return self._next >= number
+
+    def wait(self, number: int, stopped: Callable[[], bool]) -> None:
+        """Wait until all before ``number`` have ended, or ``stopped`` says so."""
+        with self._changed:
+            while not self.has_come(number) and not stopped():
+                self._changed.wait(_WAKE_SECONDS)
+
+    def end(self, number: int) -> None:
+        """Say that ``number`` has ended, however it did."""
+        with self._changed:
+            self._ended.add(number)
+            while self._next in self._ended:
+                self._ended.remove(self._next)
+                self._next += 1
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One number among the others; without ``turns`` it is always its turn."""
+
+    turns: Turns | None = None
+    number: int = 0
