@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,10 @@ class ShellStep:
 
 
 def run_command(
-    command: str, source: Iterable[bytes] | None, context: StepContext
+    command: str,
+    source: Iterable[bytes] | None,
+    context: StepContext,
+    hear: Callable[[str], object] | None = None,
 ) -> Iterator[bytes]:
     """Run a command under ``bash -o pipefail``, fed with ``source``; yield its output as it comes.
 
@@ -67,7 +70,8 @@ def run_command(
     writes to stderr. Raises ``CleanError`` with the end of stderr when the exit status is not 0 or
     ``context.timeout`` seconds have passed, ``InterruptedRunError`` when it was cancelled, and what
     ``source`` raises. Closing the iterator kills the command and all it started.
-    Of the environment it gets an allow-list and ``context.env``.
+    Of the environment it gets an allow-list and ``context.env``. ``hear`` gets the end of what a
+    command that went well wrote to stderr, '' for nothing.
     """
     cancelled: list[bool] = []
     started: list[Child] = []
@@ -101,6 +105,8 @@ def run_command(
     if status not in (0, 128 + signal.SIGPIPE):
         what = f"{_subject(command, context)} failed: {_status(status)}{_said(child)}"
         raise CleanError(what, hint=_hint(status, command))
+    if hear:
+        hear(child.tail)
 
 
 def environment(context: StepContext) -> dict[str, str]:

@@ -52,7 +52,8 @@ class StreamJob:
 class Output:
     """What a file's command printed: inline bytes or a spool file. ``error`` '' when it went well.
 
-    ``shown`` is the pipeline as a person would type it (for ``--debug``).
+    ``shown`` is the pipeline as a person would type it (for ``--debug``), ``said`` the end of what
+    a command that went well wrote to stderr.
     """
 
     uri: str
@@ -61,6 +62,7 @@ class Output:
     spooled: str = ""
     error: str = ""
     transient: bool = False
+    said: str = ""
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the output and remove the spool file."""
@@ -153,7 +155,10 @@ def _captured(
     from ess_dask.clean.shell import run_command
 
     context = replace(job.context, uri=uri, env={**job.context.env, **command.env})
-    blocks = run_command(command.text, source, context) if command.text else iter(source or ())
+    said: list[str] = []
+    blocks: Iterator[bytes] = iter(source or ())
+    if command.text:
+        blocks = run_command(command.text, source, context, said.append)
     spool = _Spool(Path(job.spool), tag)
     try:
         for block in blocks:
@@ -168,7 +173,7 @@ def _captured(
     except BaseException:
         spool.discard()
         raise
-    return Output(uri, shown, data, spooled)
+    return Output(uri, shown, data, spooled, said="".join(said))
 
 
 def _send(output: Output, path: str, job: StreamJob) -> Output:
