@@ -151,8 +151,7 @@ def iterate_files(
         for output in _parallel(batches, job, threads, options.window, never):
             if output.error:
                 kind = TransientError if output.transient else DataError
-                name = "" if output.uri in output.error else f"{output.uri}: "
-                raise kind(f"{name}{output.error}")
+                raise kind(_named(output))
             yield from output.blocks()
 
 
@@ -251,8 +250,10 @@ def _deliver(
         if options.debug:
             target.write(output.shown.encode("utf-8", "surrogateescape") + b"\n")
         listener.watch(output)
+        if output.said:
+            listener.say(output.said)
         if output.error:
-            listener.say(f"{output.uri}: {output.error}")
+            listener.say(_named(output))
             failed.append((output.uri, output.error, output.transient))
             if options.quit_on_error:
                 break
@@ -263,11 +264,23 @@ def _deliver(
     return StreamReport(files, files, tuple(failed))
 
 
-def execute(command: str, target: BinaryIO, *, debug: bool = False, out: str = "") -> StreamReport:
+def _named(output: Output) -> str:
+    """Return why an output failed; the file is named once."""
+    return output.error if output.uri in output.error else f"{output.uri}: {output.error}"
+
+
+def execute(
+    command: str,
+    target: BinaryIO,
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    debug: bool = False,
+    out: str = "",
+) -> StreamReport:
     """Run a command once on this machine (``ess exec``): its output goes to ``target``, whole.
 
-    With ``out`` (``LABEL:PATH``) it goes to that place instead. A command that fails is named in
-    the report and nothing of its output is delivered.
+    With ``out`` (``LABEL:PATH``) it goes to that place instead. ``say`` is told what it wrote to
+    stderr. A command that fails is named in the report and nothing of its output is delivered.
     """
     store, path = _destination(out)
     with tempfile.TemporaryDirectory(prefix="ess-exec-") as spool:
@@ -283,4 +296,5 @@ def execute(command: str, target: BinaryIO, *, debug: bool = False, out: str = "
             find_program=find_program,
         )
         output = run_once(job)
-        return _deliver(iter((output,)), target, StreamOptions(debug=debug), StreamListener())
+        options = StreamOptions(debug=debug)
+        return _deliver(iter((output,)), target, options, StreamListener(say))

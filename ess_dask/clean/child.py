@@ -63,8 +63,9 @@ class Child:
 
     @property
     def tail(self) -> str:
-        """The last 8 KiB of what the command wrote to stderr."""
-        return bytes(self._tail).decode(errors="replace").strip()
+        """The last 8 KiB of what the command wrote to stderr; dots stand for what was before."""
+        text = bytes(self._tail).decode(errors="replace").strip()
+        return text if len(self._tail) < TAIL else f"...{text}"
 
     def output(self, source: Iterable[bytes], timeout: float) -> Iterator[bytes]:
         """Yield what the command prints while feeding it ``source``; blocks of up to 1 MiB.

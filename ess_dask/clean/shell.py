@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,11 @@ class ShellStep:
 
 
 def run_command(
-    command: str, source: Iterable[bytes] | None, context: StepContext, shown: str = ""
+    command: str,
+    source: Iterable[bytes] | None,
+    context: StepContext,
+    hear: Callable[[str], object] | None = None,
+    shown: str = "",
 ) -> Iterator[bytes]:
     """Run a command under ``bash -o pipefail``, fed with ``source``; yield its output as it comes.
 
@@ -67,7 +71,8 @@ def run_command(
     writes to stderr. Raises ``CleanError`` with the end of stderr when the exit status is not 0 or
     ``context.timeout`` seconds have passed, ``InterruptedRunError`` when it was cancelled, and what
     ``source`` raises. Closing the iterator kills the command and all it started.
-    Of the environment it gets an allow-list and ``context.env``. ``shown`` is what errors call it.
+    Of the environment it gets an allow-list and ``context.env``. ``hear`` gets the end of what a
+    command that went well wrote to stderr, '' for nothing; ``shown`` is what errors call it.
     """
     shown = shown or command
     cancelled: list[bool] = []
@@ -101,6 +106,8 @@ def run_command(
     # A stage ended by SIGPIPE because a later one had read enough (``sort | head``) is no failure.
     if status not in (0, 128 + signal.SIGPIPE):
         raise failed(shown, context, status, child.tail)
+    if hear:
+        hear(child.tail)
 
 
 def failed(command: str, context: StepContext, status: int, tail: str) -> CleanError:

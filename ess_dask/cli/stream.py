@@ -99,10 +99,7 @@ def exec_(command: str, debug: bool, master: bool, s3out: str) -> int:
     """
     from ess_dask.api.stream import execute
 
-    report = execute(command, sys.stdout.buffer, debug=debug, out=s3out)
-    for _, error, _ in report.failed:
-        _say(error)
-    return report.exit_code
+    return execute(command, sys.stdout.buffer, _say, debug=debug, out=s3out).exit_code
 
 
 def _say(text: str) -> None:

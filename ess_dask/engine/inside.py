@@ -47,24 +47,30 @@ def run_staged(
     context: StepContext,
     find: FindProgram,
     place: Place,
+    hear: Callable[[str], object],
 ) -> Iterator[bytes]:
     """Run a command on ``source``; yield its output, and raise, as ``clean.shell.run_command``.
 
     Imports become visible when it is the turn of ``place``.
     """
     run = _Run(command, place)
+    said: list[str] = []
     with running.registered(run.cancel):
         last = run.start(source or (), find)
         try:
             if command.rest:
-                yield from run_command(command.rest, last.blocks(), context, shown=command.shown)
+                shell = run_command(
+                    command.rest, last.blocks(), context, said.append, command.shown
+                )
+                yield from shell
             else:
                 yield from last.blocks()
         except StageEndedError:
             pass
         except CleanError as error:
             run.end()
-            raise CleanError(f"{error.message}{run.said()}", hint=error.hint) from None
+            more = f"\n{run.said}" if run.said else ""
+            raise CleanError(f"{error.message}{more}", hint=error.hint) from None
         except BaseException:
             run.stop()
             raise
@@ -73,7 +79,8 @@ def run_staged(
     if run.cancelled:
         raise InterruptedRunError(f"`{command.shown}` was cancelled")
     if status := run.status():
-        raise failed(command.shown, context, status, run.tail.strip())
+        raise failed(command.shown, context, status, run.said)
+    hear("\n".join(filter(None, [run.said, *said])))
 
 
 @dataclass(slots=True)
@@ -149,10 +156,11 @@ class _Run:
         for thread in self.threads:
             thread.join()
 
+    @property
     def said(self) -> str:
-        """Return the end of what the stages complained about, on lines of its own."""
+        """The end of what the stages wrote to stderr; dots stand for what was before."""
         text = self.tail.strip()
-        return f"\n{text}" if text else ""
+        return text if len(self.tail) < TAIL else f"...{text}"
 
     def status(self) -> int:
         """Return the exit code of the last stage that failed, 0 if none did."""

@@ -65,7 +65,8 @@ class StreamJob:
 class Output:
     """What a file's command printed: inline bytes or a spool file. ``error`` '' when it went well.
 
-    ``shown`` is the pipeline as a person would type it (for ``--debug``).
+    ``shown`` is the pipeline as a person would type it (for ``--debug``), ``said`` the end of what
+    a command that went well wrote to stderr.
     """
 
     uri: str
@@ -74,6 +75,7 @@ class Output:
     spooled: str = ""
     error: str = ""
     transient: bool = False
+    said: str = ""
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the output and remove the spool file."""
@@ -171,7 +173,9 @@ class _Task:
     number: int = 0
 
 
-def _output(task: _Task, source: Iterable[bytes] | None, job: StreamJob) -> Iterator[bytes]:
+def _output(
+    task: _Task, source: Iterable[bytes] | None, job: StreamJob, hear: Callable[[str], object]
+) -> Iterator[bytes]:
     """Yield what the command prints, whether it runs inside or in bash."""
     if not job.command:
         return iter(source or ())
@@ -181,18 +185,20 @@ def _output(task: _Task, source: Iterable[bytes] | None, job: StreamJob) -> Iter
     if not stages.words:
         from ess_dask.clean.shell import run_command
 
-        return run_command(command.text, source, context)
+        return run_command(command.text, source, context, hear)
     from ess_dask.engine.inside import Staged, run_staged
 
     staged = Staged(stages.words, substitute(stages.rest, task.words).text, command.text)
-    return run_staged(staged, source, context, job.find_program, Place(job.turns, task.number))
+    place = Place(job.turns, task.number)
+    return run_staged(staged, source, context, job.find_program, place, hear)
 
 
 def _captured(task: _Task, source: Iterable[bytes] | None, job: StreamJob, tag: str) -> Output:
     """Run the command on the bytes, keeping its output aside; tell a failure in the result."""
+    said: list[str] = []
     spool = _Spool(Path(job.spool), tag)
     try:
-        for block in _output(task, source, job):
+        for block in _output(task, source, job, said.append):
             spool.write(block)
         data, spooled = spool.finish()
     except EssError as error:
@@ -204,7 +210,7 @@ def _captured(task: _Task, source: Iterable[bytes] | None, job: StreamJob, tag: 
     except BaseException:
         spool.discard()
         raise
-    return Output(task.uri, task.shown, data, spooled)
+    return Output(task.uri, task.shown, data, spooled, said="".join(said))
 
 
 def _send(output: Output, path: str, job: StreamJob) -> Output:
