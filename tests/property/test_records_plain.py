@@ -7,7 +7,7 @@ from unittest.mock import patch
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ess_dask.records.cast import cast
@@ -75,6 +75,8 @@ def read_closely(data, spec):
 @example(["", "1,2", "", "", "3,4", ""], ["int8", "int8"], "\r\n", "zero", False, 200)
 @example(["c,d", "\ufeff1,2"], ["string", "int8"], "\n", "null", True, 1 << 20)
 def test_plain_text_reads_as_if_looked_at_closely(texts, types, end, blank, header, chunk):
+    # A title beyond the longest record ends the reading, either way.
+    assume(not header or not texts or len(texts[0].encode()) <= 64)
     columns = [Column(f"c{i}", parse_type(name)) for i, name in enumerate(types)]
     spec = ReadSpec(
         tuple(columns),

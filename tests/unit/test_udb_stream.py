@@ -1,4 +1,4 @@
-"""``ess stream`` with a command that imports: one file after the other."""
+"""``ess stream`` with a command that imports: beside each other only where imports take turns."""
 
 import pytest
 
@@ -9,8 +9,9 @@ from ess_dask.engine.executor import usable_cores
 @pytest.mark.parametrize(
     ("command", "alone"),
     [
-        ("aq_pp -f - -d %cols -imp d:t", True),
-        ("aq_pp -d s:a -imp,ddef,seg=1/2 d:t", True),
+        ("aq_pp -f - -d %cols -imp d:t", False),
+        ("{ aq_pp -f - -d %cols -imp d:t; }", True),
+        ("aq_pp -d s:a | sort | aq_pp -d s:a -imp,ddef,seg=1/2 d:t", True),
         ("cat x-imp -imports -imp-ort", False),
         ("cat", False),
     ],
