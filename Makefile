@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test check lint bench setup clean
+.PHONY: demo test check cases lint bench setup clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,11 @@ test: $(STAMP) lint
 # For every commit: linters and the quick tests, under 90 seconds.
 check: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# The shared cases of the Essentia commands, each as its users would type it.
+CASES ?= ../shared/essentia/run_cases.py
+cases: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python $(CASES) --jobs 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+if TYPE_CHECKING:
+    from ess_dask.aq.link import InputLink, OutputLink
 
 
 def _process_input() -> BinaryIO:
@@ -49,12 +52,15 @@ _ALONE = _Alone()
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The standard input and output, each opened anew by a call, where complaints go, the turn."""
+    """The standard input and output, each opened anew by a call, where complaints go, the turn, and
+    the links to the programs in front and behind, if they are in this worker, too."""
 
     input: Callable[[], BinaryIO] = _process_input
     output: Callable[[], BinaryIO] = _process_output
     complain: Callable[[str], None] = _process_complaint
     turn: Turn = _ALONE
+    input_link: InputLink | None = None
+    output_link: OutputLink | None = None
 
 
 _current: ContextVar[Surroundings] = ContextVar("surroundings", default=Surroundings())  # noqa: B039 - frozen
@@ -94,3 +100,13 @@ def print_text(text: str) -> None:
 def turn() -> Turn:
     """Return this program's turn."""
     return _current.get().turn
+
+
+def input_link() -> InputLink | None:
+    """Return the link to the program whose output is the standard input."""
+    return _current.get().input_link
+
+
+def output_link() -> OutputLink | None:
+    """Return the link to the program whose input is the standard output."""
+    return _current.get().output_link

@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
+from ess_dask.aq.link import Expected
 from ess_dask.aq.programs.common import run_main
 from ess_dask.aq.surroundings import Surroundings, within
 from ess_dask.clean.protocol import StepContext
@@ -119,6 +120,8 @@ class _Run:
             lambda: cast("BinaryIO", PipeOutput(pipe)),
             self._complain,
             _StageTurn(self),
+            _FromPipe(source, self.pipes[number - 1]) if number else None,
+            pipe if number + 1 < len(self.pipes) else None,
         )
         failure: BaseException | None = None
         try:
@@ -184,17 +187,29 @@ class _StageTurn:
             raise StageEndedError
 
 
+@dataclass(frozen=True, slots=True)
+class _FromPipe:
+    """Implements ``aq.link.InputLink``."""
+
+    source: _Source
+    pipe: Pipe
+
+    def takes(self, expected: Expected) -> Iterator[Any] | None:
+        items = self.pipe.takes(expected)
+        return None if items is None else self.source.of(items)
+
+
 class _Source:
     """The blocks a stage reads, with what went wrong with them kept for the caller."""
 
-    def __init__(self, blocks: Iterator[bytes]) -> None:
+    def __init__(self, blocks: Iterator[Any]) -> None:
         self._blocks = blocks
         self.failure: BaseException | None = None
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> Any:
         try:
             return next(self._blocks)
         except StopIteration:
@@ -203,6 +218,11 @@ class _Source:
             # No program may take it for an error of its own.
             self.failure = error
             raise StageEndedError from None
+
+    def of(self, blocks: Iterator[Any]) -> _Source:
+        """Read from other blocks."""
+        self._blocks = blocks
+        return self
 
     def close(self) -> None:
         """Let the blocks release what they hold (an open file)."""

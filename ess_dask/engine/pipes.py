@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from ess_dask.aq.link import Expected, Rows
 
 PIPE_BYTES = 8 << 20
 """What a pipe holds before its writer waits."""
@@ -20,25 +22,40 @@ class StageEndedError(SystemExit):
 
 
 class Pipe:
-    """Blocks of bytes from one thread to another, in order, bounded."""
+    """Bytes, or rows, from one thread to another, in order, bounded.
+
+    ``linked`` is None until it is known whether rows pass: the reader says what it expects, and the
+    writer, before it writes, whether it gives that.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._blocks: deque[bytes] = deque()
+        self._items: deque[tuple[int, bytes | Rows]] = deque()
         self._size = 0
         self._ended = False
         self._unread = False
         self._failure: BaseException | None = None
+        self._asked = False
+        self._expected: Expected | None = None
+        self._linked: bool | None = None
 
     def write(self, data: bytes) -> None:
-        """Hand over a block; raise ``BrokenPipeError`` when nobody reads any more."""
+        """Hand over bytes; raise ``BrokenPipeError`` when nobody reads any more."""
+        self._put(len(data), data)
+
+    def hand_over(self, rows: Rows) -> None:
+        """Hand over rows; otherwise as ``write``."""
+        self._put(int(rows.frame.estimated_size()), rows)
+
+    def _put(self, size: int, item: bytes | Rows) -> None:
         with self._changed:
+            self._linked = bool(self._linked)
             while self._size >= PIPE_BYTES and not self._unread:
                 self._changed.wait(_WAKE_SECONDS)
             if self._unread:
                 raise BrokenPipeError
-            self._blocks.append(data)
-            self._size += len(data)
+            self._items.append((size, item))
+            self._size += size
             self._changed.notify_all()
 
     def end(self, failure: BaseException | None = None) -> None:
@@ -50,24 +67,54 @@ class Pipe:
     def drop(self) -> None:
         """Say that nobody reads any more."""
         with self._changed:
-            self._unread = True
-            self._blocks.clear()
+            self._unread = self._asked = True
+            self._items.clear()
             self._changed.notify_all()
 
-    def blocks(self) -> Iterator[bytes]:
+    def _ask(self, expected: Expected | None) -> bool:
+        """Say what the reader expects, None for text; return whether that is what comes."""
+        with self._changed:
+            if not self._asked:
+                self._asked, self._expected = True, expected
+                self._changed.notify_all()
+            while self._linked is None and not self._ended:
+                self._changed.wait(_WAKE_SECONDS)
+            return bool(self._linked)
+
+    def gives(self, fits: Callable[[Expected], bool]) -> Expected | None:
+        """Return what the reader expects if that fits; wait until it has said so."""
+        with self._changed:
+            while not self._asked:
+                self._changed.wait(_WAKE_SECONDS)
+            if self._linked is None:
+                self._linked = self._expected is not None and fits(self._expected)
+                self._changed.notify_all()
+            return self._expected if self._linked else None
+
+    def takes(self, expected: Expected) -> Iterator[bytes | Rows] | None:
+        """Return what is written if rows pass; None if it is to be read as text."""
+        return self._read() if self._ask(expected) else None
+
+    def _read(self) -> Iterator[bytes | Rows]:
         """Yield what is written until the end; raise the writer's failure."""
         while True:
             with self._changed:
-                while not self._blocks and not self._ended:
+                while not self._items and not self._ended:
                     self._changed.wait(_WAKE_SECONDS)
                 if self._failure is not None:
                     raise self._failure
-                if not self._blocks:
+                if not self._items:
                     return
-                block = self._blocks.popleft()
-                self._size -= len(block)
+                size, item = self._items.popleft()
+                self._size -= size
                 self._changed.notify_all()
-            yield block
+            yield item
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield what is written, as text; raise the writer's failure."""
+        self._ask(None)
+        for item in self._read():
+            yield item if isinstance(item, bytes) else item.text()
 
 
 class BlocksInput(io.RawIOBase):
