@@ -14,19 +14,19 @@ HERE = Path(__file__).parent
 PYTHON = sys.executable
 
 
-def clean_and_group(times):
+def clean_and_group(options):
     folder = str(lakes.large())
     script = str(HERE / "clean_group.py")
     yield compare(
         "clean + group 20 M rows, Python API / Polars streaming",
         [PYTHON, script, "ours", folder],
         [PYTHON, script, "polars", folder],
-        times,
+        options.times,
         "1.30",
     )
 
 
-def stream_count(times):
+def stream_count(options):
     folder = str(lakes.large())
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(HOME=home, ESS_CACHE_DIR=f"{home}/.ess")
@@ -41,15 +41,17 @@ def stream_count(times):
                 "-c",
                 f"ls {folder}/*.gz | xargs -P2 -I{{}} sh -c 'gzip -dc {{}} | wc -l'",
             ],
-            times,
+            options.times,
             "1.30",
         )
 
 
-def small_files(times):
+def small_files(options):
     folder = str(lakes.small_files())
     for kind in ("sql", "python"):
-        runs = [once([PYTHON, str(HERE / "small_files.py"), kind, folder]) for _ in range(times)]
+        runs = [
+            once([PYTHON, str(HERE / "small_files.py"), kind, folder]) for _ in range(options.times)
+        ]
         rates = sorted(int(run.output.split()[0]) for run in runs)
         middle = rates[len(rates) // 2]
         yield Row(
@@ -57,13 +59,13 @@ def small_files(times):
         )
 
 
-def memory_import(times):
+def memory_import(options):
     folder = str(lakes.large())
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "HOME": home, "ESS_CACHE_DIR": f"{home}/.ess"}
         try:
             command = [PYTHON, str(HERE / "memory_import.py"), folder]
-            runs = [once(command, env) for _ in range(times + 1)][1:]
+            runs = [once(command, env) for _ in range(options.times + 1)][1:]
         finally:
             once([PYTHON, "-m", "ess_dask.cli", "udbd", "stop"], env)
     rates = sorted(int(run.output.split()[0]) / 1e6 for run in runs)
@@ -71,7 +73,7 @@ def memory_import(times):
     yield Row("import of 20 M rows into memory, files read", f"{middle:.2f} M/s", "", "", ">= 3")
 
 
-def aq_pp(times):
+def aq_pp(options):
     if not shutil.which("mawk"):
         print("aq_pp / mawk: there is no mawk here")
         return
@@ -85,13 +87,22 @@ def aq_pp(times):
             f"aq_pp filter + eval + output, {megabytes} MB / mawk, the same bytes",
             [program, "-f,+1", path, "-d", *columns, *rules],
             ["mawk", "-F,", awk, path],
-            times,
+            options.times,
             f"{1 / limit:.2f}",
         )
 
 
+def aq_memory(options):
+    # In a process of its own: a child's peak is never below that of the one that starts it.
+    found = once([PYTHON, "-m", "bench.aq_memory", str(options.megabytes)]).output.splitlines()
+    (small, _, low), (large, _, high) = map(str.split, found)
+    name = f"aq_pp through a pipe, peak at {large} MB / at {small} MB"
+    yield Row(name, f"{high} MiB", f"{low} MiB", f"{int(high) / int(low):.2f}", "1.30")
+
+
 SCENARIOS = {
     "aq_pp": aq_pp,
+    "aq_memory": aq_memory,
     "memory_import": memory_import,
     "clean_group": clean_and_group,
     "stream": stream_count,
@@ -103,10 +114,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenarios", nargs="*", default=list(SCENARIOS), metavar="SCENARIO")
     parser.add_argument("--times", type=int, default=3, help="counted runs of each command")
+    parser.add_argument("--megabytes", type=int, default=1000, help="size of the piped stream")
     options = parser.parse_args()
     print(f"{'':58} {'ours':>14} {'other':>10} {'ratio (range)':>18} {'promised':>9}")
     for name in options.scenarios:
-        for row in SCENARIOS[name](options.times):
+        for row in SCENARIOS[name](options):
             print(
                 f"{row.name:58} {row.ours:>14} {row.other:>10} {row.ratio:>18} {row.limit:>9}",
                 flush=True,

@@ -7,9 +7,13 @@ command line or a file. The last client's values are in force: one user, one dae
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from ess_dask.errors import TransientError
+from ess_dask.retry import retrying
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -31,7 +35,10 @@ PASSED = (
 
 
 def pass_environment(client: Client) -> None:
-    """Give this process's S3 variables to all workers, those to come included."""
+    """Give this process's S3 variables to all workers, those to come included.
+
+    Raises ``TransientError`` when workers go on dying while they are told.
+    """
     from distributed import WorkerPlugin
 
     class StoreEnvironment(WorkerPlugin):
@@ -51,4 +58,21 @@ def pass_environment(client: Client) -> None:
             os.environ.update(self._values)
 
     values = {name: os.environ[name] for name in PASSED if name in os.environ}
-    client.register_plugin(StoreEnvironment(values), name=StoreEnvironment.name)
+    plugin = StoreEnvironment(values)
+
+    def register() -> None:
+        try:
+            client.register_plugin(plugin, name=plugin.name)
+        except OSError as error:
+            # A worker that died while it was told: its successor is told by the scheduler, but
+            # the others may not have been.
+            raise TransientError(
+                f"a worker of the local cluster was lost while connecting ({error})",
+                hint="try again; the log is shown by: ess udbd cklog",
+            ) from None
+
+    try:
+        register()
+    except TransientError:
+        # What tries again is loaded only now: every command that asks a table comes by here.
+        retrying(TransientError, register, logging.INFO, attempts=20, timeout=30, wait_initial=0.05)
