@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,7 +24,7 @@ from ess_dask.aq.inputs.records import (
 )
 from ess_dask.aq.inputs.typing import converter
 from ess_dask.aq.kinds import Value
-from ess_dask.aq.program import InputSpec
+from ess_dask.aq.program import ErrorPolicy, InputSpec
 
 Row = list[Value]
 
@@ -41,29 +42,57 @@ class Counts:
 
     records: int = 0
     errors: int = 0
-    _dropped: dict[str, list[int]] = field(default_factory=dict)
+    _dropped: dict[str, _Dropped] = field(default_factory=dict)
 
     def drop(self, spec: InputSpec, label: str, number: int, reason: str) -> None:
         """Count a bad record, with a message; raise ``InputDataError`` if it is one too many."""
         self.errors += 1
         message = f"{label}: record {number}: {reason}"
-        dropped = self._dropped.setdefault(label, [])
-        dropped.append(number)
-        policy = spec.errors
-        if policy.limit is not None and _exceeds(dropped, policy.limit, policy.rows):
+        policy, dropped = spec.errors, self._dropped.setdefault(label, _Dropped())
+        over = dropped.over(policy, number)
+        dropped.add(policy, number)
+        if over:
             raise InputDataError(message, hint="the attribute eok goes on without bad records")
-        if policy.messages is None or len(dropped) <= policy.messages:
+        if policy.messages is None or dropped.count <= policy.messages:
             sys.stderr.write(f"aq: {message}\n")
-        if not policy.rows:
-            # Only their number matters: a stream may have any amount of them.
-            dropped[:-1] = [0] * (len(dropped) - 1)
+
+    def first_over(self, spec: InputSpec, label: str, numbers: Iterable[int]) -> int | None:
+        """Return which of these bad records would be one too many, None if none of them."""
+        if spec.errors.limit is None:
+            return None
+        known = self._dropped.get(label, _Dropped())
+        dropped = _Dropped(known.count, deque(known.last))
+        for at, number in enumerate(numbers):
+            if dropped.over(spec.errors, number):
+                return at
+            dropped.add(spec.errors, number)
+        return None
 
 
-def _exceeds(dropped: list[int], limit: int, rows: int) -> bool:
-    if not rows:
-        return len(dropped) > limit
-    first_of_window = dropped[-1] - rows
-    return sum(number > first_of_window for number in dropped[-limit - 1 :]) > limit
+@dataclass(slots=True)
+class _Dropped:
+    """The bad records of one file: how many, and the numbers of as many as the policy looks at."""
+
+    count: int = 0
+    last: deque[int] = field(default_factory=deque)
+
+    def over(self, policy: ErrorPolicy, number: int) -> bool:
+        """Whether one more is too many."""
+        if policy.limit is None:
+            return False
+        if not policy.rows or not policy.limit:
+            return self.count >= policy.limit
+        if len(self.last) < policy.limit:
+            return False
+        return all(one > number - policy.rows for one in self.last)
+
+    def add(self, policy: ErrorPolicy, number: int) -> None:
+        """Count one."""
+        self.count += 1
+        if policy.rows and policy.limit:
+            self.last.append(number)
+            if len(self.last) > policy.limit:
+                self.last.popleft()
 
 
 def splitter(spec: InputSpec) -> RecordReader:
