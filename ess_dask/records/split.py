@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from ess_dask.records.bits import PIECE_BYTES, count_between, places
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
 QUOTE = 0x22
 LF = 0x0A
 CR = 0x0D
-
-PIECE_BYTES = 1 << 20
-"""Text of which all bytes are compared in one go (a multiple of 64): the outcome is used again at
-once and stays near the processor."""
 
 _LOOK_AHEAD = 2
 """Bytes after a record's longest extent that can still change how its last quote is seen."""
@@ -129,22 +127,8 @@ def line_ends(data: Bytes, eol: int) -> Positions:
 
 
 def count_fields(data: Bytes, ends: Positions, delimiter: int) -> Positions:
-    """Return the number of fields of each unquoted record that ends at ``ends`` (ascending).
-
-    One bit for each byte says whether it is a delimiter. They are counted 64 at a time; where a
-    record ends inside of 64, the bits from there on are taken off again.
-    """
-    import numpy as np
-
-    words = np.zeros(len(data) // 64 + 1, np.uint64)
-    octets = words.view(np.uint8)
-    for start in range(0, len(data), PIECE_BYTES):
-        bits = np.packbits(data[start : start + PIECE_BYTES] == delimiter, bitorder="little")
-        octets[start // 8 : start // 8 + len(bits)] = bits
-    counted = np.cumsum(np.bitwise_count(words), dtype=np.int64)
-    place = ends >> 6
-    behind = np.bitwise_count(words[place] >> (ends & 63).view(np.uint64))
-    counts: Positions = np.diff(counted[place] - behind, prepend=0) + 1
+    """Return the number of fields of each unquoted record that ends at ``ends`` (ascending)."""
+    counts: Positions = count_between(places(data, delimiter), ends) + 1
     return counts
 
 

@@ -50,6 +50,7 @@ def read_piecewise(data, spec):
     with (
         patch("ess_dask.records.plain_parse.BLOCK_BYTES", 1),
         patch("ess_dask.records.split.PIECE_BYTES", 64),
+        patch("ess_dask.records.bits.PIECE_BYTES", 64),
     ):
         return read(data, spec)
 

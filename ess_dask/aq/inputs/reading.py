@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from ess_dask.aq.inputs.records import (
 )
 from ess_dask.aq.inputs.typing import converter
 from ess_dask.aq.kinds import Value
-from ess_dask.aq.program import InputSpec
+from ess_dask.aq.program import ErrorPolicy, InputSpec
 from ess_dask.aq.surroundings import complain
 
 Row = list[Value]
@@ -49,38 +48,51 @@ class Counts:
         """Count a bad record, with a message; raise ``InputDataError`` if it is one too many."""
         self.errors += 1
         message = f"{label}: record {number}: {reason}"
-        policy = spec.errors
-        dropped = self._dropped.get(label)
-        if dropped is None:
-            kept = min((policy.limit or 0) + 1, policy.rows or 1, sys.maxsize)
-            dropped = self._dropped[label] = _Dropped(deque(maxlen=kept))
-        dropped.add(number)
-        if policy.limit is not None and dropped.exceeds(policy.limit, policy.rows):
+        policy, dropped = spec.errors, self._dropped.setdefault(label, _Dropped())
+        over = dropped.over(policy, number)
+        dropped.add(policy, number)
+        if over:
             raise InputDataError(message, hint="the attribute eok goes on without bad records")
         if policy.messages is None or dropped.count <= policy.messages:
             complain(f"aq: {message}\n")
 
+    def first_over(self, spec: InputSpec, label: str, numbers: Iterable[int]) -> int | None:
+        """Return which of these bad records would be one too many, None if none of them."""
+        if spec.errors.limit is None:
+            return None
+        known = self._dropped.get(label, _Dropped())
+        dropped = _Dropped(known.count, deque(known.last))
+        for at, number in enumerate(numbers):
+            if dropped.over(spec.errors, number):
+                return at
+            dropped.add(spec.errors, number)
+        return None
+
 
 @dataclass(slots=True)
 class _Dropped:
-    """Bad records of one input: how many, and the numbers of the last ones.
+    """The bad records of one file: how many, and the numbers of as many as the policy looks at."""
 
-    A stream may have any amount of them: no more are kept than can exceed the limit.
-    """
-
-    last: deque[int]
     count: int = 0
+    last: deque[int] = field(default_factory=deque)
 
-    def add(self, number: int) -> None:
-        self.last.append(number)
+    def over(self, policy: ErrorPolicy, number: int) -> bool:
+        """Whether one more is too many."""
+        if policy.limit is None:
+            return False
+        if not policy.rows or not policy.limit:
+            return self.count >= policy.limit
+        if len(self.last) < policy.limit:
+            return False
+        return self.last[0] > number - policy.rows
+
+    def add(self, policy: ErrorPolicy, number: int) -> None:
+        """Count one."""
         self.count += 1
-
-    def exceeds(self, limit: int, rows: int) -> bool:
-        """Whether more than ``limit`` were bad, of the last ``rows`` (0: of all)."""
-        if not rows:
-            return self.count > limit
-        first_of_window = self.last[-1] - rows
-        return sum(number > first_of_window for number in self.last) > limit
+        if policy.rows and policy.limit:
+            self.last.append(number)
+            if len(self.last) > policy.limit:
+                self.last.popleft()
 
 
 def splitter(spec: InputSpec) -> RecordReader:

@@ -57,18 +57,29 @@ class LineSplitter:
         Unless it is ``final`` its last record may go on behind it: ``unfinished`` is its text then.
         """
         source = _Pushable(lines(blocks))
-        limit, separator = self._spec.record_bytes, self._separator
         self._final, self.unfinished = final, ""
         for line in source:
-            if len(line) > limit:
-                yield too_long(limit)
-            elif self._careful or (self._quoted and '"' in line):
-                record = self._scan(line, source)
-                if self.unfinished:
-                    return
-                yield self._checked(record)
-            else:
-                yield self._checked(line.split(separator))
+            record = self._record(line, source)
+            if self.unfinished:
+                return
+            yield record
+
+    def first(self, texts: Iterator[str], *, final: bool) -> tuple[Record, int]:
+        """Return the first record of these lines, and of how many lines it is made.
+
+        There is a line. Unless they are ``final`` the record may go on behind them, see above.
+        """
+        source = _Pushable(texts)
+        self._final, self.unfinished = final, ""
+        return self._record(next(iter(source)), source), source.taken
+
+    def _record(self, line: str, source: _Pushable) -> Record:
+        limit = self._spec.record_bytes
+        if len(line) > limit:
+            return too_long(limit)
+        if self._careful or (self._quoted and '"' in line):
+            return self._checked(self._scan(line, source))
+        return self._checked(line.split(self._separator))
 
     def _checked(self, record: Record) -> Record:
         if isinstance(record, Broken) or len(record) == self._count:
@@ -188,6 +199,7 @@ class _Pushable:
     def __init__(self, source: Iterator[str]) -> None:
         self._source = source
         self._returned: list[str] = []
+        self.taken = 0
 
     def __iter__(self) -> Iterator[str]:
         while (line := self.take()) is not None:
@@ -195,11 +207,14 @@ class _Pushable:
 
     def take(self) -> str | None:
         """Return the next line, None at the end."""
-        return self._returned.pop() if self._returned else next(self._source, None)
+        line = self._returned.pop() if self._returned else next(self._source, None)
+        self.taken += line is not None
+        return line
 
     def give_back(self, count: int, joined: str) -> None:
         """Take back the last ``count`` lines of a text joined from several."""
         if count:
+            self.taken -= count
             self._returned.extend(reversed(joined.split("\n")[-count:]))
 
 

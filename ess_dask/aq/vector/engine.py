@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.aq.inputs.opening import label_of
-from ess_dask.aq.inputs.reading import FilePlace, Row, Typing, good_rows, splitter
-from ess_dask.aq.inputs.records import Broken, LineSplitter
+from ess_dask.aq.inputs.reading import FilePlace, good_rows
 from ess_dask.aq.kinds import Kind, Value
 from ess_dask.aq.program import (
     Combine,
@@ -30,30 +29,59 @@ from ess_dask.aq.program import (
 from ess_dask.aq.rows.chain import Run, compile_chain
 from ess_dask.aq.rows.state import State, blank_row
 from ess_dask.aq.vector.batch import ROW, Batch, NeedsRows, variable_name
-from ess_dask.aq.vector.blocks import Block, BlockReader, cut_blocks
+from ess_dask.aq.vector.blocks import Block, cut_blocks
+from ess_dask.aq.vector.delimited import DelimitedReader
 from ess_dask.aq.vector.lines import LineReader
 from ess_dask.aq.vector.plan import assigned, is_stateful, used
+from ess_dask.aq.vector.reading import BadRecord, Reading, RecordRun
 from ess_dask.aq.vector.rules import Rules
 from ess_dask.aq.vector.writing import frame_bytes
 
 if TYPE_CHECKING:
     import polars as pl
 
-Reader = BlockReader | LineReader
+Reader = DelimitedReader | LineReader
 _WORKERS = 2
 _WINDOW = 3
 """Blocks under way at a time."""
+_PARTS, _CUTS = 8, 2
+"""A block with a row that columns cannot do is cut into so many parts, and so are these again."""
+_STRETCH_BYTES = 128 << 10
+"""No part is smaller than that; row by row it is as quick."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a batch leaves: records, rows written, bytes by output, rows to import, variables."""
+    """What a batch leaves: records, rows written, bytes by output, rows to import, variables.
+
+    ``bad`` and ``unfinished`` are those of its ``Reading``.
+    """
 
     records: int
     written: int
     output: tuple[tuple[int, bytes], ...]
     imported: tuple[tuple[Any, Any], ...]
     variables: tuple[tuple[int, Value], ...]
+    bad: tuple[BadRecord, ...]
+    unfinished: bytes
+
+
+UnderWay = deque[tuple[Block, "Future[Done | None]"]]
+
+
+@dataclass(slots=True)
+class _Source:
+    """A file that is run: its reader, and how far it has come."""
+
+    spec: InputSpec
+    place: FilePlace
+    reader: Reader
+    unfinished: bytes = b""
+
+    def joined(self, block: Block) -> Block:
+        """Return a block with the record in front of it that goes on in it."""
+        text, self.unfinished = self.unfinished, b""
+        return Block(text + block.data, block.final) if text else block
 
 
 class BatchRun:
@@ -80,73 +108,91 @@ class BatchRun:
 
     def run_file(self, spec: InputSpec, file: str, blocks: Iterator[bytes]) -> None:
         """Run the blocks of one file."""
-        reader, place = _reader(spec), FilePlace(label_of(file))
-        careful = _Careful(spec, self._blank)
+        source = _Source(spec, FilePlace(label_of(file)), self._reader(spec))
         with ThreadPoolExecutor(1 if self._stateful else _WORKERS) as pool:
-            under_way: deque[tuple[Block, Future[Done | None]]] = deque()
-            source = cut_blocks(blocks, self._block_bytes)
+            under_way: UnderWay = deque()
             try:
-                for block in source:
-                    under_way.append((block, pool.submit(self._work, reader, block)))
+                for block in cut_blocks(blocks, self._block_bytes):
+                    under_way.append((block, pool.submit(self._work, source.reader, block)))
                     if len(under_way) >= (1 if self._stateful else _WINDOW):
-                        self._take(under_way, spec, place, careful, reader)
+                        self._take(source, under_way)
                 while under_way:
-                    self._take(under_way, spec, place, careful, reader)
+                    self._take(source, under_way)
             finally:
                 for _, future in under_way:
                     future.cancel()
 
-    def _take(
-        self,
-        under_way: deque[tuple[Block, Future[Done | None]]],
-        spec: InputSpec,
-        place: FilePlace,
-        careful: _Careful,
-        reader: Reader,
-    ) -> None:
+    def _reader(self, spec: InputSpec) -> Reader:
+        form = LineReader if spec.format.name in ("div", "fix") else DelimitedReader
+        return form(spec, self._blank, self._needed)
+
+    def _take(self, source: _Source, under_way: UnderWay) -> None:
         block, future = under_way.popleft()
-        if careful.unfinished:
+        if source.unfinished:
             # The record before goes on in this block: what was made of it is void.
             future.cancel()
-            block = Block(careful.join(block.data), block.final)
-            done = self._work(reader, block)
+            self._run(source, block)
         else:
-            done = future.result()
-        if done is None:
-            self._run_rows(careful.rows(block), spec, place)
-        else:
-            place.records += done.records
-            self._commit(done)
+            self._settle(source, block, future.result())
 
-    def _run_rows(self, found: Iterator[Row | Broken], spec: InputSpec, place: FilePlace) -> None:
+    def _run(self, source: _Source, block: Block, cuts: int = _CUTS) -> None:
+        block = source.joined(block)
+        self._settle(source, block, self._work(source.reader, block), cuts)
+
+    def _settle(self, source: _Source, block: Block, done: Done | None, cuts: int = _CUTS) -> None:
+        """Let a block have its effects; they end where a bad record is one too many."""
+        if done is not None and (fatal := self._fatal(source, done)):
+            done = self._work(source.reader, block, through=fatal)
+        if done is None:
+            self._run_parts(source, block, cuts)
+        else:
+            self._commit(source, done)
+
+    def _fatal(self, source: _Source, done: Done) -> BadRecord | None:
+        first = source.place.records + 1
+        numbers = [first + record.number for record in done.bad]
+        at = self._state.counts.first_over(source.spec, source.place.label, numbers)
+        return None if at is None else done.bad[at]
+
+    def _run_parts(self, source: _Source, block: Block, cuts: int) -> None:
+        """Run a block of which a row needs the interpreter; most of it still goes by columns."""
+        if not cuts or len(block.data) <= _STRETCH_BYTES:
+            self._run_rows(source, block)
+            return
+        for part in block.parts(max(_STRETCH_BYTES, len(block.data) // _PARTS)):
+            self._run(source, part, cuts - 1)
+
+    def _run_rows(self, source: _Source, block: Block) -> None:
         if self._chain is None:
             self._chain = compile_chain(self._program.rules, self._state, lambda _: None)
-        for row in good_rows(found, spec, self._state.counts, place):
+        records = RecordRun(source.spec, self._blank, block)
+        for row in good_rows(records, source.spec, self._state.counts, source.place):
             self._chain(row)
+        source.unfinished = records.unfinished
 
-    def _work(self, reader: Reader, block: Block) -> Done | None:
-        """Return what a block leaves; None if it needs the row interpreter."""
-        frame = reader.read(block.data)
-        if frame is None:
-            return None
+    def _work(self, reader: Reader, block: Block, through: BadRecord | None = None) -> Done | None:
+        """Return what a block leaves, ``through`` a record; None if it needs the interpreter."""
+        reading = reader.read(block)
+        if through:
+            reading = reading.through(through)
+        frame = reading.frame
         batch = Batch(
             self._program.kinds, self._state.variables, self._state.counts.records + 1, frame.height
         )
-        frame = self._prepared(frame, batch)
         try:
-            self._rules.run(self._program.rules, frame, batch)
+            self._rules.run(self._program.rules, self._prepared(frame, batch), batch)
         except NeedsRows:
             return None
-        return self._done(batch)
+        return self._done(batch, reading)
 
     def _prepared(self, frame: pl.DataFrame, batch: Batch) -> pl.DataFrame:
         import polars as pl
 
-        kept = [name for name in frame.columns if int(name[1:]) in self._needed]
-        row = pl.int_range(batch.start, batch.start + batch.height, dtype=pl.Int64).alias(ROW)
-        return frame.select(row, *kept) if self._stateful or not kept else frame.select(kept)
+        if self._stateful:
+            return frame.with_columns(pl.col(ROW) + batch.start)
+        return frame.drop(ROW) if frame.width > 1 else frame
 
-    def _done(self, batch: Batch) -> Done:
+    def _done(self, batch: Batch, reading: Reading) -> Done:
         outputs = self._program.outputs
         written = tuple((at, frame_bytes(left, outputs[at])) for at, left in batch.emitted)
         imported = tuple(
@@ -155,10 +201,18 @@ class BatchRun:
         variables = tuple(
             (slot, log[variable_name(slot)][-1]) for slot, log in batch.logs.items() if log.height
         )
-        return Done(batch.height, batch.written, written, imported, variables)
+        return Done(
+            reading.records,
+            batch.written,
+            written,
+            imported,
+            variables,
+            reading.bad,
+            reading.unfinished,
+        )
 
-    def _commit(self, done: Done) -> None:
-        state = self._state
+    def _commit(self, source: _Source, done: Done) -> None:
+        state, place = self._state, source.place
         state.counts.records += done.records
         state.written += done.written
         for at, data in done.output:
@@ -168,39 +222,11 @@ class BatchRun:
             state.importers[rule.index].add(table)
         for slot, value in done.variables:
             state.variables[slot] = value
-
-
-def _reader(spec: InputSpec) -> Reader:
-    return LineReader(spec) if spec.format.name in ("div", "fix") else BlockReader(spec)
-
-
-class _Careful:
-    """Records of irregular blocks one by one; the last one may go on in the next block."""
-
-    def __init__(self, spec: InputSpec, blank: Row) -> None:
-        self._splitter = splitter(spec)
-        self._typing = Typing(spec, blank)
-
-    @property
-    def unfinished(self) -> str:
-        """The text of the record that the last block left open, '' for none."""
-        return self._splitter.unfinished if isinstance(self._splitter, LineSplitter) else ""
-
-    def join(self, data: bytes) -> bytes:
-        """Return the open record and the block behind it."""
-        assert isinstance(self._splitter, LineSplitter)
-        text, self._splitter.unfinished = self._splitter.unfinished, ""
-        return text.encode("latin-1") + b"\n" + data
-
-    def rows(self, block: Block) -> Iterator[Row | Broken]:
-        """Yield the rows of a block."""
-        blocks = (block.data,)
-        if isinstance(self._splitter, LineSplitter):
-            records = self._splitter.records(blocks, final=block.final)
-        else:
-            records = self._splitter.records(blocks)
-        for record in records:
-            yield record if isinstance(record, Broken) else self._typing.row(record)
+        first = place.records + 1
+        place.records += done.records
+        source.unfinished = done.unfinished
+        for record in done.bad:
+            state.counts.drop(source.spec, place.label, first + record.number, record.reason)
 
 
 def needed_slots(program: Program) -> set[int]:

@@ -1,110 +1,127 @@
 """``div`` and ``fix`` inputs by columns: lines taken apart by an expression, or by position.
 
-A block is regular if every line has all separators, no field holds the separator behind it, nothing
-is escaped, and every number is a plain one. Other blocks take the careful way.
+A line is read so if it has all separators, no field holds the separator behind it, nothing is
+escaped, and every number is a plain one.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.addresses import CANONICAL_V4
 from ess_dask.aq.columns import ColumnSpec, Separator
+from ess_dask.aq.inputs.reading import Row
 from ess_dask.aq.inputs.typing import BLANKS
 from ess_dask.aq.kinds import Kind, Type
 from ess_dask.aq.program import InputSpec
-from ess_dask.aq.vector.blocks import column_type, lines_fit
+from ess_dask.aq.vector.blocks import Block, column_type
+from ess_dask.aq.vector.reading import Gathering, Reading, RowReader
+from ess_dask.aq.vector.text_lines import TextLines, with_line_feeds
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from ess_dask.aq.vector.text_lines import Flags
+
 _NO_SEPARATOR = "\x01"
-"""Keeps the reader of text from splitting lines; a block that holds it is not regular."""
+"""Keeps the reader of text from splitting lines; a line that holds it is not read by columns."""
 _INTEGER = r"^(?:-?\d{1,9})?$|^-$"
 _FLOAT = r"^(?:-?\d{1,15}(?:\.\d{0,15})?)?$"
 
 
 class LineReader:
-    """Reads the regular blocks of a ``div`` or ``fix`` input, as ``BlockReader`` does of CSV."""
+    """Reads blocks of a ``div`` or ``fix`` input, as ``DelimitedReader`` does of CSV."""
 
-    def __init__(self, spec: InputSpec) -> None:
+    def __init__(self, spec: InputSpec, blank: Row, needed: Collection[int]) -> None:
         self._spec = spec
+        self._rows = RowReader(spec, blank)
         self._escapes = spec.format.escape or any(
             column.flags & {"esc", "clf"} for column in spec.columns
         )
         self._pattern = "" if spec.format.name == "fix" else division(spec)
+        self._columns = [
+            (f"c{at}", column, slot)
+            for at, (column, slot) in enumerate(zip(spec.columns, spec.slots, strict=True))
+            if column.kind
+        ]
+        self._kept = [
+            (slot, column.kind)
+            for _, column, slot in self._columns
+            if column.kind and slot in needed
+        ]
 
-    def read(self, data: bytes) -> pl.DataFrame | None:
-        """Return the rows of a block, None if it is not regular."""
+    def read(self, block: Block) -> Reading:
+        """Return the rows of a block."""
         import polars as pl
 
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
-        if not data or data.endswith(b"\r") or _NO_SEPARATOR.encode() in data:
-            return None
-        if (self._escapes and b"\\" in data) or not lines_fit(data, self._spec.record_bytes):
-            return None
+        gathering = Gathering.of(TextLines.of(with_line_feeds(block.data)), self._rows)
+        gathering.set_aside(self._unusual(gathering.lines))
+        data = gathering.lines.data
         text = data if data.isascii() else data.decode("latin-1").encode("utf-8")
-        try:
-            lines = pl.read_csv(
-                text,
-                has_header=False,
-                schema={"line": pl.String},
-                quote_char=None,
-                separator=_NO_SEPARATOR,
-            )
-        except pl.exceptions.PolarsError:
-            return None
-        if lines["line"].null_count():
-            return None
-        fields = self._by_position(lines) if not self._pattern else self._divided(lines)
-        return None if fields is None else self._typed(fields, ascii_only=text is data)
+        lines = _text_column(text)
+        fields, failed = self._by_position(lines) if not self._pattern else self._divided(lines)
+        values, fails = [], [failed]
+        for field, column, slot in self._columns:
+            value, wrong = _values(pl.col(field), column, ascii_only=text is data)
+            values.append(value.alias(f"s{slot}"))
+            fails.extend(wrong)
+        found = fields.select(
+            *values, pl.any_horizontal(fails).fill_null(value=False).alias("failed")
+        )
+        gathering.set_aside(found["failed"].to_numpy())
+        frame = found.filter(~pl.col("failed"))
+        return gathering.reading(frame.select(f"s{slot}" for slot, _ in self._kept), self._kept)
 
-    def _by_position(self, lines: pl.DataFrame) -> pl.DataFrame | None:
+    def _unusual(self, lines: TextLines) -> Flags:
+        """Return the lines that are no text to split: too long, escaped, or with the mark."""
+        unusual: Flags = lines.lengths() > self._spec.record_bytes
+        # A carriage return that belongs to no line end would be taken for one.
+        for mark in (_NO_SEPARATOR, "\r", *("\\" * self._escapes)):
+            unusual |= lines.holding(ord(mark))
+        return unusual
+
+    def _by_position(self, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.Expr]:
+        """Return the fields, and which lines are too short for them."""
         import polars as pl
 
         line, at, out = pl.col("line"), 0, []
         for number, column in enumerate(self._spec.columns):
             out.append(line.str.slice(at, column.length).alias(f"c{number}"))
             at += column.length
-        fits = lines.select((line.str.len_chars() >= at).all()).item()
-        return lines.select(out) if fits else None
+        return lines.select("line", *out), line.str.len_chars() < at
 
-    def _divided(self, lines: pl.DataFrame) -> pl.DataFrame | None:
+    def _divided(self, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.Expr]:
+        """Return the fields, and which lines have other separators than those between them."""
         import polars as pl
 
-        groups = lines.select(pl.col("line").str.extract_groups(self._pattern).alias("all"))
-        fields = groups.unnest("all")
+        fields = lines.select(pl.col("line").str.extract_groups(self._pattern).alias("all"))
+        fields = fields.unnest("all")
         fields = fields.rename({name: f"c{at}" for at, name in enumerate(fields.columns)})
-        if fields["c0"].null_count():
-            return None
-        checks = [
-            pl.col(f"c{at}").str.contains(behind, literal=True).any()
+        failed = [pl.col("c0").is_null()]
+        failed += [
+            pl.col(f"c{at}").str.contains(behind, literal=True)
             for at, behind in enumerate(_separators_behind(self._spec))
             if behind
         ]
-        if checks and fields.select(pl.any_horizontal(checks)).item():
-            return None
-        return fields
+        return fields, pl.any_horizontal(failed)
 
-    def _typed(self, fields: pl.DataFrame, *, ascii_only: bool) -> pl.DataFrame | None:
-        import polars as pl
 
-        out = []
-        for at, (column, slot) in enumerate(zip(self._spec.columns, self._spec.slots, strict=True)):
-            if column.kind is None:
-                continue
-            text = fields[f"c{at}"]
-            if "trm" in column.flags:
-                text = text.str.strip_chars(BLANKS)
-            if not ascii_only and column.flags & {"lo", "up"}:
-                return None
-            values = _values(text, column)
-            if values is None:
-                return None
-            out.append(values.alias(f"s{slot}"))
-        return pl.DataFrame(out)
+def _text_column(text: bytes) -> pl.DataFrame:
+    """Return the lines of a text as one column."""
+    import polars as pl
+
+    if not text:
+        return pl.DataFrame(schema={"line": pl.String})
+    lines = pl.read_csv(
+        text,
+        has_header=False,
+        schema={"line": pl.String},
+        quote_char=None,
+        separator=_NO_SEPARATOR,
+    )
+    return lines.with_columns(pl.col("line").fill_null(""))
 
 
 def _separators_behind(spec: InputSpec) -> list[str]:
@@ -138,18 +155,22 @@ def can_divide(spec: InputSpec) -> bool:
     return plain and fits and all(texts) and not any("\n" in text for text in texts)
 
 
-def _values(text: pl.Series, column: ColumnSpec) -> pl.Series | None:
-    """Return the values of a column, None if any of them needs a closer look."""
-    kind = column.kind
+def _values(
+    text: pl.Expr, column: ColumnSpec, *, ascii_only: bool
+) -> tuple[pl.Expr, list[pl.Expr]]:
+    """Return the values of a column, and where they need a closer look."""
+
+    kind, flags = column.kind, column.flags
     assert kind
+    if "trm" in flags:
+        text = text.str.strip_chars(BLANKS)
     if kind is Kind.S:
-        if "lo" in column.flags:
-            return text.str.to_lowercase()
-        return text.str.to_uppercase() if "up" in column.flags else text
+        if not flags & {"lo", "up"}:
+            return text, []
+        value = text.str.to_lowercase() if "lo" in flags else text.str.to_uppercase()
+        return value, [] if ascii_only else [text.str.len_bytes() != text.str.len_chars()]
     if kind is Kind.IP:
-        return text if text.str.contains(CANONICAL_V4).all() else None
-    if not text.str.contains(_INTEGER if kind.type is Type.INT else _FLOAT).all():
-        return None
-    blank = (text == "") | (text == "-")
-    cast = text.set(blank, "0").cast(column_type(kind), strict=False)
-    return None if cast.null_count() else cast
+        return text, [~text.str.contains(CANONICAL_V4)]
+    plain = text.str.contains(_INTEGER if kind.type is Type.INT else _FLOAT)
+    number = text.replace(["", "-"], "0").cast(column_type(kind), strict=False)
+    return number, [~plain | number.is_null()]

@@ -1,0 +1,211 @@
+"""``csv`` and ``sep`` inputs by columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ess_dask.aq.addresses import CANONICAL_V4
+from ess_dask.aq.columns import ColumnSpec
+from ess_dask.aq.inputs.reading import Row
+from ess_dask.aq.inputs.typing import BLANKS, MAX_STRING
+from ess_dask.aq.kinds import Kind
+from ess_dask.aq.program import InputSpec
+from ess_dask.aq.vector.blocks import Block, column_type
+from ess_dask.aq.vector.quoting import Quoting, irregular_lines
+from ess_dask.aq.vector.reading import Gathering, Reading, RowReader
+from ess_dask.aq.vector.text_lines import TextLines, with_line_feeds
+from ess_dask.records.split import CR, QUOTE, count_fields
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ess_dask.aq.vector.text_lines import Flags
+    from ess_dask.records.bits import Indices
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the input that is looked at: its place among the fields, its slot in the row."""
+
+    place: int
+    spec: ColumnSpec
+    kind: Kind
+    slot: int
+
+    @property
+    def field(self) -> str:
+        """The name of its texts."""
+        return f"c{self.place}"
+
+    @property
+    def as_text(self) -> bool:
+        """Whether it is read as text: the parser of numbers is not told of blanks to trim."""
+        return self.kind in (Kind.S, Kind.IP) or "trm" in self.spec.flags
+
+
+class DelimitedReader:
+    """Reads blocks into frames with a column ``s<slot>`` for each slot in ``needed``.
+
+    Other columns are read only as far as their values may be wrong.
+    """
+
+    def __init__(self, spec: InputSpec, blank: Row, needed: Collection[int]) -> None:
+        self._spec = spec
+        self._rows = RowReader(spec, blank)
+        self._separator = ord(spec.format.separator)
+        self._quoted = spec.format.name == "csv"
+        self._longest = min(spec.record_bytes, MAX_STRING)
+        self._columns = [
+            _Column(place, column, column.kind, slot)
+            for place, (column, slot) in enumerate(zip(spec.columns, spec.slots, strict=True))
+            if column.kind and (column.kind is not Kind.S or slot in needed)
+        ]
+        self._kept = [
+            (column.slot, column.kind) for column in self._columns if column.slot in needed
+        ]
+
+    def read(self, block: Block) -> Reading:
+        """Return the rows of a block, which starts with a record."""
+        data = with_line_feeds(block.data)
+        quoted = self._quoted and QUOTE in data
+        gathering = self._quoted_records(data, block) if quoted else self._lines(data)
+        frame, failed = self._typed(gathering.lines.data, quoted=quoted)
+        if failed is not None and failed.any():
+            frame = frame.filter(~failed)
+            gathering.set_aside(failed.to_numpy())
+        return gathering.reading(frame.select(f"s{slot}" for slot, _ in self._kept), self._kept)
+
+    def _lines(self, data: bytes) -> Gathering:
+        lines = TextLines.of(data)
+        gathering = Gathering.of(lines, self._rows)
+        fields = count_fields(lines.array, lines.ends, self._separator)
+        gathering.set_aside(self._wrong(lines, fields) | (lines.lengths() > self._longest))
+        return gathering
+
+    def _quoted_records(self, data: bytes, block: Block) -> Gathering:
+        lines = TextLines.of(data)
+        quoting = Quoting.of(lines.array, self._separator)
+        ends = quoting.record_ends()
+        if ends is not None:
+            records = TextLines(data, ends)
+            if not (records.lengths() > self._longest).any():
+                gathering = Gathering.of(records, self._rows)
+                gathering.set_aside(self._wrong(records, quoting.fields(ends)))
+                return gathering
+        suspects = irregular_lines(lines, self._separator) | (lines.lengths() > self._longest)
+        gathering = self._rows.walk(lines, suspects.nonzero()[0], final=block.final)
+        left = gathering.lines
+        fields = Quoting.of(left.array, self._separator).fields(left.ends)
+        gathering.set_aside(self._wrong(left, fields))
+        return gathering
+
+    def _wrong(self, lines: TextLines, fields: Indices) -> Flags:
+        """Return which records have not the fields of a row, or a carriage return within.
+
+        The parser would take a carriage return for a line end.
+        """
+        wanted = len(self._spec.columns)
+        wrong = fields != wanted if self._spec.rejects_extra else fields < wanted
+        return wrong | lines.holding(CR)
+
+    def _typed(self, data: bytes, *, quoted: bool) -> tuple[pl.DataFrame, pl.Series | None]:
+        """Return the columns ``s<slot>``, and which rows need a closer look (None: no row)."""
+        import polars as pl
+
+        text = data if data.isascii() else data.decode("latin-1").encode("utf-8")
+        frame = self._parsed(text, self._columns, quoted=quoted)
+        unclear = [
+            column
+            for column in self._columns
+            if not column.as_text and frame[column.field].null_count()
+        ]
+        if unclear:
+            texts = self._parsed(text, unclear, quoted=quoted, as_text=True)
+            frame = frame.hstack(texts.rename(_text_name))
+        values, fails = [], []
+        for column in self._columns:
+            value = _value(column)
+            values.append(value.alias(f"s{column.slot}"))
+            failed = _failed(column, ascii_only=text is data, unclear=column in unclear)
+            if failed is not None:
+                fails.append(failed)
+        if not fails:
+            return frame.select(values), None
+        found = frame.select(
+            *values, pl.any_horizontal(fails).fill_null(value=False).alias("failed")
+        )
+        return found.drop("failed"), found["failed"]
+
+    def _parsed(
+        self, text: bytes, columns: list[_Column], *, quoted: bool, as_text: bool = False
+    ) -> pl.DataFrame:
+        """Return the fields of some columns; what is no value of its type is null."""
+        import polars as pl
+
+        if not text or not columns:
+            return pl.DataFrame(schema={c.field: _type_of(c, as_text) for c in columns})
+        types = {f"c{place}": pl.String() for place in range(len(self._spec.columns))}
+        return pl.read_csv(
+            text,
+            has_header=False,
+            columns=[column.place for column in columns],
+            schema=types | {column.field: _type_of(column, as_text) for column in columns},
+            quote_char='"' if quoted else None,
+            separator=self._spec.format.separator,
+            ignore_errors=True,
+            extra_columns="ignore",
+            truncate_ragged_lines=True,
+        )
+
+
+def _type_of(column: _Column, as_text: bool) -> pl.DataType:
+    import polars as pl
+
+    return pl.String() if as_text or column.as_text else column_type(column.kind)()
+
+
+def _text_name(field: str) -> str:
+    """Return the name of the texts behind a column of numbers."""
+    return f"{field}text"
+
+
+def _trimmed(column: _Column) -> pl.Expr:
+    import polars as pl
+
+    field = pl.col(column.field)
+    return field.str.strip_chars(BLANKS) if "trm" in column.spec.flags else field
+
+
+def _value(column: _Column) -> pl.Expr:
+    """Return the values of a column, where they need no closer look."""
+    import polars as pl
+
+    value, flags = _trimmed(column), column.spec.flags
+    if column.kind is Kind.S:
+        value = value.fill_null("")
+        if "lo" in flags:
+            return value.str.to_lowercase()
+        return value.str.to_uppercase() if "up" in flags else value
+    if column.kind is Kind.IP:
+        return value.fill_null("0.0.0.0")  # noqa: S104 - the blank address
+    type_ = column_type(column.kind)
+    return value.cast(type_, strict=False).fill_null(pl.lit(0, dtype=type_))
+
+
+def _failed(column: _Column, *, ascii_only: bool, unclear: bool) -> pl.Expr | None:
+    """Return where the values of a column need a closer look, None for nowhere."""
+    import polars as pl
+
+    value = _trimmed(column)
+    if column.kind is Kind.S:
+        if ascii_only or not column.spec.flags & {"lo", "up"}:
+            return None
+        return value.str.len_bytes() != value.str.len_chars()
+    if column.kind is Kind.IP:
+        return ~value.str.contains(CANONICAL_V4)
+    if column.as_text:
+        number = value.cast(column_type(column.kind), strict=False)
+        return number.is_null() & (value != "")
+    return value.is_null() & (pl.col(_text_name(column.field)) != "") if unclear else None

@@ -1,0 +1,90 @@
+"""Places in a text as bits, one for each byte: 64 of them are looked at in one go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Words = NDArray[np.uint64]
+    Bytes = NDArray[np.uint8]
+    Indices = NDArray[np.int64]
+
+PIECE_BYTES = 1 << 20
+"""Text of which all bytes are compared in one go (a multiple of 64): the outcome is used again at
+once and stays near the processor."""
+
+
+def places(data: Bytes, byte: int) -> Words:
+    """Return where a byte is: bit ``i % 64`` of word ``i // 64``; one bit at least is behind it."""
+    import numpy as np
+
+    words = np.zeros(len(data) // 64 + 1, np.uint64)
+    octets = words.view(np.uint8)
+    for start in range(0, len(data), PIECE_BYTES):
+        bits = np.packbits(data[start : start + PIECE_BYTES] == byte, bitorder="little")
+        octets[start // 8 : start // 8 + len(bits)] = bits
+    return words
+
+
+def positions(words: Words) -> Indices:
+    """Return the places that are set, ascending."""
+    import numpy as np
+
+    octets = words.view(np.uint8)
+    size = PIECE_BYTES // 8
+    found = []
+    for start in range(0, len(octets), size):
+        bits = np.unpackbits(octets[start : start + size], bitorder="little")
+        found.append(np.flatnonzero(bits) + start * 8)
+    return np.concatenate(found)
+
+
+def count_between(words: Words, ends: Indices) -> Indices:
+    """Return how many places are set before each end (ascending) and not before the one before it.
+
+    They are counted 64 at a time; where an end is inside of 64, those from there on are taken off
+    again.
+    """
+    import numpy as np
+
+    counted = np.cumsum(np.bitwise_count(words), dtype=np.int64)
+    place = ends >> 6
+    behind = np.bitwise_count(words[place] >> (ends & 63).view(np.uint64))
+    counts: Indices = np.diff(counted[place] - behind, prepend=0)
+    return counts
+
+
+def behind(words: Words) -> Words:
+    """Return the places that have a set one right before them."""
+    import numpy as np
+
+    moved = words << np.uint64(1)
+    moved[1:] |= words[:-1] >> np.uint64(63)
+    return moved
+
+
+def before(words: Words) -> Words:
+    """Return the places that have a set one right behind them."""
+    import numpy as np
+
+    moved = words >> np.uint64(1)
+    moved[:-1] |= words[1:] << np.uint64(63)
+    return moved
+
+
+def from_odd_to_even(words: Words) -> Words:
+    """Return the places from each odd one that is set up to the even one that follows it.
+
+    With quotes: the places inside of them, opening quotes included.
+    """
+    import numpy as np
+
+    inside = words.copy()
+    for step in (1, 2, 4, 8, 16, 32):
+        inside ^= inside << np.uint64(step)
+    odd = np.cumsum(np.bitwise_count(words) & 1) & 1
+    inside[1:] ^= np.where(odd[:-1], np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0))
+    return inside
