@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ess_dask.aq.kinds import Kind
+from ess_dask.aq.surroundings import input_link, output_link
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ess_dask.aq.program import InputSpec, OutputSpec
+    from ess_dask.aq.program import InputSpec, OutputSpec, Program
 
 _KINDS = frozenset({Kind.S, Kind.I, Kind.IS, Kind.L, Kind.LS, Kind.F})
 _NUMBER_CHARACTERS = 32
@@ -57,6 +59,20 @@ class InputLink(Protocol):
     def takes(self, expected: Expected) -> Iterator[Rows | bytes] | None:
         """Return batches, and text of whole records, where they fit; None where it is text with all
         that belongs to it, to be read as any input."""
+
+
+def expected_behind(program: Program) -> Expected | None:
+    """Return what the program that reads the only output expects, if that is what is printed."""
+    link = output_link()
+    if link is None or program.finals or [spec.target for spec in program.outputs] != ["-"]:
+        return None
+    return link.gives(partial(fits, program.outputs[0]))
+
+
+def rows_in_front(spec: InputSpec, file: str) -> Iterator[Rows | bytes] | None:
+    """Return the rows that the program in front prints, None where an input is read as text."""
+    link, expected = input_link(), expected_by(spec)
+    return link.takes(expected) if link and expected and file == "-" else None
 
 
 def expected_by(spec: InputSpec) -> Expected | None:

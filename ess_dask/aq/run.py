@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from ess_dask.aq.inputs.opening import label_of
 from ess_dask.aq.inputs.reading import FilePlace, Inputs, Row, good_rows, typed_rows
+from ess_dask.aq.link import Rows, expected_behind, rows_in_front
 from ess_dask.aq.program import Program
 from ess_dask.aq.rows.chain import compile_chain
 from ess_dask.aq.rows.state import RunEnded, State, blank_row, exported
@@ -32,9 +34,10 @@ def run_program(
     Inputs under ``small_bytes`` are run row by row, others by blocks of ``block_bytes``.
     """
     state = State.of(program, inputs, store)
-    state.open_outputs()
+    by_rows = bool(why_rows(program))
+    state.open_outputs(None if by_rows else expected_behind(program))
     try:
-        if why_rows(program):
+        if by_rows:
             run_rows(state)
         else:
             run_batches(state, block_bytes, small_bytes)
@@ -69,9 +72,10 @@ def run_batches(state: State, block_bytes: int, small_bytes: int) -> None:
     blank = blank_row(state.program.kinds)
     for spec in state.program.inputs:
         for file in spec.files:
-            blocks = gather(state.inputs.blocks(spec, file), small_bytes)
+            source = rows_in_front(spec, file) or state.inputs.blocks(spec, file)
+            blocks = gather(source, small_bytes)
             first, second = next(blocks, b""), next(blocks, None)
-            if batches is None and second is None and len(first) < small_bytes:
+            if batches is None and second is None and _is_small(first, small_bytes):
                 place = FilePlace(label_of(file))
                 found = typed_rows(spec, (first,), blank)
                 for row in good_rows(found, spec, state.counts, place):
@@ -83,6 +87,10 @@ def run_batches(state: State, block_bytes: int, small_bytes: int) -> None:
                 batches = BatchRun(state, block_bytes)
             head = (first,) if second is None else (first, second)
             batches.run_file(spec, file, itertools.chain(head, blocks))
+
+
+def _is_small(block: bytes | Rows, small_bytes: int) -> TypeGuard[bytes]:
+    return isinstance(block, bytes) and len(block) < small_bytes
 
 
 def rows_of(state: State) -> Iterator[Row]:

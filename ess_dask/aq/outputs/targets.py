@@ -9,7 +9,8 @@ from typing import BinaryIO, cast
 
 from ess_dask.aq.errors import OutputOpenError, OutputWriteError
 from ess_dask.aq.inputs.opening import open_socket, pipe_path
-from ess_dask.aq.surroundings import standard_output
+from ess_dask.aq.link import Rows
+from ess_dask.aq.surroundings import output_link, standard_output
 
 BUFFER_BYTES = 1 << 18
 
@@ -61,6 +62,13 @@ class Target:
             raise OutputWriteError(
                 f"{self._label}: cannot be written: {error.strerror or error}"
             ) from None
+
+    def hand_over(self, rows: Rows) -> None:
+        """Hand rows to the program that reads the standard output, behind what was written."""
+        self.flush()
+        link = output_link()
+        assert link is not None
+        link.hand_over(rows)
 
     def close(self) -> None:
         """Write the rest and close."""

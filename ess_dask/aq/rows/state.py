@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ess_dask.aq.inputs.reading import Counts, Inputs, Row
 from ess_dask.aq.kinds import Kind, Value
+from ess_dask.aq.link import Expected, Rows
 from ess_dask.aq.lookups import JoinTable, MergeTable, ValueTable, load_table
 from ess_dask.aq.outputs.formats import row_formatter, title_of
 from ess_dask.aq.outputs.targets import Target, Targets
@@ -32,10 +33,20 @@ IMPORT_ROWS = 1 << 16
 
 
 class Writer:
-    """One output: rows in, formatted bytes to its target."""
+    """One output: rows in, formatted bytes to its target.
 
-    def __init__(self, spec: OutputSpec, targets: Targets, variables: list[Value]) -> None:
+    ``expected``: what the program behind the target takes instead of a title and text.
+    """
+
+    def __init__(
+        self,
+        spec: OutputSpec,
+        targets: Targets,
+        variables: list[Value],
+        expected: Expected | None = None,
+    ) -> None:
         self.spec = spec
+        self.expected = expected
         self._targets = targets
         self._variables = variables
         self._format = row_formatter(spec.format, spec.columns)
@@ -51,7 +62,8 @@ class Writer:
     def _open(self) -> Target:
         self._name = self._wanted()
         target = self._targets.get(self._name, append=self.spec.format.append)
-        target.write(title_of(self.spec.format, self.spec.columns))
+        if self.expected is None:
+            target.write(title_of(self.spec.format, self.spec.columns))
         return target
 
     def target(self) -> Target:
@@ -60,6 +72,13 @@ class Writer:
             self._targets.drop(self._name)
             self._target = self._open()
         return self._target
+
+    def put(self, printed: bytes | Rows) -> None:
+        """Write printed rows, or hand them over as they are."""
+        if isinstance(printed, Rows):
+            self.target().hand_over(printed)
+        else:
+            self.target().write(printed)
 
     def write(self, row: Row) -> None:
         """Write the row as it is."""
@@ -101,9 +120,10 @@ class State:
         state.random.seed(program.seed)
         return state
 
-    def open_outputs(self) -> None:
-        """Open every output, titles written, and begin every import."""
-        self.writers = [Writer(spec, self.targets, self.variables) for spec in self.program.outputs]
+    def open_outputs(self, expected: Expected | None = None) -> None:
+        """Open every output, titles written, and begin every import; see ``Writer``."""
+        for spec in self.program.outputs:
+            self.writers.append(Writer(spec, self.targets, self.variables, expected))
         for rule in self.program.imports:
             self.importers[rule.index] = self.store.importer(rule.request)
 

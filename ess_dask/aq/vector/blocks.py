@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from ess_dask.aq.inputs.typing import MAX_STRING
 from ess_dask.aq.kinds import Kind
+from ess_dask.aq.link import Rows
 from ess_dask.aq.program import InputSpec
 
 if TYPE_CHECKING:
@@ -18,16 +19,25 @@ SMALL_BYTES = 256 << 10
 """Up to this size an input is quicker row by row than the libraries for columns are loaded."""
 
 
-def gather(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """Yield blocks of about ``size`` bytes."""
+@overload
+def gather(blocks: Iterator[bytes], size: int) -> Iterator[bytes]: ...
+@overload
+def gather(blocks: Iterator[bytes | Rows], size: int) -> Iterator[bytes | Rows]: ...
+def gather(blocks: Any, size: int) -> Iterator[bytes | Rows]:
+    """Yield blocks of about ``size`` bytes; rows pass as they are."""
     waiting: list[bytes] = []
     total = 0
     for block in blocks:
-        waiting.append(block)
-        total += len(block)
-        if total >= size:
+        if isinstance(block, bytes):
+            waiting.append(block)
+            total += len(block)
+            if total < size:
+                continue
+        if waiting:
             yield b"".join(waiting)
-            waiting, total = [], 0
+        if isinstance(block, Rows):
+            yield block
+        waiting, total = [], 0
     if waiting:
         yield b"".join(waiting)
 
@@ -49,10 +59,16 @@ class Block:
             at = end
 
 
-def cut_blocks(blocks: Iterator[bytes], size: int = BLOCK_BYTES) -> Iterator[Block]:
-    """Yield blocks that end with a line; whether it ends a record the reader finds out."""
+def cut_blocks(blocks: Iterator[bytes | Rows], size: int = BLOCK_BYTES) -> Iterator[Block | Rows]:
+    """Yield blocks that end with a line; whether it ends a record the reader finds out.
+
+    Rows stand between whole lines and pass as they are.
+    """
     tail = b""
     for piece in gather(blocks, size):
+        if isinstance(piece, Rows):
+            yield piece
+            continue
         end = piece.rfind(b"\n") + 1
         if not end:
             tail += piece

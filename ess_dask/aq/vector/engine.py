@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.aq.inputs.opening import label_of
 from ess_dask.aq.inputs.reading import FilePlace, good_rows
 from ess_dask.aq.kinds import Kind, Value
+from ess_dask.aq.link import Rows, survives
 from ess_dask.aq.program import (
     Combine,
     Grep,
@@ -35,7 +37,7 @@ from ess_dask.aq.vector.lines import LineReader
 from ess_dask.aq.vector.plan import assigned, is_stateful, used
 from ess_dask.aq.vector.reading import BadRecord, Reading, RecordRun
 from ess_dask.aq.vector.rules import Rules
-from ess_dask.aq.vector.writing import frame_bytes
+from ess_dask.aq.vector.writing import column_name, frame_bytes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,14 +61,14 @@ class Done:
 
     records: int
     written: int
-    output: tuple[tuple[int, bytes], ...]
+    output: tuple[tuple[int, bytes | Rows], ...]
     imported: tuple[tuple[Any, Any], ...]
     variables: tuple[tuple[int, Value], ...]
     bad: tuple[BadRecord, ...]
     unfinished: bytes
 
 
-UnderWay = deque[tuple[Block, "Future[Done | None]"]]
+UnderWay = deque[tuple[Block | Rows, "Future[Done | None]"]]
 
 
 @dataclass(slots=True)
@@ -77,6 +79,12 @@ class _Source:
     place: FilePlace
     reader: Reader
     unfinished: bytes = b""
+
+    def read(self, block: Block | Rows) -> Reading:
+        """Return what a block holds. Threads may call it."""
+        if isinstance(block, Rows):
+            return read_rows(block, self.spec)
+        return self.reader.read(block)
 
     def joined(self, block: Block) -> Block:
         """Return a block with the record in front of it that goes on in it."""
@@ -106,14 +114,14 @@ class BatchRun:
                 # Loaded before the threads start, so that each table is loaded once.
                 state.table(rule)
 
-    def run_file(self, spec: InputSpec, file: str, blocks: Iterator[bytes]) -> None:
+    def run_file(self, spec: InputSpec, file: str, blocks: Iterator[bytes | Rows]) -> None:
         """Run the blocks of one file."""
         source = _Source(spec, FilePlace(label_of(file)), self._reader(spec))
         with ThreadPoolExecutor(1 if self._stateful else _WORKERS) as pool:
             under_way: UnderWay = deque()
             try:
                 for block in cut_blocks(blocks, self._block_bytes):
-                    under_way.append((block, pool.submit(self._work, source.reader, block)))
+                    under_way.append((block, pool.submit(self._work, source, block)))
                     if len(under_way) >= (1 if self._stateful else _WINDOW):
                         self._take(source, under_way)
                 while under_way:
@@ -128,7 +136,7 @@ class BatchRun:
 
     def _take(self, source: _Source, under_way: UnderWay) -> None:
         block, future = under_way.popleft()
-        if source.unfinished:
+        if source.unfinished and isinstance(block, Block):
             # The record before goes on in this block: what was made of it is void.
             future.cancel()
             self._run(source, block)
@@ -137,14 +145,17 @@ class BatchRun:
 
     def _run(self, source: _Source, block: Block, cuts: int = _CUTS) -> None:
         block = source.joined(block)
-        self._settle(source, block, self._work(source.reader, block), cuts)
+        self._settle(source, block, self._work(source, block), cuts)
 
-    def _settle(self, source: _Source, block: Block, done: Done | None, cuts: int = _CUTS) -> None:
+    def _settle(
+        self, source: _Source, block: Block | Rows, done: Done | None, cuts: int = _CUTS
+    ) -> None:
         """Let a block have its effects; they end where a bad record is one too many."""
         if done is not None and (fatal := self._fatal(source, done)):
-            done = self._work(source.reader, block, through=fatal)
+            done = self._work(source, block, through=fatal)
         if done is None:
-            self._run_parts(source, block, cuts)
+            text = Block(block.text(), final=False) if isinstance(block, Rows) else block
+            self._run_parts(source, text, cuts)
         else:
             self._commit(source, done)
 
@@ -170,9 +181,11 @@ class BatchRun:
             self._chain(row)
         source.unfinished = records.unfinished
 
-    def _work(self, reader: Reader, block: Block, through: BadRecord | None = None) -> Done | None:
+    def _work(
+        self, source: _Source, block: Block | Rows, through: BadRecord | None = None
+    ) -> Done | None:
         """Return what a block leaves, ``through`` a record; None if it needs the interpreter."""
-        reading = reader.read(block)
+        reading = source.read(block)
         if through:
             reading = reading.through(through)
         frame = reading.frame
@@ -193,8 +206,7 @@ class BatchRun:
         return frame.drop(ROW) if frame.width > 1 else frame
 
     def _done(self, batch: Batch, reading: Reading) -> Done:
-        outputs = self._program.outputs
-        written = tuple((at, frame_bytes(left, outputs[at])) for at, left in batch.emitted)
+        written = tuple((at, self._printed(at, left)) for at, left in batch.emitted)
         imported = tuple(
             (rule, _arrow(left, rule.request.columns)) for rule, left in batch.imported
         )
@@ -211,12 +223,20 @@ class BatchRun:
             reading.unfinished,
         )
 
+    def _printed(self, at: int, left: pl.DataFrame) -> bytes | Rows:
+        """Return what an output prints of the rows that are left, as it goes to its target."""
+        spec, expected = self._program.outputs[at], self._state.writers[at].expected
+        frame = left.select(column_name(place) for place in range(len(spec.columns)))
+        if expected is not None and survives(frame, expected):
+            return Rows(frame, partial(frame_bytes, frame, spec))
+        return frame_bytes(frame, spec)
+
     def _commit(self, source: _Source, done: Done) -> None:
         state, place = self._state, source.place
         state.counts.records += done.records
         state.written += done.written
         for at, data in done.output:
-            state.writers[at].target().write(data)
+            state.writers[at].put(data)
         for rule, table in done.imported:
             state.import_waiting(rule.index, rule.request)
             state.importers[rule.index].add(table)
@@ -227,6 +247,21 @@ class BatchRun:
         source.unfinished = done.unfinished
         for record in done.bad:
             state.counts.drop(source.spec, place.label, first + record.number, record.reason)
+
+
+def read_rows(rows: Rows, spec: InputSpec) -> Reading:
+    """Return rows that another program printed as the columns of an input."""
+    import polars as pl
+
+    frame = rows.frame.select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW),
+        *(
+            pl.col(column_name(at)).alias(f"s{slot}")
+            for at, (column, slot) in enumerate(zip(spec.columns, spec.slots, strict=True))
+            if column.kind is not None and slot >= 0
+        ),
+    )
+    return Reading(frame, frame.height)
 
 
 def needed_slots(program: Program) -> set[int]:
