@@ -100,9 +100,69 @@ def aq_memory(options):
     yield Row(name, f"{high} MiB", f"{low} MiB", f"{int(high) / int(low):.2f}", "1.30")
 
 
+def aq_dirty(options):
+    if not shutil.which("mawk"):
+        print("aq_dirty / mawk: there is no mawk here")
+        return
+    program = str(Path(PYTHON).parent / "aq_pp")
+    columns = ["s:date", "s:user", "s:article", "f:price", "s:ref"]
+    rules = ["-filt", "price > 2", "-eval", "f:net", "price * 0.9", "-c", "user", "net"]
+    for megabytes, limit in ((40, 1.3), (400, 3.0)):
+        path = str(lakes.dirty_csv(megabytes))
+        yield compare(
+            f"aq_pp the same with 1 % bad rows, {megabytes} MB / mawk",
+            [program, "-f,+1,eok,qui", path, "-d", *columns, *rules],
+            ["mawk", "-F,", "-f", str(HERE / "awk" / "clean.awk"), path],
+            options.times,
+            f"{1 / limit:.2f}",
+        )
+
+
+def aq_group(options):
+    """Filter, compute and sum by key: into a vector in memory, against text tools on both cores."""
+    files = sorted(map(str, lakes.large().glob("purchase_*.csv.gz")))
+    columns = ["s:date", "s:user", "i:article", "f:price", "s:ref"]
+    rules = ["-filt", "price > 2", "-eval", "f:net", "price * 0.9", "-eval", "i:sales", "1"]
+    program = [str(Path(PYTHON).parent / "aq_pp"), "-f,+1,eok,qui", *files, "-d", *columns]
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update(HOME=home, ESS_CACHE_DIR=f"{home}/.ess", ESS_WORK_DIR=home)
+        ess = [PYTHON, "-m", "ess_dask.cli"]
+        once([*ess, "create", "database", "shop"])
+        once([*ess, "create", "vector", "total", "s,pkey:user", "i,+add:sales", "f,+add:net"])
+        once([*ess, "udbd", "start"])
+        try:
+            for tool, script, limit in (("mawk", MAWK_GROUP, 8), ("mlr", MILLER_GROUP, 5)):
+                if not shutil.which(tool):
+                    print(f"aq_group / {tool}: there is no {tool} here")
+                    continue
+                yield compare(
+                    f"aq_pp filter + eval + sum by key, 20 M rows / {tool}, 2 cores",
+                    [*program, *rules, "-imp", "shop:total"],
+                    ["sh", "-c", script, str(HERE / "awk"), *files],
+                    options.times,
+                    f"{1 / limit:.2f}",
+                )
+        finally:
+            once([*ess, "udbd", "stop"])
+
+
+MAWK_GROUP = """
+export group="$0/group.awk"
+printf '%s\\n' "$@" |
+xargs -P2 -I@ sh -c 'gzip -dc "$1" | mawk -F, -f "$group"' sh @ |
+mawk -f "$0/total.awk"
+"""
+MILLER_GROUP = """
+mlr --icsv --ocsv --allow-ragged-csv-input --gzin filter '
+    is_present($refID) && $articleID =~ "^[0-9]*$" && is_numeric($price) && $price > 2
+' then put '$net = $price * 0.9' then stats1 -a count,sum -f net -g userID "$@"
+"""
+
 SCENARIOS = {
     "aq_pp": aq_pp,
     "aq_memory": aq_memory,
+    "aq_dirty": aq_dirty,
+    "aq_group": aq_group,
     "memory_import": memory_import,
     "clean_group": clean_and_group,
     "stream": stream_count,

@@ -48,6 +48,26 @@ def plain_csv(megabytes):
     return path
 
 
+def dirty_csv(megabytes, every=100):
+    """Return the same file with one row in a hundred bad, or with a field too many."""
+    path = FOLDER / f"purchase-{megabytes}-dirty.csv"
+    if path.exists():
+        return path
+    spoils = (
+        lambda fields: fields[:3],
+        lambda fields: [*fields[:3], "n/a", *fields[4:]],
+        lambda fields: [*fields, "web"],
+        lambda fields: [""],
+    )
+    with plain_csv(megabytes).open() as source, path.open("w") as target:
+        for number, line in enumerate(source):
+            if number % every == every - 1:
+                fields = line.rstrip("\n").split(",")
+                line = ",".join(spoils[number // every % len(spoils)](fields)) + "\n"
+            target.write(line)
+    return path
+
+
 def small_files(count=10_000):
     """Return a lake of ``count`` files of about 10 KB of text each."""
     shape = LakeShape(days=count, purchases_per_day=330, browses_per_day=0, quotes=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ess_dask.cluster.allocator import keep_freed_memory
+from ess_dask.allocator import keep_freed_memory
 from ess_dask.cluster.children import die_with_parent
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ess_dask.cluster.allocator import keep_freed_memory
+from ess_dask.allocator import keep_freed_memory
 from ess_dask.errors import TransientError, WorkerLostError
 
 if TYPE_CHECKING:

@@ -86,8 +86,8 @@ def _read(text: Bytes, fields: Fields, spec: ReadSpec, kinds: Kinds) -> pa.Table
             null_values=[""],
             strings_can_be_null=spec.blank == "null",
         ),
-        # The C library's pool, which keeps what is freed (``cluster.allocator``): Arrow's own gives
-        # it back after 10 ms, and the kernel clears it again.
+        # The C library's pool, which keeps what is freed (``ess_dask.allocator``): Arrow's own
+        # gives it back after 10 ms, and the kernel clears it again.
         memory_pool=pa.system_memory_pool(),
     )
 

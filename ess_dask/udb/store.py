@@ -5,7 +5,6 @@ from __future__ import annotations
 from ess_dask.aq.program import ExportRequest, ImportRequest
 from ess_dask.aq.stores import Exporter, Importer
 from ess_dask.aq.surroundings import turn
-from ess_dask.udb.specs import find_database
 
 
 class MemoryStore:
@@ -14,6 +13,7 @@ class MemoryStore:
     def narrowed(self, request: ImportRequest) -> ImportRequest:
         """Return the request with the columns that its target takes."""
         from ess_dask.udb.imports import narrowed
+        from ess_dask.udb.specs import find_database
 
         return narrowed(request, find_database(request.database, request.spec_file, "-imp"))
 
@@ -21,6 +21,7 @@ class MemoryStore:
         """Begin an import; the cluster is started if it does not run."""
         from ess_dask.udb.imports import TableImport
         from ess_dask.udb.memory import Memory
+        from ess_dask.udb.specs import find_database
 
         return TableImport(
             Memory(find_database(request.database, request.spec_file, "-imp")), request

@@ -36,6 +36,10 @@ def test_many_floats():
         10 ** (rng.random(50000) * 40 - 20),
         -(10 ** (rng.random(50000) * 21 - 4)),
         rng.integers(-(10**9), 10**9, 50000).astype(np.float64),
+        rng.choice([0.0, -0.0, math.nan, -math.inf, 1e300, 0.1, 7.0], 50000),
+        rng.integers(0, 3000, 50000) * 0.9,
+        rng.integers(0, 200, 50000) * 1e-9,
+        np.where(np.arange(50000) % 97 < 90, 1.25, rng.random(50000)),
     ):
         printed = format_floats(pl.Series(values)).to_list()
         assert printed == [format_float(value) for value in values.tolist()]

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
 
 GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
-GROUND |= {"documents", "locks", "markup", "retry"}
+GROUND |= {"allocator", "documents", "locks", "markup", "retry"}
 
 FLOORS = {
     "documents": {"errors", "folders"},

@@ -14,7 +14,7 @@ from ess_dask.aq.surroundings import standard_input
 from ess_dask.errors import ReadError
 
 BLOCK_BYTES = 1 << 18
-PLAIN_BYTES = 8 << 20
+PLAIN_BYTES = 4 << 20
 MAGIC_BYTES = 6
 MAGIC_STARTS = (b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"BZh")
 """What may begin a compressed stream; whether it does is found out behind it."""

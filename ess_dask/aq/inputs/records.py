@@ -84,11 +84,9 @@ class LineSplitter:
     def _checked(self, record: Record) -> Record:
         if isinstance(record, Broken) or len(record) == self._count:
             return record
-        if len(record) > self._count:
-            if self._spec.rejects_extra:
-                return Broken(f"{len(record)} fields instead of {self._count}")
+        if len(record) > self._count and not self._spec.rejects_extra:
             return record[: self._count]
-        return Broken(f"only {len(record)} of {self._count} fields")
+        return wrong_count(len(record), self._count)
 
     def _scan(self, line: str, source: _Pushable) -> Record:
         """Take a line apart field by field; a quoted field may take in further lines."""
@@ -186,6 +184,13 @@ def _drop_backslashes(text: str) -> str:
         out.append(text[at:end] + text[end + 1])
         at = end + 2
     return "".join(out) + text[at:]
+
+
+def wrong_count(found: int, wanted: int) -> Broken:
+    """Return the complaint about a record that has not as many fields as there are columns."""
+    if found > wanted:
+        return Broken(f"{found} fields instead of {wanted}")
+    return Broken(f"only {found} of {wanted} fields")
 
 
 def too_long(limit: int) -> Broken:

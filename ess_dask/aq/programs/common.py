@@ -56,6 +56,8 @@ def console(name: str, work: Callable[[Sequence[str]], None]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # Rows and frames hold no cycles: looking for them often only costs, most of all at start-up.
     gc.set_threshold(_GC_THRESHOLD)
+    # numpy would start a thread per core for linear algebra that no program does: 40 ms.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     code = run_main(name, work, sys.argv[1:])
     sys.stderr.flush()
     # Nothing is left to do, and taking down what was imported costs time.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
+from ess_dask.aq.columns import Separator
 from ess_dask.aq.inputs.typing import MAX_STRING
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.link import Rows
@@ -14,7 +15,8 @@ from ess_dask.aq.program import InputSpec
 if TYPE_CHECKING:
     import polars as pl
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
+"""Large enough for the fixed costs of a block, small enough that threads share a file evenly."""
 SMALL_BYTES = 256 << 10
 """Up to this size an input is quicker row by row than the libraries for columns are loaded."""
 
@@ -73,10 +75,7 @@ def cut_blocks(blocks: Iterator[bytes | Rows], size: int = BLOCK_BYTES) -> Itera
         if not end:
             tail += piece
             continue
-        if tail:
-            yield Block(tail + piece[:end], final=False)
-        else:
-            yield Block(piece[:end], final=False)
+        yield Block(b"".join((tail, memoryview(piece)[:end])), final=False)
         tail = piece[end:]
     yield Block(tail, final=True)
 
@@ -95,6 +94,14 @@ def can_read(spec: InputSpec) -> bool:
         and spec.format.separator.isascii()
         and spec.record_bytes <= MAX_STRING + 1
     )
+
+
+def can_divide(spec: InputSpec) -> bool:
+    """Whether a ``div`` or ``fix`` input has a whole-column reading."""
+    plain = all("hex" not in column.flags and column.length < 1000 for column in spec.columns)
+    texts = [item.text for item in spec.items if isinstance(item, Separator)]
+    fits = spec.record_bytes <= 1 << 16 and spec.skip_unit != "r"
+    return plain and fits and all(texts) and not any("\n" in text for text in texts)
 
 
 def column_type(kind: Kind | None) -> type[pl.DataType]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ess_dask.aq.addresses import CANONICAL_V4
 from ess_dask.aq.columns import ColumnSpec
 from ess_dask.aq.inputs.reading import Row
+from ess_dask.aq.inputs.records import wrong_count
 from ess_dask.aq.inputs.typing import BLANKS, MAX_STRING
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.program import InputSpec
@@ -81,7 +82,7 @@ class DelimitedReader:
         lines = TextLines.of(data)
         gathering = Gathering.of(lines, self._rows)
         fields = count_fields(lines.array, lines.ends, self._separator)
-        gathering.set_aside(self._wrong(lines, fields) | (lines.lengths() > self._longest))
+        self._check(gathering, fields, lines.lengths() > self._longest)
         return gathering
 
     def _quoted_records(self, data: bytes, block: Block) -> Gathering:
@@ -92,23 +93,29 @@ class DelimitedReader:
             records = TextLines(data, ends)
             if not (records.lengths() > self._longest).any():
                 gathering = Gathering.of(records, self._rows)
-                gathering.set_aside(self._wrong(records, quoting.fields(ends)))
+                self._check(gathering, quoting.fields(ends))
                 return gathering
         suspects = irregular_lines(lines, self._separator) | (lines.lengths() > self._longest)
         gathering = self._rows.walk(lines, suspects.nonzero()[0], final=block.final)
         left = gathering.lines
         fields = Quoting.of(left.array, self._separator).fields(left.ends)
-        gathering.set_aside(self._wrong(left, fields))
+        self._check(gathering, fields)
         return gathering
 
-    def _wrong(self, lines: TextLines, fields: Indices) -> Flags:
-        """Return which records have not the fields of a row, or a carriage return within.
-
-        The parser would take a carriage return for a line end.
-        """
-        wanted = len(self._spec.columns)
+    def _check(self, gathering: Gathering, fields: Indices, too_long: Flags | None = None) -> None:
+        """Take out the records that are not text for the parser or have not the fields of a row."""
+        lines, wanted = gathering.lines, len(self._spec.columns)
+        # The parser would take a carriage return for a line end.
+        unusual = lines.holding(CR)
+        if too_long is not None:
+            unusual |= too_long
         wrong = fields != wanted if self._spec.rejects_extra else fields < wanted
-        return wrong | lines.holding(CR)
+        wrong &= ~unusual
+        if wrong.any():
+            found = [wrong_count(count, wanted) for count in fields[wrong].tolist()]
+            gathering.take_out(wrong, found)
+            unusual = unusual[~wrong]
+        gathering.set_aside(unusual)
 
     def _typed(self, data: bytes, *, quoted: bool) -> tuple[pl.DataFrame, pl.Series | None]:
         """Return the columns ``s<slot>``, and which rows need a closer look (None: no row)."""

@@ -100,7 +100,10 @@ class BatchRun:
         import numpy as np
         import polars as pl
 
+        from ess_dask.allocator import keep_freed_memory
+
         del np, pl
+        keep_freed_memory()
         self._state = state
         self._program: Program = state.program
         self._block_bytes = block_bytes

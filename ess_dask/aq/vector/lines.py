@@ -147,14 +147,6 @@ def division(spec: InputSpec) -> str:
     return "(?s)^" + "".join(parts)
 
 
-def can_divide(spec: InputSpec) -> bool:
-    """Whether a ``div`` or ``fix`` input has a whole-column reading."""
-    plain = all("hex" not in column.flags and column.length < 1000 for column in spec.columns)
-    texts = [item.text for item in spec.items if isinstance(item, Separator)]
-    fits = spec.record_bytes <= 1 << 16 and spec.skip_unit != "r"
-    return plain and fits and all(texts) and not any("\n" in text for text in texts)
-
-
 def _values(
     text: pl.Expr, column: ColumnSpec, *, ascii_only: bool
 ) -> tuple[pl.Expr, list[pl.Expr]]:

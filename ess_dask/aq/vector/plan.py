@@ -28,8 +28,7 @@ from ess_dask.aq.program import (
 )
 from ess_dask.aq.rows.steps import multiplies
 from ess_dask.aq.tree import Builtin, Call, Node, Reference, walk
-from ess_dask.aq.vector.blocks import can_read
-from ess_dask.aq.vector.lines import can_divide
+from ess_dask.aq.vector.blocks import can_divide, can_read
 from ess_dask.aq.vector.scans import find_scan
 
 _CHECKS = (Filter, Always, Grep, Substitute, Combine, Extract, Rewrite, Eval)

@@ -7,7 +7,7 @@ frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -157,12 +157,14 @@ class Gathering:
 
     def set_aside(self, flags: Flags) -> None:
         """Leave flagged lines, one record each, to the row reader."""
+        if flags.any():
+            self.take_out(flags, self.reader.singles(self.lines.joined(flags)))
+
+    def take_out(self, flags: Flags, found: Sequence[Row | Broken]) -> None:
+        """Take out flagged lines, one record each, of which is known what they give."""
         import numpy as np
 
-        if not flags.any():
-            return
-        rows = self.reader.singles(self.lines.joined(flags))
-        self.found.extend(zip(self.numbers[flags].tolist(), rows, strict=True))
+        self.found.extend(zip(self.numbers[flags].tolist(), found, strict=True))
         self.lines = self.lines.kept(~flags)
         self.numbers = np.asarray(self.numbers[~flags])
 
