@@ -115,7 +115,7 @@ class BlockReader:
             frame = pl.read_csv(
                 text,
                 has_header=False,
-                schema={name: _read_type(column) for name, column, _ in self._columns},
+                schema={name: read_type(column) for name, column, _ in self._columns},
                 quote_char='"' if quotes else None,
                 separator=self._spec.format.separator,
             )
@@ -157,7 +157,7 @@ class BlockReader:
         for name, column, slot in self._columns:
             if column.kind is None:
                 continue
-            expression = _finish(pl.col(name), column, ascii_only=ascii_only)
+            expression = finished(pl.col(name), column, ascii_only=ascii_only)
             if expression is None:
                 return None
             out.append(expression.alias(slot))
@@ -177,7 +177,8 @@ class BlockReader:
         return frame if plain else None
 
 
-def _read_type(column: ColumnSpec) -> pl.DataType | type[pl.DataType]:
+def read_type(column: ColumnSpec) -> type[pl.DataType]:
+    """Return the type a column is read as: what the parser has no exact type for is text."""
     import polars as pl
 
     if column.kind in (None, Kind.S, Kind.IP) or "trm" in column.flags:
@@ -199,7 +200,7 @@ def column_type(kind: Kind | None) -> type[pl.DataType]:
     return names.get(kind, pl.String) if kind else pl.String
 
 
-def _finish(column: pl.Expr, spec: ColumnSpec, *, ascii_only: bool) -> pl.Expr | None:
+def finished(column: pl.Expr, spec: ColumnSpec, *, ascii_only: bool) -> pl.Expr | None:
     """Return the values of a column as read; None if only the careful way has them."""
     import polars as pl
 

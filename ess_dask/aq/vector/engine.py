@@ -81,7 +81,7 @@ class BatchRun:
     def run_file(self, spec: InputSpec, file: str, blocks: Iterator[bytes]) -> None:
         """Run the blocks of one file."""
         reader, place = _reader(spec), FilePlace(label_of(file))
-        careful = _Careful(spec, self._blank)
+        careful = Careful(spec, self._blank)
         with ThreadPoolExecutor(1 if self._stateful else _WORKERS) as pool:
             under_way: deque[tuple[Block, Future[Done | None]]] = deque()
             source = cut_blocks(blocks, self._block_bytes)
@@ -101,7 +101,7 @@ class BatchRun:
         under_way: deque[tuple[Block, Future[Done | None]]],
         spec: InputSpec,
         place: FilePlace,
-        careful: _Careful,
+        careful: Careful,
         reader: Reader,
     ) -> None:
         block, future = under_way.popleft()
@@ -174,7 +174,7 @@ def _reader(spec: InputSpec) -> Reader:
     return LineReader(spec) if spec.format.name in ("div", "fix") else BlockReader(spec)
 
 
-class _Careful:
+class Careful:
     """Records of irregular blocks one by one; the last one may go on in the next block."""
 
     def __init__(self, spec: InputSpec, blank: Row) -> None:
