@@ -81,15 +81,13 @@ def _answer_file(tag: str, file: FileRef, task: Task, halted: Halt) -> Found:
         collector.discard()
         if isinstance(error, InterruptedRunError):
             raise
+        hint = f" ({error.hint})" if error.hint else ""
+        told = error.message.removeprefix(f"{file.uri}: ") + hint
         transient = isinstance(error, TransientError)
-        return Found(Output(file.uri, "", error=_told(error), transient=transient))
+        return Found(Output(file.uri, "", error=told, transient=transient))
     except BaseException:
         collector.discard()
         raise
-
-
-def _told(error: EssError) -> str:
-    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 def _frames(file: FileRef, task: Task, reader: FileRows) -> Iterator[pl.DataFrame]:

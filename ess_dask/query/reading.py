@@ -90,7 +90,7 @@ class FileRows:
         from ess_dask.aq.vector.batch import Batch, NeedsRows
         from ess_dask.aq.vector.rules import Rules
 
-        sifted = sieve.sift(block.data)
+        sifted = sieve.sift(block.data, final=block.final)
         if sifted is None:
             return None
         batch = Batch(self.program.kinds, self._state.variables, 1, sifted.frame.height)

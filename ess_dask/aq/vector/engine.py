@@ -190,7 +190,8 @@ class Careful:
         """Return the open record and the block behind it."""
         assert isinstance(self._splitter, LineSplitter)
         text, self._splitter.unfinished = self._splitter.unfinished, ""
-        return text.encode("latin-1") + b"\n" + data
+        # Its lines lost their CR when they were read, and lose one again: what is left is data.
+        return (text + "\n").replace("\n", "\r\n").encode("latin-1") + data
 
     def rows(self, block: Block) -> Iterator[Row | Broken]:
         """Yield the rows of a block."""

@@ -67,11 +67,14 @@ class Sieve:
             if column.kind and (slot in wanted or column.kind is not Kind.S)
         ]
 
-    def sift(self, data: bytes) -> Sifted | None:
-        """Return the rows of a block; None if only the row reader can tell its records apart."""
+    def sift(self, data: bytes, *, final: bool) -> Sifted | None:
+        """Return the rows of a block; None if only the row reader can tell its records apart.
+
+        Behind a ``final`` block nothing follows.
+        """
         import numpy as np
 
-        from ess_dask.records.split import LF, Layout, split
+        from ess_dask.records.split import LF, Fault, Layout, split
 
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
@@ -81,14 +84,35 @@ class Sieve:
             return None
         layout = Layout(ord(self._spec.format.separator), LF, self._spec.record_bytes)
         found = split(data, layout, final=True)
-        if found.faults.any() or found.open_fault or found.consumed != len(data):
+        if found.open_fault or found.consumed != len(data):
             return None
-        wrong = np.flatnonzero(found.fields != self._width)
+        if found.faults.any() and not self._are_lines(data, found, final=final):
+            return None
+        wrong = np.flatnonzero((found.fields != self._width) | (found.faults != 0))
         frame = self._parsed(data, found, wrong)
         if frame is None:
             return None
         frame, odd = self._typed(frame)
-        return self._completed(frame, np.union1d(wrong, odd), data, found)
+        literal = (found.faults == 0) | (found.faults == Fault.STRAY_QUOTE)
+        return self._completed(frame, np.union1d(wrong[literal[wrong]], odd), data, found)
+
+    def _are_lines(self, data: bytes, found: Records, *, final: bool) -> bool:
+        """Whether each malformed record is one bad line, or one with quotes that mean nothing."""
+        import numpy as np
+
+        from ess_dask.records.split import Fault
+
+        at = np.flatnonzero(found.faults)
+        if (found.faults[at] == Fault.TOO_LONG).any():
+            return False
+        unclosed = found.starts[at[found.faults[at] == Fault.OPEN_QUOTE]]
+        if not final and (unclosed + self._spec.record_bytes >= len(data)).any():
+            # What follows this block may close it.
+            return False
+        opening = (self._spec.format.separator + '"').encode()
+        stray = at[found.faults[at] == Fault.STRAY_QUOTE]
+        lines = (data[found.starts[i] : found.stops[i]] for i in stray.tolist())
+        return not any(line.startswith(b'"') or opening in line for line in lines)
 
     def _parsed(self, data: bytes, found: Records, wrong: Indices) -> pl.DataFrame | None:
         """Return the columns of the records with the right number of fields, null where bad."""
