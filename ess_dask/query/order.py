@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ess_dask.query.plan import Plan
 
-MEMORY = "1GB"
+MEMORY = "512MB"
 """What the sorting may take of memory."""
 
 SORTED_ROWS = 1 << 16

@@ -9,7 +9,7 @@ import pytest
 from tests.docs.pages import Reader, matches, read_blocks, usual
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "docs/tutorial.md", *sorted(
+PAGES = ["README.md", "docs/tutorial.md", "docs/reference/query.md", *sorted(
     str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "how-to").glob("*.md")
 )]  # fmt: skip
 OTHER_PAGES = ["CONTRIBUTING.md", "CHANGELOG.md", *sorted(

@@ -88,13 +88,15 @@ class Sieve:
             return None
         if found.faults.any() and not self._are_lines(data, found, final=final):
             return None
-        wrong = np.flatnonzero((found.fields != self._width) | (found.faults != 0))
+        faulty = found.faults != 0
+        wrong = np.flatnonzero((found.fields != self._width) | faulty)
         frame = self._parsed(data, found, wrong)
         if frame is None:
             return None
         frame, odd = self._typed(frame)
-        literal = (found.faults == 0) | (found.faults == Fault.STRAY_QUOTE)
-        return self._completed(frame, np.union1d(wrong[literal[wrong]], odd), data, found)
+        # Too few fields are bad for sure, as is a line whose quotes go wrong.
+        open_ = ((found.fields > self._width) & ~faulty) | (found.faults == Fault.STRAY_QUOTE)
+        return self._completed(frame, np.union1d(np.flatnonzero(open_), odd), data, found)
 
     def _are_lines(self, data: bytes, found: Records, *, final: bool) -> bool:
         """Whether each malformed record is one bad line, or one with quotes that mean nothing."""
@@ -188,9 +190,8 @@ class Sieve:
         total = len(found.starts)
         if not len(suspects):
             return Sifted(frame, total)
-        ends = [*found.starts[1:].tolist(), len(data)]
-        starts = found.starts
-        text = b"".join(data[starts[at] : ends[at]] for at in suspects.tolist())
+        starts, ends = _extents(data, found, suspects)
+        text = b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
         read = list(typed_rows(self._spec, (text,), self._blank))
         if len(read) != len(suspects):
             return None
@@ -210,12 +211,19 @@ def _without(data: bytes, found: Records, wrong: Indices) -> bytes:
     """Return a text without some of its records."""
     if not len(wrong):
         return data
-    ends = [*found.starts[1:].tolist(), len(data)]
     view, pieces, at = memoryview(data), [], 0
-    for record in wrong.tolist():
-        pieces.append(view[at : found.starts[record]])
-        at = ends[record]
+    for start, end in zip(*_extents(data, found, wrong), strict=True):
+        pieces.append(view[at:start])
+        at = end
     return b"".join((*pieces, view[at:]))
+
+
+def _extents(data: bytes, found: Records, records: Indices) -> tuple[list[int], list[int]]:
+    """Return where records begin and where the next ones do."""
+    import numpy as np
+
+    following = np.append(found.starts, len(data))[records + 1]
+    return found.starts[records].tolist(), following.tolist()
 
 
 def _is_parsed(column: ColumnSpec) -> bool:
