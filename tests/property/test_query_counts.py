@@ -98,6 +98,7 @@ def expectations(rows, lower, upper):
     yield asked, f'"user","n","Count"\n{shown}'
 
 
+@pytest.mark.slow
 @settings(
     max_examples=12,
     deadline=None,
