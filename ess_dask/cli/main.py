@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "drop": ("tables:drop", "Drop a database, or a table, vector or variables of the current one."),
     "use": ("tables:use", "Make a database the current one."),
+    "query": ("query:query", "Answer a small SQL statement from the files of a category."),
     "stream": ("stream:stream", "Send the files of a category through a command, in file order."),
     "exec": ("stream:exec_", "Run a command on every worker (without a cluster: once, here)."),
     "demo": ("demo:demo", "Make a dirty lake, clean it, load it and ask it a question."),
@@ -54,8 +55,19 @@ The help stands here so that ``ess --help`` imports no command; a test compares 
 """
 
 
+class _ReaderGone(Exception):  # noqa: N818 - not an error of ours
+    """The reader of our output (head, less) has seen enough."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command is used."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click itself would end with 1 when the reader of the output goes."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGone from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names, sorted."""
@@ -164,8 +176,7 @@ def run(command: click.Command, args: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo(f"{command.name}: interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone: not an error of ours.
+    except _ReaderGone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

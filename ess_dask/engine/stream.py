@@ -10,9 +10,11 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from io import BufferedReader, BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
@@ -77,15 +79,22 @@ class Output:
     transient: bool = False
     said: str = ""
 
+    @contextmanager
+    def opened(self) -> Iterator[BufferedReader[Any]]:
+        """Give the output as a stream; the spool file is removed behind it."""
+        if not self.spooled:
+            with BufferedReader(BytesIO(self.data)) as stream:
+                yield stream
+            return
+        with open(self.spooled, "rb") as stream:  # noqa: PTH123
+            yield stream
+        Path(self.spooled).unlink()
+
     def blocks(self) -> Iterator[bytes]:
         """Yield the output and remove the spool file."""
-        if not self.spooled:
-            yield self.data
-            return
-        with open(self.spooled, "rb") as source:  # noqa: PTH123
+        with self.opened() as source:
             while block := source.read(1 << 20):
                 yield block
-        Path(self.spooled).unlink()
 
     def copy_to(self, target: BinaryIO) -> None:
         """Write the output and remove the spool file."""
@@ -196,7 +205,7 @@ def _output(
 def _captured(task: _Task, source: Iterable[bytes] | None, job: StreamJob, tag: str) -> Output:
     """Run the command on the bytes, keeping its output aside; tell a failure in the result."""
     said: list[str] = []
-    spool = _Spool(Path(job.spool), tag)
+    spool = Spool(Path(job.spool), tag)
     try:
         for block in _output(task, source, job, said.append):
             spool.write(block)
@@ -226,7 +235,7 @@ def _send(output: Output, path: str, job: StreamJob) -> Output:
     return replace(output, data=b"", spooled="")
 
 
-class _Spool:
+class Spool:
     """Bytes in memory up to ``INLINE_BYTES``, then in a private file of the spool folder."""
 
     def __init__(self, folder: Path, tag: str) -> None:
@@ -236,6 +245,7 @@ class _Spool:
         self._path = Path()
 
     def write(self, block: bytes) -> None:
+        """Add bytes."""
         if self._file is None and len(self._data) + len(block) <= INLINE_BYTES:
             self._data += block
             return
@@ -249,12 +259,14 @@ class _Spool:
         self._file.write(block)
 
     def finish(self) -> tuple[bytes, str]:
+        """Return the bytes and ``""``, or nothing and the path of the file that holds them."""
         if self._file is None:
             return bytes(self._data), ""
         self._file.close()
         return b"", str(self._path)
 
     def discard(self) -> None:
+        """Forget the bytes, and remove the file."""
         if self._file is not None:
             self._file.close()
             self._path.unlink(missing_ok=True)

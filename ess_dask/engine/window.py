@@ -59,7 +59,10 @@ def run_ordered(
                     window.append((batch, executor.submit(partition)))
             if not window:
                 return
-            yield _result(executor, *window.popleft(), lost)
+            # Not taken out before: what is waited for is cancelled, too, when the waiting ends.
+            result = _result(executor, *window[0], lost)
+            window.popleft()
+            yield result
     finally:
         if window:
             executor.cancel()

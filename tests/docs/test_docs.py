@@ -9,9 +9,13 @@ import pytest
 from tests.docs.pages import Reader, matches, read_blocks, usual
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "docs/tutorial.md", "docs/tutorial-essentia.md", *sorted(
-    str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "how-to").glob("*.md")
-)]  # fmt: skip
+PAGES = [
+    "README.md",
+    "docs/tutorial.md",
+    "docs/tutorial-essentia.md",
+    "docs/reference/query.md",
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "how-to").glob("*.md")),
+]
 OTHER_PAGES = ["CONTRIBUTING.md", "CHANGELOG.md", *sorted(
     str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")
 )]  # fmt: skip

@@ -39,10 +39,9 @@ def test_the_page_is_current(name):
 
 
 def test_every_page_of_the_reference_is_generated():
-    # The aq language is described by hand: test_aq_reference.py holds that page complete.
-    assert {path.name for path in REFERENCE.glob("*.md")} - {"aq.md", "udb.md"} == set(
-        generate.PAGES
-    )
+    # Languages are described by hand: a test for each page holds it complete, or follows it.
+    by_hand = {"aq.md", "query.md", "udb.md"}
+    assert {path.name for path in REFERENCE.glob("*.md")} - by_hand == set(generate.PAGES)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -12,6 +12,7 @@ from tests.conftest import SHARED
 
 CASES = SHARED / "essentia" / "run_cases.py"
 PROGRAMS = ("aq_cat", "aq_cnt", "aq_ord", "aq_pp", "aq_sess", "aq_udb", "loginf", "objcnv")
+PROGRAMS += ("ess query",)
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not here")

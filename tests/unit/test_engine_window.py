@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_dask.catalog.model import FileRef
+from ess_dask.clean.running import running
 from ess_dask.engine.batches import make_batches
 from ess_dask.engine.executor import ThreadExecutor
 from ess_dask.engine.interrupt import Interrupt
@@ -113,6 +114,35 @@ def test_what_the_work_raises_comes_out():
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="five"):
         next(results)
+    executor.close()
+
+
+class Aborted(ThreadExecutor):
+    """Is interrupted while it waits for work that has begun."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.begun = threading.Event()
+
+    def result(self, handle: Future):
+        assert self.begun.wait(20)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_an_abort_cancels_what_is_waited_for_too(batches):
+    executor = Aborted()
+    cancelled = threading.Event()
+
+    def work(batch):
+        with running.registered(cancelled.set):
+            executor.begun.set()
+            assert cancelled.wait(20)
+
+    results = run_ordered(make_batches(files([1] * batches), 1), work, executor)
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    assert cancelled.is_set()
     executor.close()
 
 

@@ -61,7 +61,11 @@ class Block:
             at = end
 
 
-def cut_blocks(blocks: Iterator[bytes | Rows], size: int = BLOCK_BYTES) -> Iterator[Block | Rows]:
+@overload
+def cut_blocks(blocks: Iterator[bytes], size: int = ...) -> Iterator[Block]: ...
+@overload
+def cut_blocks(blocks: Iterator[bytes | Rows], size: int = ...) -> Iterator[Block | Rows]: ...
+def cut_blocks(blocks: Any, size: int = BLOCK_BYTES) -> Iterator[Block | Rows]:
     """Yield blocks that end with a line; whether it ends a record the reader finds out.
 
     Rows stand between whole lines and pass as they are.

@@ -1,0 +1,125 @@
+"""The rows of one file that a query keeps, as frames of the columns it needs.
+
+Blocks are read and filtered by columns; what only the row interpreter does exactly (quotes gone
+wrong, a filter that fails for a row) goes through it, block by block. The rows are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ess_dask.aq.inputs.reading import FilePlace, Inputs, Row, good_rows
+from ess_dask.aq.program import Program
+from ess_dask.aq.rows.chain import compile_chain
+from ess_dask.aq.rows.state import State, blank_row
+from ess_dask.aq.stores import NoStore
+from ess_dask.aq.tree import Reference
+from ess_dask.aq.vector.blocks import BLOCK_BYTES, Block, column_type, cut_blocks
+from ess_dask.aq.vector.plan import is_stateful, why_rows
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ess_dask.aq.vector.delimited import DelimitedReader
+
+
+@dataclass(slots=True)
+class QuietState(State):
+    """A state that only counts the rows that an evaluation failed on."""
+
+    def complain(self, text: str) -> None:
+        """Count a row."""
+        self.failed += 1
+
+
+@dataclass(slots=True)
+class FileRows:
+    """Reads the text of one file; ``records``, ``bad`` and ``failed`` count while it is read.
+
+    ``bad`` records do not fit the columns, on ``failed`` ones the filter could not be evaluated.
+    """
+
+    program: Program
+    needed: tuple[Reference, ...]
+    records: int = 0
+    bad: int = 0
+    failed: int = 0
+    _state: QuietState = field(init=False)
+    _blank: Row = field(init=False)
+    _unfinished: bytes = b""
+
+    def __post_init__(self) -> None:
+        self._state = QuietState.of(self.program, Inputs(), NoStore())  # type: ignore[assignment]
+        self._blank = blank_row(self.program.kinds)
+
+    def frames(self, blocks: Iterable[bytes], size: int = BLOCK_BYTES) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a text that the filter keeps: columns ``s<slot>`` of ``needed``.
+
+        A frame without columns cannot be: there is at least one, whatever it is. Blocks have
+        about ``size`` bytes.
+        """
+        reader = self._reader()
+        run, taken = self._interpreter()
+        for block in cut_blocks(iter(blocks), size):
+            if self._unfinished:
+                # The record before goes on in this block.
+                block = Block(self._unfinished + block.data, block.final)
+                self._unfinished = b""
+            if not block.data:
+                continue
+            frame = self._by_columns(reader, block) if reader else None
+            yield self._by_rows(block, run, taken) if frame is None else frame
+
+    def _reader(self) -> DelimitedReader | None:
+        from ess_dask.aq.vector.delimited import DelimitedReader
+        from ess_dask.aq.vector.engine import needed_slots
+
+        # A row's number counts bad records, too: it is known where they are read one by one.
+        if why_rows(self.program) or is_stateful(self.program):
+            return None
+        slots = {column.slot for column in self.needed} | needed_slots(self.program)
+        return DelimitedReader(self.program.inputs[0], self._blank, slots)
+
+    def _interpreter(self) -> tuple[Callable[[Row], None], list[Row]]:
+        taken: list[Row] = []
+        return compile_chain(self.program.rules, self._state, taken.append), taken
+
+    def _by_columns(self, reader: DelimitedReader, block: Block) -> pl.DataFrame | None:
+        from ess_dask.aq.vector.batch import Batch, NeedsRows
+        from ess_dask.aq.vector.rules import Rules
+
+        reading = reader.read(block)
+        batch = Batch(self.program.kinds, self._state.variables, 1, reading.frame.height)
+        try:
+            rules = Rules(self.program, self._state.table)
+            left = rules.run(self.program.rules, reading.frame, batch)
+        except NeedsRows:
+            return None
+        self.records += reading.records
+        self.bad += len(reading.bad)
+        self._unfinished = reading.unfinished
+        return left
+
+    def _by_rows(self, block: Block, run: Callable[[Row], None], taken: list[Row]) -> pl.DataFrame:
+        import polars as pl
+
+        from ess_dask.aq.vector.reading import RecordRun
+
+        state, spec = self._state, self.program.inputs[0]
+        before = state.counts.records, state.counts.errors, state.failed
+        records = RecordRun(spec, self._blank, block)
+        for row in good_rows(records, spec, state.counts, FilePlace("")):
+            run(row)
+        self._unfinished = records.unfinished
+        self.records += state.counts.records - before[0]
+        self.bad += state.counts.errors - before[1]
+        self.failed += state.failed - before[2]
+        columns = self.needed or (Reference(0, "", self.program.kinds[0]),)
+        schema = {f"s{column.slot}": column_type(column.kind) for column in columns}
+        frame = pl.DataFrame(
+            [[row[column.slot] for column in columns] for row in taken], schema, orient="row"
+        )
+        taken.clear()
+        return frame
