@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -41,29 +42,43 @@ class Counts:
 
     records: int = 0
     errors: int = 0
-    _dropped: dict[str, list[int]] = field(default_factory=dict)
+    _dropped: dict[str, _Dropped] = field(default_factory=dict)
 
     def drop(self, spec: InputSpec, label: str, number: int, reason: str) -> None:
         """Count a bad record, with a message; raise ``InputDataError`` if it is one too many."""
         self.errors += 1
         message = f"{label}: record {number}: {reason}"
-        dropped = self._dropped.setdefault(label, [])
-        dropped.append(number)
         policy = spec.errors
-        if policy.limit is not None and _exceeds(dropped, policy.limit, policy.rows):
+        dropped = self._dropped.get(label)
+        if dropped is None:
+            kept = min((policy.limit or 0) + 1, policy.rows or 1)
+            dropped = self._dropped[label] = _Dropped(deque(maxlen=kept))
+        dropped.add(number)
+        if policy.limit is not None and dropped.exceeds(policy.limit, policy.rows):
             raise InputDataError(message, hint="the attribute eok goes on without bad records")
-        if policy.messages is None or len(dropped) <= policy.messages:
+        if policy.messages is None or dropped.count <= policy.messages:
             sys.stderr.write(f"aq: {message}\n")
-        if not policy.rows:
-            # Only their number matters: a stream may have any amount of them.
-            dropped[:-1] = [0] * (len(dropped) - 1)
 
 
-def _exceeds(dropped: list[int], limit: int, rows: int) -> bool:
-    if not rows:
-        return len(dropped) > limit
-    first_of_window = dropped[-1] - rows
-    return sum(number > first_of_window for number in dropped[-limit - 1 :]) > limit
+@dataclass(slots=True)
+class _Dropped:
+    """Bad records of one input: how many, and the numbers of the last ones.
+
+    A stream may have any amount of them: no more are kept than can exceed the limit.
+    """
+
+    last: deque[int]
+    count: int = 0
+
+    def add(self, number: int) -> None:
+        self.last.append(number)
+        self.count += 1
+
+    def exceeds(self, limit: int, rows: int) -> bool:
+        """Whether more than ``limit`` were bad, of the last ``rows`` (0: of all)."""
+        if not rows:
+            return self.count > limit
+        return len(self.last) > limit and self.last[0] > self.last[-1] - rows
 
 
 def splitter(spec: InputSpec) -> RecordReader:
