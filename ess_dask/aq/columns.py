@@ -134,12 +134,12 @@ def _typed(kind: Kind | None) -> frozenset[str]:
 
 def _attributes(text: str, where: str) -> tuple[frozenset[str], int, int]:
     flags, length, position = set(), 0, 0
-    at = re.search(r"@(\d+)$", text)
+    at = re.search(r"@(\d{1,9})$", text)
     if at:
         position, text = int(at[1]), text[: at.start()]
     for attribute in filter(None, text.split(",")):
         folded = attribute.lower()
-        if size := re.fullmatch(r"n=(\d+)", folded):
+        if size := re.fullmatch(r"n=(\d{1,9})", folded):
             length = int(size[1])
         elif folded in _FLAGS or folded in _KEY_FLAGS:
             flags.add(folded)

@@ -9,7 +9,7 @@ from ess_dask.aq.addresses import parse_address
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.functions.model import Function, Parameter
 from ess_dask.aq.kinds import INT64_MAX, Type, Value, wrap64
-from ess_dask.aq.text import Word, words
+from ess_dask.aq.text import WRAPPED_DIGITS, Word, words
 from ess_dask.aq.tree import (
     Binary,
     Builtin,
@@ -398,7 +398,7 @@ def _number(text: str) -> Constant:
     if text[:2].lower() == "0x":
         return Constant(wrap64(int(text, 16)), Type.INT)
     if text.isdigit():
-        value = int(text)
+        value = int(text[-WRAPPED_DIGITS:])
         return Constant(value if value <= INT64_MAX else wrap64(value), Type.INT)
     return Constant(float(text), Type.FLOAT)
 

@@ -12,6 +12,7 @@ from ess_dask.aq.errors import OptionError
 from ess_dask.aq.inputs.reading import Inputs
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.parsing.command import parse_command
+from ess_dask.aq.parsing.tokens import is_option
 from ess_dask.aq.program import (
     Combine,
     Conditional,
@@ -62,6 +63,8 @@ def plan_step(words: tuple[str, ...], per: Per, schema: pa.Schema, folder: str) 
 
     Lookup files are taken from ``folder``. Raises ``OptionError`` for what does not fit.
     """
+    if not is_option(words[0]):
+        raise OptionError(f"a rule begins with a dash, not with {words[0]!r}")
     declared = {name: kind for name, kind in _declared(schema).items() if name}
     specs = [f"{kind.value}:{name}" for name, kind in declared.items()]
     program = parse_command(

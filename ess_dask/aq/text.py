@@ -49,6 +49,15 @@ class Word:
     at: int
 
 
+WRAPPED_DIGITS = 64
+"""Decimal digits that decide what an integer is in 64 bits: 10**64 is a multiple of 2**64."""
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that up to 18 digits write; None for any other text."""
+    return int(text) if re.fullmatch(r"\d{1,18}", text, re.ASCII) else None
+
+
 def unescape(text: str, extra: str = "") -> str:
     """Decode backslash sequences; those that mean nothing stay as they are.
 

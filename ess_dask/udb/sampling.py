@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-_SPEC = re.compile(r"(\d+)(?:-(\d+))?/(\d+)(?::(\d+))?")
+_SPEC = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?/(\d{1,18})(?::(\d{1,18}))?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def test_any_number_of_bad_records_is_dropped_in_the_time_of_reading_them(aq):
     ended = aq.pp("-f,eok,qui", aq.write("in", data), "-d", "i:a", "-o,notitle", "-", "-stat")
     assert ended.out == b"1\n"
     assert "rec=200001 err=200000 out=1" in ended.err
-    assert aq.pp(f"-f,qui,eok={10**30}/{10**30}", aq.write("in", data), "-d", "i:a").code == 0
+    assert aq.pp(f"-f,qui,eok={10**17}/{10**17}", aq.write("in", data), "-d", "i:a").code == 0
 
 
 def test_messages_stop_after_their_number(aq):

@@ -109,6 +109,7 @@ def test_text_that_is_cut_within_a_character_names_its_row():
         ("-eval i:n $CurSec", "changes from run to run"),
         ("-if -filt 'price > 0'", "endif"),
         ("-sub name -", "is a file"),
+        ("i:more -filt 1", "begins with a dash"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_any_row(rules, words):

@@ -10,6 +10,7 @@ from ess_dask.aq.addresses import parse_address
 from ess_dask.aq.codecs import url_decode
 from ess_dask.aq.functions.model import Function, Parameter
 from ess_dask.aq.kinds import BLANK_ADDRESS, Type, Value, format_float, storing, truncate, wrap64
+from ess_dask.aq.text import WRAPPED_DIGITS
 from ess_dask.aq.tree import Call
 
 _INTEGER = re.compile(r"[ \t\n\r\f\v]*([+-]?)(0[xX][0-9A-Fa-f]+|\d+)", re.ASCII)
@@ -28,7 +29,9 @@ def to_integer(value: Value) -> int:
     match = _INTEGER.match(value)
     if match is None:
         return 0
-    number = int(match[2], 16 if match[2][:2] in ("0x", "0X") else 10)
+    digits = match[2]
+    hexadecimal = digits[:2] in ("0x", "0X")
+    number = int(digits, 16) if hexadecimal else int(digits[-WRAPPED_DIGITS:])
     return wrap64(-number if match[1] == "-" else number)
 
 

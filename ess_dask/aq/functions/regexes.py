@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from ess_dask.aq.functions.model import Function, Parameter
@@ -10,12 +11,13 @@ from ess_dask.aq.patterns.regex import REGEX_ATTRIBUTES, Match, Regex, compile_r
 from ess_dask.aq.patterns.render import Template, parse_template, render
 from ess_dask.aq.tree import Call
 
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 Outcome = tuple[int, tuple[str | None, ...]]
 
 
 def group_text(regex: Regex, match: Match, name: str) -> str:
     """Return what a number or name of a template stands for in ``match``; '' for none."""
-    number = int(name) if name.isdigit() else regex.names.get(name, -1)
+    number = int(name) if _NUMBER.fullmatch(name) else regex.names.get(name, -1)
     if not 0 <= number <= regex.groups:
         return ""
     return match.group(number) or ""

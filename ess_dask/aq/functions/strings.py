@@ -83,7 +83,7 @@ class Clip:
         return (text[:at] if self.drops_last and seen else text[:cut]), text[cut:]
 
 
-_CLIP = re.compile(r"(!?)(\d+)(-?)([<>])(.?)(?:;|\Z)", re.DOTALL)
+_CLIP = re.compile(r"(!?)(\d{1,18})(-?)([<>])(.?)(?:;|\Z)", re.DOTALL)
 
 
 def parse_clips(spec: str) -> tuple[Clip, ...]:

@@ -19,6 +19,7 @@ from ess_dask.aq.kinds import Kind, Value, plain_nan
 
 MAGIC = b"\x89AQ1"
 RECORD = 1
+ADDRESS_SIZES = (4, 16)
 
 
 def encode_head(kinds: Iterable[Kind], names: Iterable[str]) -> bytes:
@@ -151,7 +152,11 @@ class BinaryReader:
             body = self._data.take(size)
             if len(head) < size_bytes or len(body) < size:
                 return None
-            return unpack_address(body) if kind is Kind.IP else body.decode("latin-1")
+            if kind is Kind.S:
+                return body.decode("latin-1")
+            if size not in ADDRESS_SIZES:
+                raise InputDataError(f"{self._label}: an address of {size} bytes")
+            return unpack_address(body)
         raw = self._data.take(8)
         if len(raw) < 8:
             return None

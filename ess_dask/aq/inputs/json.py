@@ -33,6 +33,7 @@ _DECODER = json.JSONDecoder(
 )
 _BLANKS = re.compile(r"[\s,]*")
 _NEXT_RECORD = re.compile(r"\n\s*[{\[]")
+_PIECE = 1 << 16
 _UNFINISHED = 1 << 17
 """An error this near to the end of what was read may be only a value that goes on."""
 
@@ -118,11 +119,18 @@ class _Element:
         self.ends = ends
 
 
+def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut large blocks: an error in a value costs a look at all of the text that is at hand."""
+    for block in blocks:
+        for at in range(0, len(block), _PIECE):
+            yield block[at : at + _PIECE]
+
+
 class _Values:
     """The top-level values of a stream; a top-level array gives its elements one by one."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
-        self._blocks = iter(blocks)
+        self._blocks = _pieces(blocks)
         self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
         self._text = ""
         self._at = 0

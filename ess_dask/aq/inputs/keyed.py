@@ -22,7 +22,7 @@ Path = tuple[Step, ...]
 Candidates = tuple[tuple[int, int], ...]
 """Pairs of (column, steps matched so far)."""
 
-_ELEMENT = re.compile(r"([^\[\].]*)((?:\[(?:\d+|\*)\])*)")
+_ELEMENT = re.compile(r"([^\[\].]*)((?:\[(?:\d{1,18}|\*)\])*)")
 
 
 def parse_path(text: str) -> Path:

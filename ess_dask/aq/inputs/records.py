@@ -95,10 +95,11 @@ class LineSplitter:
         while True:
             column = self._columns[len(fields)] if len(fields) < self._count else None
             found = self._field(line, at, column)
-            while found is None and (more := source.take()) is not None:
-                taken += 1
-                line = f"{line}\n{more}"
-                if len(line) > self._spec.record_bytes:
+            room = self._spec.record_bytes
+            while found is None and (more := source.take_to_quote(room - len(line))):
+                taken += len(more)
+                line = "\n".join((line, *more))
+                if len(line) > room:
                     break
                 found = self._field(line, at, column)
             if found is None and not self._final and len(line) <= self._spec.record_bytes:
@@ -216,6 +217,16 @@ class _Pushable:
         self.taken += line is not None
         return line
 
+    def take_to_quote(self, room: int) -> list[str]:
+        """Return the lines up to the next with a quote, no more than ``room`` bytes and a line."""
+        found: list[str] = []
+        while room >= 0 and (line := self.take()) is not None:
+            found.append(line)
+            room -= len(line) + 1
+            if '"' in line:
+                break
+        return found
+
     def give_back(self, count: int, joined: str) -> None:
         """Take back the last ``count`` lines of a text joined from several."""
         if count:
@@ -327,10 +338,22 @@ class TableSplitter:
         yield text
 
     @staticmethod
-    def _cells(row: str) -> list[str]:
+    def _cells(row: str) -> Fields:
         import re
 
-        return re.findall(r"<td(?:\s[^>]*)?>(.*?)</td\s*>", row, flags=re.IGNORECASE | re.DOTALL)
+        begin = re.compile(r"<td(?=[\s>])", re.IGNORECASE)
+        end = re.compile(r"</td\s*>", re.IGNORECASE)
+        cells: Fields = []
+        at = 0
+        # One search for all of it would look for an end behind each beginning anew.
+        while first := begin.search(row, at):
+            inside = row.find(">", first.end()) + 1
+            last = end.search(row, inside) if inside else None
+            if last is None:
+                break
+            cells.append(row[inside : last.start()])
+            at = last.end()
+        return cells
 
 
 Splitter = Callable[[Iterable[bytes]], Iterator[Record]]

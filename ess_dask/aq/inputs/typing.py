@@ -10,6 +10,7 @@ from ess_dask.aq.functions.strings import lower, upper
 from ess_dask.aq.kinds import Kind, Value
 
 MAX_STRING = 65535
+MAX_DIGITS = 20
 BLANKS = " \t\n\r\f\v"
 Converter = Callable[[str], Value]
 """Returns the value of a field; ``ValueError`` says that the text is no such value."""
@@ -64,6 +65,10 @@ def to_integer(text: str, base: int, low: int, high: int) -> int:
         raise ValueError("not an integer")
     if "_" in digits or digits[-1:] in BLANKS or digits[:1] in "+-" or not digits.isascii():
         raise ValueError("not an integer")
+    if base == 10 and len(digits) > MAX_DIGITS:
+        body = body[: -len(digits)] + (digits.lstrip("0") or "0")
+        if len(body) > MAX_DIGITS + 1:
+            raise ValueError("out of the range of its type")
     value = int(body, base)
     if not low <= value <= high:
         raise ValueError("out of the range of its type")

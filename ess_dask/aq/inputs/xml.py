@@ -10,8 +10,9 @@ from ess_dask.aq.inputs.keyed import Candidates, Paths, Row
 from ess_dask.aq.inputs.records import Broken, Record
 from ess_dask.aq.program import InputSpec
 
-_PROLOG = re.compile(rb"<\?.*?\?>|<!DOCTYPE[^>\[]*>", re.DOTALL)
-_REFERENCE = re.compile(rb"&#(?:(\d+)|[xX]([0-9A-Fa-f]+));")
+_PROLOG = re.compile(rb"<\?|<!DOCTYPE")
+_TYPE_END = re.compile(rb"[>\[]")
+_REFERENCE = re.compile(rb"&#(?:0*(\d{1,7})|[xX]0*([0-9A-Fa-f]{1,6}));")
 _HOLD = 4096
 """Bytes at the end of a block in which an unfinished reference or declaration may stand."""
 
@@ -46,11 +47,31 @@ def _plain(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Drop prologs, and write references beyond ASCII as the bytes of UTF-8."""
     tail = b""
     for block in blocks:
-        data = _PROLOG.sub(b"", tail + block)
+        data = _without_prologs(tail + block)
         held = _whole(data)
         tail = data[held:]
         yield _REFERENCE.sub(_character, data[:held])
     yield _REFERENCE.sub(_character, tail)
+
+
+def _without_prologs(data: bytes) -> bytes:
+    """Drop processing instructions and type declarations; what has no end stays."""
+    parts, at, begin = [], 0, _PROLOG.search(data)
+    while begin:
+        if begin[0] == b"<?":
+            end = data.find(b"?>", begin.end()) + 2
+            last = end if end > 1 else None
+        else:
+            match = _TYPE_END.search(data, begin.end())
+            last = match.end() if match else None
+        # Where one finds no end, no later one does: looking again would cost the square.
+        if last is None:
+            break
+        if data[last - 1 : last] == b">":
+            parts.append(data[at : begin.start()])
+            at = last
+        begin = _PROLOG.search(data, last)
+    return b"".join((*parts, data[at:])) if parts else data
 
 
 def _whole(data: bytes) -> int:

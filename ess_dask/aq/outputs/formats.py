@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 from ess_dask.aq.inputs.binary import encode_head, encode_record
@@ -87,9 +88,14 @@ def quoted(value: Value) -> str:
     return '"' + (text.replace('"', '""') if '"' in text else text) + '"'
 
 
+_CONVERSION = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?([a-zA-Z])")
+
+
 def print_formatter(form: str, kind: Kind) -> FieldFormatter:
-    """Return what writes numbers in a printf format; negative ones in x, o as unsigned."""
-    mask = (1 << kind.bits) - 1 if form.rstrip()[-1:] in "xXo" or "x" in form.lower() else 0
+    """Return what writes numbers in a printf format, as C does: x and o unsigned, c one byte."""
+    match = _CONVERSION.search(form.replace("%%", ""))
+    letter = match[1] if match else ""
+    mask = (1 << kind.bits) - 1 if letter in "xXo" else 0xFF if letter == "c" else 0
     if kind is Kind.F or not mask:
         return lambda value: form % value
     return lambda value: form % (value & mask if isinstance(value, int) else value)

@@ -31,7 +31,7 @@ from ess_dask.aq.program import (
     Program,
     Rule,
 )
-from ess_dask.aq.text import string_constant
+from ess_dask.aq.text import string_constant, whole_number
 
 HeaderReader = Callable[[InputSpec], tuple[ColumnSpec, ...]]
 """Returns the columns that a self-describing input begins with."""
@@ -198,9 +198,10 @@ class _CommandParser:
 
     def _set_seed(self, option: Option) -> None:
         text = self._tokens.value(option, "a number")
-        if not text.isdigit():
+        seed = whole_number(text)
+        if seed is None:
             raise OptionError(f"{option.text!r} needs a number, not {text!r}")
-        self._seed = int(text)
+        self._seed = seed
 
     def _add_variable(self, option: Option) -> None:
         spec = parse_column(self._tokens.value(option, "a column and a value"))

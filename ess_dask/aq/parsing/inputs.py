@@ -13,8 +13,8 @@ from ess_dask.aq.inputs.keyed import Paths
 from ess_dask.aq.parsing.tokens import Option, separator_of
 from ess_dask.aq.program import ErrorPolicy, FormatName, InputFormat, InputSpec
 
-_SKIP = re.compile(r"\+(\d+)([brl]?)")
-_EOK = re.compile(r"eok(?:=(\d+)(?:/(\d+))?)?")
+_SKIP = re.compile(r"\+(\d{1,18})([brl]?)")
+_EOK = re.compile(r"eok(?:=(\d{1,18})(?:/(\d{1,18}))?)?")
 _FORMATS = frozenset(get_args(FormatName))
 
 
@@ -32,9 +32,9 @@ def input_spec(
             skip, unit = int(match[1]), match[2] or "l"
         elif match := _EOK.fullmatch(attribute):
             errors = ErrorPolicy(int(match[1]) if match[1] else None, int(match[2] or 0))
-        elif match := re.fullmatch(r"qui(?:=(\d+))?", attribute):
+        elif match := re.fullmatch(r"qui(?:=(\d{1,18}))?", attribute):
             quiet = int(match[1] or 0)
-        elif match := re.fullmatch(r"bz=(\d+)", attribute):
+        elif match := re.fullmatch(r"bz=(\d{1,18})", attribute):
             record_bytes = int(match[1])
         elif attribute == "nox":
             extra = True

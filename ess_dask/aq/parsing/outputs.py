@@ -16,7 +16,9 @@ from ess_dask.aq.tree import Reference
 _FormatName = Literal["csv", "sep", "jsn", "bin", "aq"]
 _FORMATS: dict[str, _FormatName] = {"csv": "csv", "jsn": "jsn", "bin": "bin", "aq": "aq"}
 _SELECTION = re.compile(r"([\^~]?)([^:+]+)(?::([^+]*))?(?:\+(.*))?", re.DOTALL)
-_PRINTF = re.compile(r"%([-+ #0']*)(\d*)(?:\.(\d+))?(?:hh|h|ll|l|q|j|z|t|L)?([diouxXcfFeEgGaA])")
+_PRINTF = re.compile(
+    r"%([-+ #0']*)(\d{0,5})(?:\.(\d{1,5}))?(?:hh|h|ll|l|q|j|z|t|L)?([diouxXcfFeEgGaA])"
+)
 
 
 def output_format(option: Option) -> OutputFormat:

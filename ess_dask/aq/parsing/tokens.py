@@ -11,8 +11,14 @@ from ess_dask.aq.text import unescape
 
 
 def as_bytes_text(argument: str) -> str:
-    """Return an argument of the process as one character for each of its bytes."""
-    return argument if argument.isascii() else os.fsencode(argument).decode("latin-1")
+    """Return an argument of the process as one character for each of its bytes.
+
+    Raises ``OptionError`` for a text that no bytes stand for (it cannot come from a shell).
+    """
+    try:
+        return argument if argument.isascii() else os.fsencode(argument).decode("latin-1")
+    except UnicodeEncodeError:
+        raise OptionError(f"{argument!r} is no text") from None
 
 
 def as_path(text: str) -> str:

@@ -26,12 +26,12 @@ _CLASSES = {
     "q": "'\"`",
 }
 _VARIABLE = re.compile(
-    r"%%(?P<name>\*|[A-Za-z_]\w*)(?P<limits>(?::@[a-z]+|:\[\]?[^\]]*\]|:\d+(?:-\d*)?)*)"
+    r"%%(?P<name>\*|[A-Za-z_]\w*)(?P<limits>(?::@[a-z]+|:\[\]?[^\]]*\]|:\d{1,9}(?:-\d{0,9})?)*)"
     r"(?:,(?P<brks>.*?))?%%",
     re.DOTALL | re.ASCII,
 )
 _LIMIT = re.compile(
-    r":@(?P<cls>[a-z]+)|:\[(?P<chars>\]?[^\]]*)\]|:(?P<min>\d+)(?P<range>-(?P<max>\d*))?"
+    r":@(?P<cls>[a-z]+)|:\[(?P<chars>\]?[^\]]*)\]|:(?P<min>\d{1,9})(?P<range>-(?P<max>\d{0,9}))?"
 )
 
 
@@ -88,6 +88,8 @@ def _variable(match: re.Match[str], names: list[str], rule: str) -> str:
         if limit["min"]:
             counted = True
             low, high = int(limit["min"]), limit["max"] or ""
+            if high and int(high) < low:
+                raise OptionError(f"bad lengths {limit[0]!r} in extraction rule {rule!r}")
         else:
             allowed = (allowed or set()) | _characters(limit, rule)
     breaks = match["brks"] or ""

@@ -12,7 +12,7 @@ from ess_dask.aq.errors import OptionError
 from ess_dask.aq.text import unescape
 
 _VARIABLE = re.compile(
-    r"%%(?P<name>\w+)(?P<conversions>(?::(?:b64|url\d{0,2}))*)(?P<cut>:\d+(?::\d+)?)?(?:,(?P<brks>.*?))?%%",
+    r"%%(?P<name>\w+)(?P<conversions>(?::(?:b64|url\d{0,2}))*)(?P<cut>:\d{1,9}(?::\d{1,9})?)?(?:,(?P<brks>.*?))?%%",
     re.DOTALL | re.ASCII,
 )
 

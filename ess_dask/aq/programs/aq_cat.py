@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from ess_dask.aq.columns import MAX_COLUMNS
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.inputs.reading import Inputs
 from ess_dask.aq.inputs.records import lines
@@ -23,7 +24,7 @@ from ess_dask.aq.surroundings import complain, print_text
 USAGE = """\
 aq_cat [-verb] [-stat] [-f[,ATR..] FILE..] [-d COLSPEC..] [-o[,ATR..] FILE] [-c COL|N|N-M ..]
 """
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
 def aq_cat(arguments: Sequence[str]) -> None:
@@ -106,6 +107,8 @@ def column_numbers(texts: list[str]) -> list[int]:
             raise OptionError(f"bad column number {text!r}", hint="numbers and ranges from 1 on")
         first, last = int(match[1]), int(match[2] or match[1])
         step = 1 if first <= last else -1
+        if len(found) + abs(last - first) >= MAX_COLUMNS:
+            raise OptionError(f"too many columns with {text!r}", hint=f"at most {MAX_COLUMNS}")
         found.extend(range(first - 1, last - 1 + step, step))
     return found
 

@@ -103,7 +103,8 @@ def aq_sess(arguments: Sequence[str]) -> None:
         raise OptionError(f"time column {time.name!r} must be an integer")
     keys = [named(columns, name, "-k") for name in _many(taken, "-k")]
     gap = number(_one(taken, "-tout"), taken.all("-tout")[-1][0])
-    tolerance = int(_one(taken, "-ttol", "0"))
+    late = taken.last("-ttol")
+    tolerance = number(late[1][0], late[0]) if late else 0
     sessions = Sessions(gap, tolerance, trim=taken.flag("-trim"))
     state = State.of(program, inputs, NoStore())
     _run(state, sessions, keys, time)

@@ -10,6 +10,7 @@ from ess_dask.aq.inputs.reading import Inputs
 from ess_dask.aq.parsing.command import parse_command
 from ess_dask.aq.parsing.tokens import Option, Tokens, is_option
 from ess_dask.aq.program import Emit, ExportRequest, Program
+from ess_dask.aq.text import whole_number
 from ess_dask.aq.tree import Reference
 
 MANY = -1
@@ -55,9 +56,10 @@ def _values(tokens: Tokens, option: Option, count: int) -> list[str]:
 
 def number(text: str, option: Option) -> int:
     """Return a value that must be a whole number."""
-    if not text.isdigit():
+    found = whole_number(text)
+    if found is None:
         raise OptionError(f"{option.text!r} needs a number, not {text!r}")
-    return int(text)
+    return found
 
 
 def parse_plain(arguments: Sequence[str], inputs: Inputs) -> Program:
