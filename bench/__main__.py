@@ -149,11 +149,11 @@ def aq_group(options):
 MAWK_GROUP = """
 export group="$0/group.awk"
 printf '%s\\n' "$@" |
-xargs -P2 -I@ sh -c 'gzip -dc "$1" | mawk -F, -f "$group"' sh @ |
+xargs -P2 -I@ sh -c 'gzip -dcf "$1" | mawk -F, -f "$group"' sh @ |
 mawk -f "$0/total.awk"
 """
 MILLER_GROUP = """
-mlr --icsv --ocsv --allow-ragged-csv-input --gzin filter '
+mlr --icsv --ocsv --allow-ragged-csv-input --prepipe "gzip -dcf" filter '
     is_present($refID) && $articleID =~ "^[0-9]*$" && is_numeric($price) && $price > 2
 ' then put '$net = $price * 0.9' then stats1 -a count,sum -f net -g userID "$@"
 """

@@ -128,24 +128,17 @@ class Typing:
 
     def row(self, fields: Fields) -> Row | Broken:
         """Return the row of a record's fields, or what is wrong with one of them."""
-        row = self._blank.copy()
+        row, at, column = self._blank.copy(), 0, None
         try:
-            for at, slot, convert, _ in self._plan:
+            for at, slot, convert, column in self._plan:  # noqa: B007 - told below
                 row[slot] = convert(fields[at])
-        except ValueError:
-            return self._complaint(fields)
+        except ValueError as error:
+            assert column
+            reason = str(error)
+            if reason.startswith("invalid literal"):
+                reason = "not an integer"
+            return Broken(f"column {column.name!r}: {fields[at][:40]!r} is {reason}")
         return row
-
-    def _complaint(self, fields: Fields) -> Broken:
-        for at, _, convert, column in self._plan:
-            try:
-                convert(fields[at])
-            except ValueError as error:
-                reason = str(error)
-                if reason.startswith("invalid literal"):
-                    reason = "not an integer"
-                return Broken(f"column {column.name!r}: {fields[at][:40]!r} is {reason}")
-        return Broken("not a record of these columns")
 
 
 class Inputs:

@@ -72,11 +72,13 @@ class DelimitedReader:
         data = with_line_feeds(block.data)
         quoted = self._quoted and QUOTE in data
         gathering = self._quoted_records(data, block) if quoted else self._lines(data)
-        frame, failed = self._typed(gathering.lines.data, quoted=quoted)
-        if failed is not None and failed.any():
-            frame = frame.filter(~failed)
-            gathering.set_aside(failed.to_numpy())
-        return gathering.reading(frame.select(f"s{slot}" for slot, _ in self._kept), self._kept)
+        frame = self._parsed(gathering.lines.data, self._columns, quoted=quoted)
+        failed = self._failed(frame, gathering.lines, quoted=quoted)
+        values = frame.select(_value(column).alias(f"s{column.slot}") for column in self._columns)
+        if failed.any():
+            values = values.filter(~failed)
+            gathering.set_aside(failed)
+        return gathering.reading(values.select(f"s{slot}" for slot, _ in self._kept), self._kept)
 
     def _lines(self, data: bytes) -> Gathering:
         lines = TextLines.of(data)
@@ -117,45 +119,44 @@ class DelimitedReader:
             unusual = unusual[~wrong]
         gathering.set_aside(unusual)
 
-    def _typed(self, data: bytes, *, quoted: bool) -> tuple[pl.DataFrame, pl.Series | None]:
-        """Return the columns ``s<slot>``, and which rows need a closer look (None: no row)."""
+    def _failed(self, frame: pl.DataFrame, lines: TextLines, *, quoted: bool) -> Flags:
+        """Return which rows need a closer look at one of their values."""
+        import numpy as np
         import polars as pl
 
-        text = data if data.isascii() else data.decode("latin-1").encode("utf-8")
-        frame = self._parsed(text, self._columns, quoted=quoted)
-        unclear = [
+        failed = np.zeros(len(lines), bool)
+        ascii_only = lines.data.isascii()
+        fails = [_text_failed(column, ascii_only=ascii_only) for column in self._columns]
+        if known := [fail for fail in fails if fail is not None]:
+            failed |= _any(frame, known)
+        numbers = [
             column
             for column in self._columns
             if not column.as_text and frame[column.field].null_count()
         ]
-        if unclear:
-            texts = self._parsed(text, unclear, quoted=quoted, as_text=True)
-            frame = frame.hstack(texts.rename(_text_name))
-        values, fails = [], []
-        for column in self._columns:
-            value = _value(column)
-            values.append(value.alias(f"s{column.slot}"))
-            failed = _failed(column, ascii_only=text is data, unclear=column in unclear)
-            if failed is not None:
-                fails.append(failed)
-        if not fails:
-            return frame.select(values), None
-        found = frame.select(
-            *values, pl.any_horizontal(fails).fill_null(value=False).alias("failed")
-        )
-        return found.drop("failed"), found["failed"]
+        if numbers:
+            # Blank fields are null, and so are those that are no numbers.
+            nulls = _any(frame, [pl.col(column.field).is_null() for column in numbers])
+            texts = self._parsed(lines.joined(nulls), numbers, quoted=quoted, as_text=True)
+            both = frame.filter(nulls).hstack(texts.rename(_text_name))
+            odd = [
+                pl.col(column.field).is_null() & (pl.col(_text_name(column.field)) != "")
+                for column in numbers
+            ]
+            failed[np.flatnonzero(nulls)[_any(both, odd)]] = True
+        return failed
 
     def _parsed(
-        self, text: bytes, columns: list[_Column], *, quoted: bool, as_text: bool = False
+        self, data: bytes, columns: list[_Column], *, quoted: bool, as_text: bool = False
     ) -> pl.DataFrame:
         """Return the fields of some columns; what is no value of its type is null."""
         import polars as pl
 
-        if not text or not columns:
+        if not data or not columns:
             return pl.DataFrame(schema={c.field: _type_of(c, as_text) for c in columns})
         types = {f"c{place}": pl.String() for place in range(len(self._spec.columns))}
         return pl.read_csv(
-            text,
+            data if data.isascii() else data.decode("latin-1").encode("utf-8"),
             has_header=False,
             columns=[column.place for column in columns],
             schema=types | {column.field: _type_of(column, as_text) for column in columns},
@@ -201,10 +202,8 @@ def _value(column: _Column) -> pl.Expr:
     return value.cast(type_, strict=False).fill_null(pl.lit(0, dtype=type_))
 
 
-def _failed(column: _Column, *, ascii_only: bool, unclear: bool) -> pl.Expr | None:
-    """Return where the values of a column need a closer look, None for nowhere."""
-    import polars as pl
-
+def _text_failed(column: _Column, *, ascii_only: bool) -> pl.Expr | None:
+    """Return where a field that is read as text needs a closer look, None for nowhere."""
     value = _trimmed(column)
     if column.kind is Kind.S:
         if ascii_only or not column.spec.flags & {"lo", "up"}:
@@ -212,7 +211,15 @@ def _failed(column: _Column, *, ascii_only: bool, unclear: bool) -> pl.Expr | No
         return value.str.len_bytes() != value.str.len_chars()
     if column.kind is Kind.IP:
         return ~value.str.contains(CANONICAL_V4)
-    if column.as_text:
-        number = value.cast(column_type(column.kind), strict=False)
-        return number.is_null() & (value != "")
-    return value.is_null() & (pl.col(_text_name(column.field)) != "") if unclear else None
+    if not column.as_text:
+        return None
+    return value.cast(column_type(column.kind), strict=False).is_null() & (value != "")
+
+
+def _any(frame: pl.DataFrame, conditions: list[pl.Expr]) -> Flags:
+    """Return for which rows any of these conditions holds; null does not."""
+    import polars as pl
+
+    held = frame.select(pl.any_horizontal(conditions).fill_null(value=False))
+    flags: Flags = held.to_series().to_numpy()
+    return flags
