@@ -59,13 +59,13 @@ def query(
             account = run_query(selection.files, task, answer, crew, interrupt, listener.say)
             target.flush()
     return QueryReport(
-        len(selection.files) - len(account.failed),
-        len(selection.files),
-        tuple(account.failed),
-        interrupt.draining,
-        account.records,
-        account.bad,
-        account.unevaluated,
+        files=len(selection.files) - len(account.failed),
+        selected=len(selection.files),
+        failed=tuple(account.failed),
+        drained=interrupt.draining,
+        records=account.records,
+        bad=account.bad,
+        unevaluated=account.unevaluated,
     )
 
 

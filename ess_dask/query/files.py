@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ess_dask.aq.vector.writing import column_name, frame_bytes
 from ess_dask.catalog.model import FileRef
@@ -48,14 +48,9 @@ class Found:
     tallies: tuple[pl.DataFrame | None, ...] = ()
 
 
-class Halt(Protocol):
-    """Whoever says that no further block or file is to be read."""
-
-    def __call__(self) -> bool:
-        """Whether that is so now."""
-
-
-def answer_batch(batch: Batch, task: Task, draining: Halt, halted: Halt) -> list[Found]:
+def answer_batch(
+    batch: Batch, task: Task, draining: Callable[[], bool], halted: Callable[[], bool]
+) -> list[Found]:
     """Return what the files of a batch hold, in order.
 
     Once ``draining`` says so no further file is begun, once ``halted`` does no further block.
@@ -68,7 +63,7 @@ def answer_batch(batch: Batch, task: Task, draining: Halt, halted: Halt) -> list
     return found
 
 
-def _answer_file(tag: str, file: FileRef, task: Task, halted: Halt) -> Found:
+def _answer_file(tag: str, file: FileRef, task: Task, halted: Callable[[], bool]) -> Found:
     reader = FileRows(task.plan.program, task.plan.needed)
     collector = _collector(task, tag)
     try:
@@ -145,14 +140,15 @@ class _Rows(_Collector):
 
 
 class _Sorted(_Collector):
-    """The rows of a select with order by, as Arrow streams; with a limit the first of them."""
+    """The rows of a select with order by, as Arrow streams; with a small limit the first."""
 
     def __init__(self, task: Task, tag: str) -> None:
-        from ess_dask.query.order import Best
+        from ess_dask.query.order import BEST_ROWS, Best
 
         super().__init__(task, tag)
         self._spool = Spool(Path(task.spool), tag)
-        self._best = None if task.plan.limit is None else Best(task.plan)
+        few = task.plan.limit is not None and task.plan.limit <= BEST_ROWS
+        self._best = Best(task.plan) if few else None
 
     def add(self, frame: pl.DataFrame) -> None:
         from ess_dask.query.order import sortable

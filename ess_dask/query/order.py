@@ -25,6 +25,9 @@ MEMORY = "512MB"
 SORTED_ROWS = 1 << 16
 """Rows that come out at a time."""
 
+BEST_ROWS = 1 << 16
+"""Up to this limit only so many rows of each file are sorted with those of the others."""
+
 PLACE = "place"
 _FIRST = "create table found as select * from more"
 _MORE = "insert into found select * from more"

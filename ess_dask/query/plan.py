@@ -106,7 +106,8 @@ def make_plan(statement: Statement, category: Category) -> Plan:
     counted = [(count, names.all((count.column,))) for count in statement.counts]
     names.all(statement.columns)
     if statement.groups:
-        return Plan("groups", program, names.all(statement.groups))
+        groups = dict.fromkeys(names.all(statement.groups))
+        return Plan("groups", program, tuple(groups))
     distinct = tuple(
         (f"k_{columns[0].name if len(columns) == 1 else count.column.text}", columns)
         for count, columns in counted

@@ -87,11 +87,16 @@ def expectations(rows, lower, upper):
         f"select * from {span} {where} order by N desc limit 4",
         "".join(map(printed, falling[:4])),
     )
+    many = f"select price from {span} order by price limit 100000"
+    yield many, "".join(f"{row[3]:.17g}\n" for row in ordered)
     users, prices = {row[1] for row in some}, {row[3] for row in some}
     counts = f"{len(some)},{len(users)},{len(prices)}"
     asked = f"select count(distinct user), count(*), count(distinct price) from {span} {where}"
     yield asked, f'"row","k_user","k_price"\n{counts}\n'
     yield f"select count(user) from {span}", f'"row"\n{len(rows)}\n'
+    twice = Counter(row[2] for row in rows)
+    shown = "".join(f"{n},{count}\n" for n, count in twice.items())
+    yield f"select count(*) from {span} group by n, N", f'"n","Count"\n{shown}'
     groups = Counter((row[1], row[2]) for row in rows)
     shown = "".join(f"{quoted(user)},{n},{count}\n" for (user, n), count in groups.items())
     asked = f"select user, count(*) from {span} group by user, n"
