@@ -33,6 +33,7 @@ def ask(user, text, code=0, **more):
     return user.ess("query", text, code=code, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.quick
 def test_rows_are_printed_as_aq_pp_prints_them(shop):
     done = ask(shop, "select * from sale:2014-09-02:2014-09-03")

@@ -127,6 +127,7 @@ def test_limits_of_bad_records(aq, attributes, code, kept):
     assert len(ended.lines) == kept
 
 
+@pytest.mark.slow
 def test_any_number_of_bad_records_is_dropped_in_the_time_of_reading_them(aq):
     data = "x\n" * 200_000 + "1\n"
     ended = aq.pp("-f,eok,qui", aq.write("in", data), "-d", "i:a", "-o,notitle", "-", "-stat")

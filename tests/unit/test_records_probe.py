@@ -17,6 +17,7 @@ DATA = Path(__file__).resolve().parents[2].parent / "shared" / "essentia" / "dat
 real_files = pytest.mark.skipif(not DATA.exists(), reason="the shared data are not here")
 
 
+@pytest.mark.slow
 @real_files
 @pytest.mark.parametrize(
     ("name", "expected"),
