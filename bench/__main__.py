@@ -154,7 +154,7 @@ mawk -f "$0/total.awk"
 """
 MILLER_GROUP = """
 mlr --icsv --ocsv --allow-ragged-csv-input --prepipe "gzip -dcf" filter '
-    is_present($refID) && $articleID =~ "^[0-9]*$" && is_numeric($price) && $price > 2
+    is_present($refID) && $articleID != "TBD" && $price > 2
 ' then put '$net = $price * 0.9' then stats1 -a count,sum -f net -g userID "$@"
 """
 
