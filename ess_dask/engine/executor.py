@@ -86,6 +86,10 @@ class ThreadExecutor:
         """End the threads; waits for running work unless it was cancelled (Python cannot be)."""
         self._pool.shutdown(wait=not self._cancelled, cancel_futures=True)
 
+    def join(self) -> None:
+        """Wait for work that was cancelled, where it notices that by itself."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
 
 class ClusterExecutor:
     """The workers of a Dask cluster. Lost work runs again; what kills workers is an error.

@@ -8,7 +8,7 @@ through a window at 144) and the same input gives the same output whatever finis
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ess_dask.engine.bag import partitions
@@ -34,7 +34,7 @@ def run_ordered(
     drain: Drain | None = None,
     lost: Callable[[Batch, WorkerLostError], Result] | None = None,
     limit: int = 0,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield ``work(batch)`` for each batch, in order; ``limit`` of them in flight (0: two a slot).
 
     ``work`` must be picklable. Once ``drain`` says so no further batch is begun, and the running

@@ -93,10 +93,17 @@ def _found(
 ) -> Generator[Found, None, None]:
     executor = ThreadExecutor(crew.threads)
     work = partial(answer_batch, task=task, draining=interrupt.is_draining, halted=stop.is_set)
+    batches = make_batches(files, crew.batch_bytes)
+    results = run_ordered(batches, work, executor, interrupt, limit=crew.window)
     try:
-        batches = make_batches(files, crew.batch_bytes)
-        for found in run_ordered(batches, work, executor, interrupt, limit=crew.window):
-            yield from found
+        with closing(results):
+            for found in results:
+                yield from found
+    except GeneratorExit:
+        # Each thread ends with its block: what it writes to is removed behind this.
+        stop.set()
+        executor.join()
+        raise
     finally:
         stop.set()
         executor.close()

@@ -223,16 +223,19 @@ def wide(user):
 @pytest.mark.parametrize("tail", ["", " where k > 3", " order by n"])
 def test_a_reader_that_has_seen_enough_is_no_error(wide, tail):
     binary = f"{sys.executable} -m ess_dask.cli query 'select n from wide:*:*{tail}'"
+    spool = wide.folder / "spool"
+    spool.mkdir()
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {binary} | head -1"],
         cwd=wide.folder,
-        env=wide.env,
+        env=wide.env | {"TMPDIR": str(spool)},
         capture_output=True,
         timeout=60,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert re.fullmatch(rb"\d+\n", done.stdout)
+    assert list(spool.iterdir()) == []
 
 
 def test_a_limit_stops_reading(wide):
