@@ -188,13 +188,14 @@ def _job(
     )
 
 
-_IMPORT = re.compile(r"(?<!\S)-imp(?![\w-])")
+_IMPORT = re.compile(r"(?<![\w-])-imp(?![\w-])")
 
 
 def _imports_inside(command: str) -> bool:
-    """Whether all stages with an ``-imp`` run inside: their imports wait for their turn."""
+    """Whether there are imports, and all in stages that run inside: they wait for their turn."""
     stages = leading_stages(command, {}, find_program)
-    return bool(_IMPORT.search(command)) and not _IMPORT.search(stages.rest)
+    inside = any(_IMPORT.match(word) for words in stages.words for word in words)
+    return inside and not _IMPORT.search(stages.rest)
 
 
 def _own_threads(command: str) -> int:

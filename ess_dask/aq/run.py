@@ -35,8 +35,8 @@ def run_program(
     """
     state = State.of(program, inputs, store)
     by_rows = bool(why_rows(program))
-    state.open_outputs(None if by_rows else expected_behind(program))
     try:
+        state.open_outputs(None if by_rows else expected_behind(program))
         if by_rows:
             run_rows(state)
         else:

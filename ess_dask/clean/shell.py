@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,7 @@ def run_command(
     context: StepContext,
     hear: Callable[[str], object] | None = None,
     shown: str = "",
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, int]:
     """Run a command under ``bash -o pipefail``, fed with ``source``; yield its output as it comes.
 
     Blocks have up to 1 MiB and no more than a few are held, whatever the command reads, prints or
@@ -73,6 +73,7 @@ def run_command(
     ``source`` raises. Closing the iterator kills the command and all it started.
     Of the environment it gets an allow-list and ``context.env``. ``hear`` gets the end of what a
     command that went well wrote to stderr, '' for nothing; ``shown`` is what errors call it.
+    Returns the exit status: 0, or that of SIGPIPE.
     """
     shown = shown or command
     cancelled: list[bool] = []
@@ -108,6 +109,7 @@ def run_command(
         raise failed(shown, context, status, child.tail)
     if hear:
         hear(child.tail)
+    return status
 
 
 def failed(command: str, context: StepContext, status: int, tail: str) -> CleanError:

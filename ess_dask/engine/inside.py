@@ -7,6 +7,7 @@ behind them is a shell command, fed by the last. The outcome is that of bash wit
 from __future__ import annotations
 
 import ctypes
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,14 @@ from ess_dask.aq.surroundings import Surroundings, within
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
 from ess_dask.clean.shell import failed, run_command
-from ess_dask.engine.pipes import BlocksInput, Pipe, PipeOutput, StageEndedError
+from ess_dask.engine.pipes import (
+    PIPE_BYTES,
+    SHELL_BYTES,
+    BlocksInput,
+    Pipe,
+    PipeOutput,
+    StageEndedError,
+)
 from ess_dask.engine.turns import Place
 from ess_dask.errors import CleanError, InterruptedRunError
 
@@ -28,6 +36,9 @@ Program = Callable[[Sequence[str]], None]
 
 FindProgram = Callable[[Sequence[str]], "Program | None"]
 """Returns what runs these words (a name and an option list) inside, None if a process should."""
+
+BROKEN_PIPE = 128 + signal.SIGPIPE
+"""The status of a stage that still wrote when nobody read any more: for bash, too, no failure."""
 
 TAIL = 8 << 10
 """Characters of the stages' complaints that are kept."""
@@ -56,30 +67,37 @@ def run_staged(
     """
     run = _Run(command, place)
     said: list[str] = []
+    behind = 0
     with running.registered(run.cancel):
         last = run.start(source or (), find)
+        if run.cancelled:
+            # That was before there was anything to stop.
+            run.stop()
         try:
             if command.rest:
                 shell = run_command(
                     command.rest, last.blocks(), context, said.append, command.shown
                 )
-                yield from shell
+                behind = yield from shell
             else:
                 yield from last.blocks()
         except StageEndedError:
             pass
         except CleanError as error:
             run.end()
-            more = f"\n{run.said}" if run.said else ""
-            raise CleanError(f"{error.message}{more}", hint=error.hint) from None
+            what, *last_words = error.message.split("\n", 1)
+            text = "\n".join(filter(None, [what, run.said, *last_words]))
+            raise CleanError(text, hint=error.hint) from None
         except BaseException:
-            run.stop()
+            if not run.stopped:
+                run.stop()
             raise
         finally:
             run.end()
     if run.cancelled:
         raise InterruptedRunError(f"`{command.shown}` was cancelled")
-    if status := run.status():
+    status = behind or run.status()
+    if status not in (0, BROKEN_PIPE):
         raise failed(command.shown, context, status, run.said)
     hear("\n".join(filter(None, [run.said, *said])))
 
@@ -101,7 +119,8 @@ class _Run:
         """Start the threads; return the pipe that the last stage writes to."""
         blocks = iter(source)
         for number, words in enumerate(self.command.words):
-            self.pipes.append(Pipe())
+            is_last = number + 1 == len(self.command.words)
+            self.pipes.append(Pipe(SHELL_BYTES if is_last and self.command.rest else PIPE_BYTES))
             self.statuses.append(0)
             program = find(words)
             assert program is not None
@@ -119,14 +138,15 @@ class _Run:
             lambda: cast("BinaryIO", BlocksInput(source)),
             lambda: cast("BinaryIO", PipeOutput(pipe)),
             self._complain,
-            _StageTurn(self),
+            _StageTurn(self, number),
             _FromPipe(source, self.pipes[number - 1]) if number else None,
             pipe if number + 1 < len(self.pipes) else None,
         )
         failure: BaseException | None = None
         try:
             with within(surroundings):
-                self.statuses[number] = stage()
+                status = stage()
+            self.statuses[number] = BROKEN_PIPE if pipe.broken else status
         except BaseException as error:
             failure = source.failure or error
         source.close()
@@ -172,9 +192,10 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _StageTurn:
-    """Implements ``aq.surroundings.Turn``."""
+    """Implements ``aq.surroundings.Turn``: that of the command, for one of its stages."""
 
     run: _Run
+    stage: int
 
     def has_come(self) -> bool:
         turns, number = self.run.place.turns, self.run.place.number
@@ -183,7 +204,9 @@ class _StageTurn:
     def wait(self) -> None:
         if self.run.place.turns is not None:
             self.run.place.turns.wait(self.run.place.number, lambda: self.run.stopped)
-        if self.run.stopped:
+        # What a stage made of the output of one that failed is no result.
+        failed_before = {*self.run.statuses[: self.stage]} - {0, BROKEN_PIPE}
+        if self.run.stopped or failed_before:
             raise StageEndedError
 
 

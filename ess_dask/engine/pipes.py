@@ -13,6 +13,9 @@ from ess_dask.aq.link import Expected, Rows
 PIPE_BYTES = 8 << 20
 """What a pipe holds before its writer waits."""
 
+SHELL_BYTES = 64 << 10
+"""The same in front of a shell command, as much as a pipe of the system holds."""
+
 _WAKE_SECONDS = 0.5
 """How long a wait may last before the waiting thread looks whether it is to end."""
 
@@ -28,7 +31,10 @@ class Pipe:
     writer, before it writes, whether it gives that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = PIPE_BYTES) -> None:
+        self.broken = False
+        """Whether it was written to when nobody read any more."""
+        self._limit = limit
         self._changed = threading.Condition()
         self._items: deque[tuple[int, bytes | Rows]] = deque()
         self._size = 0
@@ -50,9 +56,10 @@ class Pipe:
     def _put(self, size: int, item: bytes | Rows) -> None:
         with self._changed:
             self._linked = bool(self._linked)
-            while self._size >= PIPE_BYTES and not self._unread:
+            while self._size >= self._limit and not self._unread:
                 self._changed.wait(_WAKE_SECONDS)
             if self._unread:
+                self.broken = True
                 raise BrokenPipeError
             self._items.append((size, item))
             self._size += size

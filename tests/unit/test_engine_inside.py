@@ -1,6 +1,11 @@
 """Stages inside a worker: rows pass between them as they are, and stages end when they are told."""
 
+import os
+import shlex
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -10,7 +15,7 @@ from ess_dask.clean.running import cancel_all
 from ess_dask.engine.inside import Staged, run_staged
 from ess_dask.engine.pipes import Pipe
 from ess_dask.engine.turns import Place, Turns
-from ess_dask.errors import InterruptedRunError, ReadError
+from ess_dask.errors import CleanError, InterruptedRunError, ReadError
 from ess_dask.udb.programs.inside import find_program
 
 SPEC = ("-d", "L:n", "F:x", "S:t")
@@ -120,3 +125,66 @@ def test_cancelled_stages_stop_wherever_they_are():
         cancel_all()
         thread.join(10)
         assert isinstance(outcome[0], InterruptedRunError)
+
+
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "link", "fifo"])
+def test_a_program_that_reads_a_device_has_a_process(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("/dev/stdin")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "plain").write_text("x")
+    assert find_program(["aq_pp", "-f", path]) is None
+    assert find_program(["aq_pp", "-f", "plain", "-o", "/dev/null"]) is not None
+
+
+FAILS = ("aq_pp", "-f", "-", *SPEC, "-filt", "nosuch == 1")
+
+
+@pytest.mark.parametrize(
+    ("stages", "rest", "fails"),
+    [
+        ([FAILS], "cat", True),
+        ([FAILS], "yes | head -1", False),
+        ([FAILS, ("aq_cat", "-f", "-")], "", True),
+        ([READ], "true", False),
+        ([READ], "false", True),
+    ],
+)
+def test_the_outcome_is_that_of_pipefail(stages, rest, fails):
+    shell = " | ".join(shlex.join(stage) for stage in stages) + (f" | {rest}" if rest else "")
+    script = f"set -o pipefail; {shell}"
+    env = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    bash = subprocess.run(["bash", "-c", script], input=ROWS, capture_output=True, env=env)
+    assert (bash.returncode not in (0, 141)) == fails
+    if fails:
+        with pytest.raises(CleanError):
+            printed(*stages, rest=rest)
+    else:
+        assert printed(*stages, rest=rest) == bash.stdout
+
+
+def test_complaints_of_the_stages_come_first():
+    with pytest.raises(CleanError, match=r"exit 3\naq_pp: rec=40000.*\noops"):
+        printed((*READ, "-stat"), rest="sh -c 'cat >/dev/null; echo oops >&2; exit 3'")
+
+
+def test_nothing_is_imported_from_a_stage_that_failed():
+    published = []
+
+    def imports(words):
+        from ess_dask.aq.surroundings import standard_input, turn
+
+        while standard_input().read(1 << 20):
+            pass
+        turn().wait()
+        published.append(words)
+
+    def find(words):
+        return imports if words[0] == "import" else find_program(words)
+
+    bad = [ROWS, b"not,a,row,at,all\n"]
+    with pytest.raises(CleanError, match="exit 13"):
+        printed(READ, ["import"], source=bad, find=find)
+    assert published == []
+    printed(READ, ["import"], find=find)
+    assert len(published) == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -19,18 +21,32 @@ _PLACES = {
     "objcnv": "ess_dask.aq.programs.objcnv:objcnv",
 }
 _WAITS = re.compile("(fifo|connect|listen|socket)@")
+_DEVICE = re.compile("/(dev|proc)/(?!null$)")
 
 
 def find_program(words: Sequence[str]) -> Callable[[Sequence[str]], None] | None:
     """Return what runs the option list behind the program's name; imported when it is called.
 
-    None for other programs, and for one that may wait for somebody else: only a process can be
-    stopped while it does.
+    None for other programs; for one that may wait for somebody else, since only a process can be
+    stopped while it does; and where a file is a device: standard streams by path are the process's.
     """
     place = _PLACES.get(words[0])
-    if place is None or any(map(_WAITS.match, words)):
+    if place is None or any(map(_WAITS.match, words)) or any(map(_is_device, words)):
         return None
     return partial(_run, place)
+
+
+def _is_device(word: str) -> bool:
+    """Whether a word names a device or a pipe, by whatever way."""
+    if _DEVICE.match(word):
+        return True
+    try:
+        mode = os.stat(word).st_mode  # noqa: PTH116 - any word, most are no paths
+    except (OSError, ValueError):
+        return False
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return False
+    return word != os.devnull
 
 
 def _run(place: str, arguments: Sequence[str]) -> None:
