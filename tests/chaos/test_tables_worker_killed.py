@@ -115,13 +115,17 @@ def test_a_worker_killed_while_a_version_is_made_changes_nothing(client, tmp_pat
     layout = LAYOUTS[kind]
     expected = undisturbed(client, tmp_path / "t", layout)
     store = TableStore(client, tmp_path / "t")
-    sink = store.sink(layout)
-    segments = [s for parts in client.gather(start_import(client, sink)) for s in parts]
-    half = len(segments) // 2
-    store.publish(NAME, store.sink(layout), segments[:half]).close()
+    # Two imports: what an import leaves unpublished is removed.
+    halves = []
+    for part in (0, 1):
+        sink = store.sink(layout)
+        segments = [s for parts in client.gather(start_import(client, sink)) for s in parts]
+        half = len(segments) // 2
+        halves.append((sink, segments[half:] if part else segments[:half]))
+    store.publish(NAME, *halves[0]).close()
     killer = threading.Timer(0.02, kill_one, [client])
     killer.start()
-    table = store.publish(NAME, sink, segments[half:])
+    table = store.publish(NAME, *halves[1])
     killer.join()
     assert table.to_arrow().equals(expected)
 
