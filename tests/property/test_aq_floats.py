@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ess_dask.aq.kinds import format_float
@@ -22,7 +22,8 @@ NUMBERS = st.one_of(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(NUMBERS, min_size=1, max_size=30))
+@given(st.lists(NUMBERS, max_size=30))
+@example([])
 def test_any_floats(values):
     printed = format_floats(pl.Series(values, dtype=pl.Float64)).to_list()
     assert printed == [format_float(value) for value in values]

@@ -30,6 +30,10 @@ _EXACT = 2.0**53
 
 def format_floats(values: pl.Series) -> pl.Series:
     """Return the texts of a column of floats without nulls."""
+    import polars as pl
+
+    if values.is_empty():
+        return pl.Series(dtype=pl.String)
     numbers = values.to_numpy()
     for quicker in (_few_different, _few_decimals):
         if (texts := quicker(numbers)) is not None:
