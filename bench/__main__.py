@@ -74,20 +74,40 @@ def memory_import(options):
 
 
 def aq_pp(options):
+    awk = 'NR > 1 && $4 > 2 { printf "\\"%s\\",%.17g\\n", $2, $4 * 0.9 }'
+    yield from beside_mawk(
+        "aq_pp filter + eval + output, {} MB / mawk, the same bytes",
+        lakes.plain_csv,
+        "-f,+1",
+        [awk],
+        options.times,
+    )
+
+
+def aq_dirty(options):
+    yield from beside_mawk(
+        "aq_pp the same with 1 % bad rows, {} MB / mawk",
+        lakes.dirty_csv,
+        "-f,+1,eok,qui",
+        ["-f", str(HERE / "awk" / "clean.awk")],
+        options.times,
+    )
+
+
+def beside_mawk(title, make, option, awk, times):
     if not shutil.which("mawk"):
         print("aq_pp / mawk: there is no mawk here")
         return
     program = str(Path(PYTHON).parent / "aq_pp")
     columns = ["s:date", "s:user", "s:article", "f:price", "s:ref"]
     rules = ["-filt", "price > 2", "-eval", "f:net", "price * 0.9", "-c", "user", "net"]
-    awk = 'NR > 1 && $4 > 2 { printf "\\"%s\\",%.17g\\n", $2, $4 * 0.9 }'
     for megabytes, limit in ((40, 1.3), (400, 3.0)):
-        path = str(lakes.plain_csv(megabytes))
+        path = str(make(megabytes))
         yield compare(
-            f"aq_pp filter + eval + output, {megabytes} MB / mawk, the same bytes",
-            [program, "-f,+1", path, "-d", *columns, *rules],
-            ["mawk", "-F,", awk, path],
-            options.times,
+            title.format(megabytes),
+            [program, option, path, "-d", *columns, *rules],
+            ["mawk", "-F,", *awk, path],
+            times,
             f"{1 / limit:.2f}",
         )
 
@@ -98,24 +118,6 @@ def aq_memory(options):
     (small, _, low), (large, _, high) = map(str.split, found)
     name = f"aq_pp through a pipe, peak at {large} MB / at {small} MB"
     yield Row(name, f"{high} MiB", f"{low} MiB", f"{int(high) / int(low):.2f}", "1.30")
-
-
-def aq_dirty(options):
-    if not shutil.which("mawk"):
-        print("aq_dirty / mawk: there is no mawk here")
-        return
-    program = str(Path(PYTHON).parent / "aq_pp")
-    columns = ["s:date", "s:user", "s:article", "f:price", "s:ref"]
-    rules = ["-filt", "price > 2", "-eval", "f:net", "price * 0.9", "-c", "user", "net"]
-    for megabytes, limit in ((40, 1.3), (400, 3.0)):
-        path = str(lakes.dirty_csv(megabytes))
-        yield compare(
-            f"aq_pp the same with 1 % bad rows, {megabytes} MB / mawk",
-            [program, "-f,+1,eok,qui", path, "-d", *columns, *rules],
-            ["mawk", "-F,", "-f", str(HERE / "awk" / "clean.awk"), path],
-            options.times,
-            f"{1 / limit:.2f}",
-        )
 
 
 def aq_group(options):

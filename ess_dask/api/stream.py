@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -179,8 +178,7 @@ def _job(
             "delim": category.delimiter,
             **node_words(threads),
         },
-        # The user's own command on the user's own machine: it sees the user's environment.
-        context=StepContext(folder=str(Path.cwd()), env=dict(os.environ)),
+        context=StepContext.of_user(),
         out=out,
         out_path=path,
         find_program=find_program,
@@ -291,7 +289,7 @@ def execute(
             command=command,
             spool=spool,
             words=node_words(1),
-            context=StepContext(folder=str(Path.cwd()), env=dict(os.environ)),
+            context=StepContext.of_user(),
             out=store,
             out_path=path,
             find_program=find_program,

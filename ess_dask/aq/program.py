@@ -79,6 +79,13 @@ class OutputColumn:
     print_format: str = ""
 
 
+def numbered(columns: Iterable[tuple[str, Kind]]) -> tuple[OutputColumn, ...]:
+    """Return output columns by name and type whose values stand in their order."""
+    return tuple(
+        OutputColumn(Reference(at, name, kind), name) for at, (name, kind) in enumerate(columns)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
     """Where rows go. With ``follows`` the target is that variable's value, whenever it changes."""

@@ -18,8 +18,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
+from ess_dask.clean.tail import Tail
+
 BLOCK = 1 << 20
-TAIL = 8 << 10
 
 # $1 is the command, {fd} the lifeline. The guard reaps its watcher: in a container, nobody else
 # may collect orphans.
@@ -58,14 +59,13 @@ class Child:
             raise
         finally:
             os.close(lifeline)
-        self._tail = bytearray()
+        self._tail = Tail()
         self._ended = False
 
     @property
     def tail(self) -> str:
-        """The last 8 KiB of what the command wrote to stderr; dots stand for what was before."""
-        text = bytes(self._tail).decode(errors="replace").strip()
-        return text if len(self._tail) < TAIL else f"...{text}"
+        """The end of what the command wrote to stderr."""
+        return self._tail.text
 
     def output(self, source: Iterable[bytes], timeout: float) -> Iterator[bytes]:
         """Yield what the command prints while feeding it ``source``; blocks of up to 1 MiB.
@@ -116,8 +116,7 @@ class Child:
             selector.unregister(pipe)
         if pipe is self._process.stdout:
             return block
-        self._tail += block[-TAIL:]
-        del self._tail[:-TAIL]
+        self._tail.add(block)
         return b""
 
     def kill(self) -> None:

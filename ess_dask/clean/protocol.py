@@ -6,8 +6,10 @@ rows. Steps are plain picklable values: they travel to workers and are run there
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ class StepContext:
     env: dict[str, str] = field(default_factory=dict)
     timeout: float = 0.0
     owner: str = ""
+
+    @classmethod
+    def of_user(cls) -> StepContext:
+        """Return that of the user's own command here: it sees the user's folder and environment."""
+        return cls(folder=str(Path.cwd()), env=dict(os.environ))
 
 
 @runtime_checkable

@@ -21,6 +21,11 @@ Row = Sequence[Value]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
+def say(text: str) -> None:
+    """Tell a person, on stderr."""
+    click.echo(text, err=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows with titles. ``sizes`` are the columns that hold bytes (1.9M in a table)."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ess_dask.cli._render import say
+
 BAR = 40
 """Width of the longest bar, in characters."""
 
@@ -36,8 +38,8 @@ def demo(folder: Path) -> None:
     started_here = attach() is None
     try:
         with counting(DAYS, "files", shown=sys.stderr.isatty()) as count:
-            listener = Listener(_say, lambda done: count(len(done.counts)))
-            result = run_demo(folder, _say, listener)
+            listener = Listener(say, lambda done: count(len(done.counts)))
+            result = run_demo(folder, say, listener)
     finally:
         if started_here:
             stop()
@@ -80,7 +82,3 @@ def _chart(answer: tuple[tuple[int, float], ...]) -> str:
         for article, earned in answer
     ]
     return "\n".join(["", QUESTION, *lines])
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ess_dask.cli._options import label_option
+from ess_dask.cli._render import say
 
 if TYPE_CHECKING:
     from ess_dask.api.query import QueryReport
@@ -33,21 +34,17 @@ def query(statement: tuple[str, ...], label: str, check: bool) -> int:
     if check:
         check_query(text, label=label)
         return 0
-    report = run_query(text, sys.stdout.buffer, label=label, listener=StreamListener(_say))
+    report = run_query(text, sys.stdout.buffer, label=label, listener=StreamListener(say))
     return _summarise(report)
 
 
 def _summarise(report: QueryReport) -> int:
     if not report.selected:
-        _say("warning: no file lies in this range")
+        say("warning: no file lies in this range")
     if report.bad:
-        _say(f"{report.bad} of {report.records} records do not fit the columns and were left out")
+        say(f"{report.bad} of {report.records} records do not fit the columns and were left out")
     if report.unevaluated:
-        _say(f"{report.unevaluated} records were left out: where could not be worked out for them")
+        say(f"{report.unevaluated} records were left out: where could not be worked out for them")
     if report.failed:
-        _say(f"{len(report.failed)} of {report.selected} files failed; nothing of them counts")
+        say(f"{len(report.failed)} of {report.selected} files failed; nothing of them counts")
     return report.exit_code
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ess_dask.cli._render import say
+
 if TYPE_CHECKING:
     from ess_dask.cli._render import Format
     from ess_dask.pipelines.plan import RunPlan
@@ -94,7 +96,7 @@ def run(
         click.echo(f"warning: {warning}", err=True)
     shown = sys.stderr.isatty() and not quiet
     with counting(len(made.files), "files", shown=shown) as count:
-        listener = Listener(_say, lambda result: count(len(result.counts)))
+        listener = Listener(say, lambda result: count(len(result.counts)))
         report = run_plan(made, settings, listener)
     if as_json:
         click.echo(report.to_json())
@@ -108,10 +110,6 @@ def _refuse_empty(plan: RunPlan, fail_if_empty: bool) -> None:
 
     if fail_if_empty and not (plan.new or plan.done or plan.changed):
         raise DataError(f"{plan.pipeline}: no file is selected", hint="; ".join(plan.warnings))
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
 
 
 @click.command("preview")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ess_dask.cli._options import exclude_option, label_option, limit_option
+from ess_dask.cli._render import say
 
 if TYPE_CHECKING:
     from ess_dask.api.stream import StreamReport
@@ -74,16 +75,16 @@ def stream(
     )
     with ExitStack() as stack:
         bar = _Bar(stack, shown=progress and sys.stderr.isatty())
-        listener = StreamListener(_say, bar.begin, bar.watch)
+        listener = StreamListener(say, bar.begin, bar.watch)
         report = run_stream(category, lower, upper, command, sys.stdout.buffer, options, listener)
     return _summarise(report, category)
 
 
 def _summarise(report: StreamReport, category: str) -> int:
     if not report.selected:
-        _say(f"warning: no file of category {category} lies in this range")
+        say(f"warning: no file of category {category} lies in this range")
     if report.failed:
-        _say(f"{len(report.failed)} of {report.selected} files failed; their output was left out")
+        say(f"{len(report.failed)} of {report.selected} files failed; their output was left out")
     return report.exit_code
 
 
@@ -99,11 +100,7 @@ def exec_(command: str, debug: bool, master: bool, s3out: str) -> int:
     """
     from ess_dask.api.stream import execute
 
-    return execute(command, sys.stdout.buffer, _say, debug=debug, out=s3out).exit_code
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
+    return execute(command, sys.stdout.buffer, say, debug=debug, out=s3out).exit_code
 
 
 class _Bar:

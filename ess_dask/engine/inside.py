@@ -20,6 +20,7 @@ from ess_dask.aq.surroundings import Surroundings, within
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
 from ess_dask.clean.shell import failed, run_command
+from ess_dask.clean.tail import Tail
 from ess_dask.engine.pipes import (
     PIPE_BYTES,
     SHELL_BYTES,
@@ -39,9 +40,6 @@ FindProgram = Callable[[Sequence[str]], "Program | None"]
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
 """The status of a stage that still wrote when nobody read any more: for bash, too, no failure."""
-
-TAIL = 8 << 10
-"""Characters of the stages' complaints that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ class _Run:
     threads: list[threading.Thread] = field(default_factory=list)
     pipes: list[Pipe] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
-    tail: str = ""
+    tail: Tail = field(default_factory=Tail)
     cancelled: bool = False
     stopped: bool = False
 
@@ -155,7 +153,7 @@ class _Run:
         pipe.end(failure)
 
     def _complain(self, text: str) -> None:
-        self.tail = (self.tail + text)[-TAIL:]
+        self.tail.add(text.encode("utf-8", "backslashreplace"))
 
     def cancel(self) -> None:
         """Stop because the user wants it; safe from any thread."""
@@ -181,9 +179,8 @@ class _Run:
 
     @property
     def said(self) -> str:
-        """The end of what the stages wrote to stderr; dots stand for what was before."""
-        text = self.tail.strip()
-        return text if len(self.tail) < TAIL else f"...{text}"
+        """The end of what the stages wrote to stderr."""
+        return self.tail.text
 
     def status(self) -> int:
         """Return the exit code of the last stage that failed, 0 if none did."""
@@ -198,12 +195,10 @@ class _StageTurn:
     stage: int
 
     def has_come(self) -> bool:
-        turns, number = self.run.place.turns, self.run.place.number
-        return turns is None or turns.has_come(number)
+        return self.run.place.has_come()
 
     def wait(self) -> None:
-        if self.run.place.turns is not None:
-            self.run.place.turns.wait(self.run.place.number, lambda: self.run.stopped)
+        self.run.place.wait(lambda: self.run.stopped)
         # What a stage made of the output of one that failed is no result.
         failed_before = {*self.run.statuses[: self.stage]} - {0, BROKEN_PIPE}
         if self.run.stopped or failed_before:

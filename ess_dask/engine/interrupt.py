@@ -7,10 +7,11 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
+from ess_dask.engine.shared import Shared
 from ess_dask.errors import InterruptedRunError
 
 
-class Interrupt:
+class Interrupt(Shared):
     """Context in which SIGINT and SIGTERM first set ``draining`` and then raise.
 
     Outside the main thread (a notebook's worker, Airflow) signals cannot be caught: it then only
@@ -29,10 +30,6 @@ class Interrupt:
     def is_draining(self) -> bool:
         """Whether no new work is to begin."""
         return self.draining
-
-    def __dask_tokenize__(self) -> str:
-        # Part of the work in threads; Dask is to name tasks without looking into it.
-        return f"{type(self).__name__}-{id(self)}"
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.draining:

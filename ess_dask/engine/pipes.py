@@ -27,8 +27,8 @@ class StageEndedError(SystemExit):
 class Pipe:
     """Bytes, or rows, from one thread to another, in order, bounded.
 
-    ``linked`` is None until it is known whether rows pass: the reader says what it expects, and the
-    writer, before it writes, whether it gives that.
+    Whether rows pass is settled once: the reader says what it expects, and the writer, before it
+    writes, whether it gives that. Implements both ends of ``aq.link``.
     """
 
     def __init__(self, limit: int = PIPE_BYTES) -> None:

@@ -6,21 +6,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ess_dask.engine.shared import Shared
+
 _WAKE_SECONDS = 0.5
 """How long a wait may last before the waiting thread looks whether it is to end."""
 
 
-class Turns:
+class Turns(Shared):
     """Numbers from 0, each of which ends sooner or later. Shared by the threads of one process."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._ended: set[int] = set()
         self._next = 0
-
-    def __dask_tokenize__(self) -> str:
-        # Part of the work in threads; Dask is to name tasks without looking into it.
-        return f"{type(self).__name__}-{id(self)}"
 
     def has_come(self, number: int) -> bool:
         """Whether all before ``number`` have ended."""
@@ -48,3 +46,12 @@ class Place:
 
     turns: Turns | None = None
     number: int = 0
+
+    def has_come(self) -> bool:
+        """Whether its turn has come."""
+        return self.turns is None or self.turns.has_come(self.number)
+
+    def wait(self, stopped: Callable[[], bool]) -> None:
+        """Wait for its turn, or until ``stopped`` says so."""
+        if self.turns is not None:
+            self.turns.wait(self.number, stopped)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.outputs.formats import title_of
-from ess_dask.aq.program import OutputColumn, OutputFormat, OutputSpec
-from ess_dask.aq.tree import Reference
+from ess_dask.aq.program import OutputFormat, OutputSpec, numbered
 from ess_dask.aq.vector.writing import column_name, frame_bytes
 from ess_dask.query.files import Found
 from ess_dask.query.plan import Plan
@@ -183,10 +182,7 @@ def _merge(tallies: list[Tally], found: Found) -> None:
 
 
 def _output(columns: list[tuple[str, Kind]]) -> OutputSpec:
-    made = (
-        OutputColumn(Reference(at, name, kind), name) for at, (name, kind) in enumerate(columns)
-    )
-    return OutputSpec("-", OutputFormat(), tuple(made))
+    return OutputSpec("-", OutputFormat(), numbered(columns))
 
 
 def _title(columns: list[tuple[str, Kind]]) -> bytes:

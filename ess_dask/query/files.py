@@ -113,12 +113,25 @@ class _Collector:
         """Remove what was kept."""
 
 
-class _Rows(_Collector):
-    """The printed rows of a select, as bytes."""
+class _Spooled(_Collector):
+    """Rows of a select as bytes, on disk when they are many."""
 
     def __init__(self, task: Task, tag: str) -> None:
         super().__init__(task, tag)
         self._spool = Spool(Path(task.spool), tag)
+
+    def _result(self, file: FileRef) -> tuple[Output, tuple[pl.DataFrame | None, ...]]:
+        return Output(file.uri, "", *self._spool.finish()), ()
+
+    def discard(self) -> None:
+        self._spool.discard()
+
+
+class _Rows(_Spooled):
+    """The printed rows of a select."""
+
+    def __init__(self, task: Task, tag: str) -> None:
+        super().__init__(task, tag)
         self._output = task.plan.output
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -132,21 +145,14 @@ class _Rows(_Collector):
         )
         self._spool.write(frame_bytes(printed, self._output))
 
-    def _result(self, file: FileRef) -> tuple[Output, tuple[pl.DataFrame | None, ...]]:
-        return Output(file.uri, "", *self._spool.finish()), ()
 
-    def discard(self) -> None:
-        self._spool.discard()
-
-
-class _Sorted(_Collector):
+class _Sorted(_Spooled):
     """The rows of a select with order by, as Arrow streams; with a small limit the first."""
 
     def __init__(self, task: Task, tag: str) -> None:
         from ess_dask.query.order import BEST_ROWS, Best
 
         super().__init__(task, tag)
-        self._spool = Spool(Path(task.spool), tag)
         few = task.plan.limit is not None and task.plan.limit <= BEST_ROWS
         self._best = Best(task.plan) if few else None
 
@@ -163,10 +169,7 @@ class _Sorted(_Collector):
     def _result(self, file: FileRef) -> tuple[Output, tuple[pl.DataFrame | None, ...]]:
         if self._best is not None and self._rows:
             self._spool.write(_stream(self._best.rows()))
-        return Output(file.uri, "", *self._spool.finish()), ()
-
-    def discard(self) -> None:
-        self._spool.discard()
+        return super()._result(file)
 
 
 def _stream(frame: pl.DataFrame) -> bytes:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.aq.kinds import Type
 from ess_dask.aq.vector.writing import column_name
 
 if TYPE_CHECKING:
@@ -34,31 +33,19 @@ _MORE = "insert into found select * from more"
 
 
 def sortable(frame: pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    """Return the rows as they travel to the sorting: ``o0`` .. to be printed, ``k0`` .. to sort by.
-
-    Strings sort by their bytes, addresses by their numbers.
-    """
+    """Return the rows as they travel: ``o0`` .. to be printed, ``k0`` .. to sort by."""
     import polars as pl
+
+    from ess_dask.aq.vector.texts import sort_key
 
     printed = [
         pl.col(f"s{column.slot}").alias(column_name(at)) for at, column in enumerate(plan.columns)
     ]
     keys = [
-        _key(frame[f"s{column.slot}"], column.type).alias(f"k{at}")
+        sort_key(frame[f"s{column.slot}"], column.type).alias(f"k{at}")
         for at, column in enumerate(plan.order)
     ]
     return frame.select(*printed, *keys)
-
-
-def _key(series: pl.Series, type_: Type) -> pl.Series:
-    import polars as pl
-
-    from ess_dask.aq.addresses import order_of
-
-    if type_ is not Type.IP:
-        return series
-    orders = map(order_of, series.to_list())
-    return pl.Series([f"{version}{number:032x}" for version, number in orders], dtype=pl.String)
 
 
 class Best:

@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ess_dask.aq.errors import OptionError
 from ess_dask.aq.inputs.reading import Inputs
 from ess_dask.aq.parsing.command import parse_command
-from ess_dask.aq.program import Emit, ExportRequest, OutputColumn, OutputFormat, OutputSpec, Program
+from ess_dask.aq.program import Emit, OutputColumn, OutputFormat, OutputSpec, Program
+from ess_dask.aq.programs.options import columns_of, no_export
 from ess_dask.aq.sql import Name, Statement, as_filter
 from ess_dask.aq.tree import Reference
 from ess_dask.catalog.model import Category
@@ -121,12 +121,7 @@ class _Columns:
 
     def __init__(self, statement: Statement, program: Program) -> None:
         self._statement = statement
-        spec = program.inputs[0]
-        self._known = {
-            column.folded: Reference(slot, column.name, column.kind)
-            for column, slot in zip(spec.columns, spec.slots, strict=True)
-            if column.kind
-        }
+        self._known = columns_of(program)
 
     def all(self, names: tuple[Name, ...]) -> tuple[Reference, ...]:
         """Return what the names stand for; ``*`` for all columns."""
@@ -158,7 +153,7 @@ def _program(statement: Statement, category: Category) -> Program:
     words = ["-f,eok,qui,csv," + _separator(category), "-", "-d", *columns]
     if statement.where:
         words += ["-filt", as_filter(statement.where)]
-    program = parse_command(words, Inputs().read_header, _no_export)
+    program = parse_command(words, Inputs().read_header, no_export)
     if not program.kinds:
         raise UsageError(f"category {category.name!r} has no column that is not skipped (X)")
     rules = tuple(rule for rule in program.rules if not isinstance(rule, Emit))
@@ -168,7 +163,3 @@ def _program(statement: Statement, category: Category) -> Program:
 def _separator(category: Category) -> str:
     text = category.delimiter or ","
     return f"sep=\\x{ord(text):02x}" if len(text) == 1 else f"sep={text}"
-
-
-def _no_export(request: ExportRequest) -> tuple[()]:
-    raise OptionError(f"-{request.action} is not for a query")

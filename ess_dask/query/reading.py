@@ -1,7 +1,7 @@
 """The rows of one file that a query keeps, as frames of the columns it needs.
 
-Blocks are read and filtered by columns; what only the row interpreter does exactly (quotes gone
-wrong, a filter that fails for a row) goes through it, block by block. The rows are the same.
+Blocks are read and filtered by columns; one that only the row interpreter does exactly (the filter
+fails for a row) goes through it. The rows are the same.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ess_dask.aq.program import Program
 from ess_dask.aq.rows.chain import compile_chain
 from ess_dask.aq.rows.state import State, blank_row
 from ess_dask.aq.stores import NoStore
+from ess_dask.aq.surroundings import Surroundings, within
 from ess_dask.aq.tree import Reference
 from ess_dask.aq.vector.blocks import BLOCK_BYTES, Block, column_type, cut_blocks
 from ess_dask.aq.vector.plan import is_stateful, why_rows
@@ -25,13 +26,8 @@ if TYPE_CHECKING:
     from ess_dask.aq.vector.delimited import DelimitedReader
 
 
-@dataclass(slots=True)
-class QuietState(State):
-    """A state that only counts the rows that an evaluation failed on."""
-
-    def complain(self, text: str) -> None:
-        """Count a row."""
-        self.failed += 1
+_QUIET = Surroundings(complain=lambda text: None)
+"""A query tells the number of rows that it left out, not each of them."""
 
 
 @dataclass(slots=True)
@@ -46,12 +42,12 @@ class FileRows:
     records: int = 0
     bad: int = 0
     failed: int = 0
-    _state: QuietState = field(init=False)
+    _state: State = field(init=False)
     _blank: Row = field(init=False)
     _unfinished: bytes = b""
 
     def __post_init__(self) -> None:
-        self._state = QuietState.of(self.program, Inputs(), NoStore())  # type: ignore[assignment]
+        self._state = State.of(self.program, Inputs(), NoStore())
         self._blank = blank_row(self.program.kinds)
 
     def frames(self, blocks: Iterable[bytes], size: int = BLOCK_BYTES) -> Iterator[pl.DataFrame]:
@@ -110,8 +106,9 @@ class FileRows:
         state, spec = self._state, self.program.inputs[0]
         before = state.counts.records, state.counts.errors, state.failed
         records = RecordRun(spec, self._blank, block)
-        for row in good_rows(records, spec, state.counts, FilePlace("")):
-            run(row)
+        with within(_QUIET):
+            for row in good_rows(records, spec, state.counts, FilePlace("")):
+                run(row)
         self._unfinished = records.unfinished
         self.records += state.counts.records - before[0]
         self.bad += state.counts.errors - before[1]

@@ -11,6 +11,7 @@ from ess_dask.catalog.model import FileRef
 from ess_dask.engine.batches import make_batches
 from ess_dask.engine.executor import ThreadExecutor
 from ess_dask.engine.interrupt import Interrupt
+from ess_dask.engine.shared import Shared
 from ess_dask.engine.window import run_ordered
 from ess_dask.query.answer import Answer
 from ess_dask.query.files import Found, Task, answer_batch
@@ -43,7 +44,7 @@ class Account:
             self.failed.append((found.output.uri, found.output.error, found.output.transient))
 
 
-class _Stop:
+class _Stop(Shared):
     """Tells the threads that nobody waits for them any more."""
 
     def __init__(self) -> None:
@@ -54,10 +55,6 @@ class _Stop:
 
     def is_set(self) -> bool:
         return self._set
-
-    def __dask_tokenize__(self) -> str:
-        # Part of the work in threads; Dask is to name tasks without looking into it.
-        return f"{type(self).__name__}-{id(self)}"
 
 
 def run_query(

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 
 from ess_dask.aq.inputs.opening import skip_front
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.title import split_fields
-
-
-def _own_context() -> StepContext:
-    # The user's own command on the user's own machine: it sees the user's environment.
-    return StepContext(folder=str(Path.cwd()), env=dict(os.environ))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +23,7 @@ class Texts:
     store: Datastore
     category: Category
     columns: tuple[str, ...]
-    context: StepContext = field(default_factory=_own_context)
+    context: StepContext = field(default_factory=StepContext.of_user)
 
     def of(self, file: FileRef) -> Iterator[Iterator[bytes]]:
         """Yield the text of a file, or that of each picked member of an archive.

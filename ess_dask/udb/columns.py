@@ -7,8 +7,7 @@ import re
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.parsing.outputs import select
-from ess_dask.aq.program import OutputColumn
-from ess_dask.aq.tree import Reference
+from ess_dask.aq.program import OutputColumn, numbered
 from ess_dask.udb.names import StageNames
 
 _GROUP = re.compile(r"(?:([^.]+)\.)?([*+])", re.DOTALL)
@@ -16,10 +15,7 @@ _GROUP = re.compile(r"(?:([^.]+)\.)?([*+])", re.DOTALL)
 
 def counted() -> tuple[OutputColumn, ...]:
     """Return the columns of a count."""
-    return (
-        OutputColumn(Reference(0, "field", Kind.S), "field"),
-        OutputColumn(Reference(1, "count", Kind.L), "count"),
-    )
+    return numbered([("field", Kind.S), ("count", Kind.L)])
 
 
 def selected(texts: list[str], names: StageNames, where: str) -> tuple[OutputColumn, ...]:

@@ -75,13 +75,13 @@ def _sortable(
     """Return columns as they are compared."""
     import polars as pl
 
-    from ess_dask.udb.results import sortable
+    from ess_dask.aq.vector.texts import sort_key
 
     columns = {}
     for at, field in enumerate(fields):
         values = table[field.name]
         series = rule_column(values) if field.kind is Kind.S else pl.Series(pl.from_arrow(values))
-        columns[f"by{at}"] = sortable(series, field.kind.type, ncas=ordering.ncas)
+        columns[f"by{at}"] = sort_key(series, field.kind.type, ncas=ordering.ncas)
     return columns
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ess_dask.aq.kinds import Type
 from ess_dask.aq.program import OutputColumn
 from ess_dask.udb.frames import KEY, PLACE
 from ess_dask.udb.model import Request, Sort
@@ -51,28 +50,17 @@ def _limited(frame: pl.DataFrame, request: Request) -> pl.DataFrame:
 
 def _sorted(frame: pl.DataFrame, request: Request, sort: Sort) -> pl.DataFrame:
     """Return the rows sorted; descending is the ascending order reversed, ties included."""
+    from ess_dask.aq.vector.texts import sort_key
+
     places = {reference: at for at, reference in enumerate(request.results)}
     columns = [
-        sortable(frame[result_column(places[reference])], reference.type, ncas=sort.ncas)
+        sort_key(frame[result_column(places[reference])], reference.type, ncas=sort.ncas)
         for reference in sort.columns
     ]
     by = [column.alias(f"by{at}") for at, column in enumerate(columns)]
     rows = frame.with_columns(*by).sort(*(column.name for column in by), KEY, PLACE)
     rows = rows.drop(column.name for column in by)
     return rows.reverse() if sort.descending else rows
-
-
-def sortable(series: pl.Series, type_: Type, *, ncas: bool) -> pl.Series:
-    """Return a column as it is compared: strings by their bytes, addresses by their numbers."""
-    import polars as pl
-
-    from ess_dask.aq.addresses import order_of
-    from ess_dask.aq.vector.texts import lower
-
-    if type_ is Type.IP:
-        orders = [order_of(text) for text in series.to_list()]
-        return pl.Series([f"{version}{number:032x}" for version, number in orders], dtype=pl.String)
-    return lower(series) if type_ is Type.STR and ncas else series
 
 
 def output_frame(

@@ -9,8 +9,7 @@ from ess_dask.aq.errors import OptionError, StoreError
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.parsing.outputs import output_format
 from ess_dask.aq.parsing.tokens import Option, Tokens
-from ess_dask.aq.program import OutputColumn, OutputFormat, OutputSpec
-from ess_dask.aq.tree import Reference
+from ess_dask.aq.program import OutputFormat, OutputSpec, numbered
 from ess_dask.tables.spec import same
 from ess_dask.udb.specs import KEYS, Database, Entity, Field
 
@@ -109,7 +108,7 @@ def _inform(option: Option, database: Database, _: str, tokens: Tokens) -> Work:
         output = tokens.option()
         targets.append((tokens.value(output, "a file"), output_format(output)))
     titles = ["pkey", "var", *(table.name for table in _listed(database))]
-    columns = tuple(OutputColumn(Reference(at, t, Kind.L), t) for at, t in enumerate(titles))
+    columns = numbered((title, Kind.L) for title in titles)
     outputs = [
         OutputSpec(target, form, columns) for target, form in targets or [("-", OutputFormat())]
     ]

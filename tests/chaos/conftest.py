@@ -161,3 +161,19 @@ def kill_group():
 def shop(user, small_lake):
     """Give a shop on the small lake: 16 purchase files."""
     return Shop(user, *small_lake)
+
+
+def workers(number):
+    """Return a cluster of so many processes on loopback."""
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        n_workers=number, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    )
+
+
+@pytest.fixture
+def cluster():
+    """Give a cluster of two workers."""
+    with workers(2) as cluster:
+        yield cluster

@@ -4,21 +4,12 @@ import os
 import signal
 import threading
 
-import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from ess_dask.cluster.passing import pass_environment
 from tests.chaos.conftest import wait_for
 
 NAME = "ess-store-environment"
-
-
-@pytest.fixture
-def cluster():
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-    ) as cluster:
-        yield cluster
 
 
 def region():

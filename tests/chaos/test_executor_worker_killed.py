@@ -5,11 +5,12 @@ import signal
 import time
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 from tornado.ioloop import PeriodicCallback
 
 from ess_dask.engine.bag import partitions
 from ess_dask.engine.executor import ClusterExecutor
+from tests.chaos.conftest import workers
 
 DEATHS = 4
 """As many as make the scheduler give a task up."""
@@ -17,12 +18,7 @@ DEATHS = 4
 
 @pytest.fixture
 def client():
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with workers(1) as cluster, Client(cluster, set_as_default=False) as client:
         yield client
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, Piece
@@ -34,14 +34,6 @@ LAYOUTS = {
 BATCHES = 8
 ROWS = 10_000
 NAME = TableName("/w", "wood", "allsales")
-
-
-@pytest.fixture
-def cluster():
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-    ) as cluster:
-        yield cluster
 
 
 @pytest.fixture

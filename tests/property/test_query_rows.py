@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from ess_dask.aq.inputs.reading import FilePlace, Inputs, good_rows, typed_rows
 from ess_dask.aq.rows.chain import compile_chain
-from ess_dask.aq.rows.state import blank_row
+from ess_dask.aq.rows.state import State, blank_row
 from ess_dask.aq.sql import parse_statement
 from ess_dask.aq.stores import NoStore
 from ess_dask.catalog.model import Category
 from ess_dask.query.plan import make_plan
-from ess_dask.query.reading import FileRows, QuietState
+from ess_dask.query.reading import FileRows
 
 SPECS = [
     "S:s I:i F:f IS:k",
@@ -106,7 +106,7 @@ def plan_of(spec, where, columns):
 def interpreted(plan, data):
     """Return the needed values of the rows that are kept, and the counts, one row at a time."""
     spec, blank = plan.program.inputs[0], blank_row(plan.program.kinds)
-    state, kept = QuietState.of(plan.program, Inputs(), NoStore()), []
+    state, kept = State.of(plan.program, Inputs(), NoStore()), []
     chain = compile_chain(plan.program.rules, state, kept.append)
     for row in good_rows(typed_rows(spec, (data,), blank), spec, state.counts, FilePlace("")):
         chain(row)

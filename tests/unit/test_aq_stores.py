@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 
 from ess_dask.aq.columns import ColumnSpec
+from ess_dask.aq.errors import InputDataError, StoreError
 from ess_dask.aq.inputs.reading import Inputs
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.parsing.command import parse_command
@@ -14,7 +15,7 @@ from ess_dask.aq.run import run_program
 class Imported:
     def __init__(self):
         self.tables = []
-        self.closed = False
+        self.closed = self.aborted = False
 
     def add(self, rows):
         assert not self.closed
@@ -22,6 +23,15 @@ class Imported:
 
     def close(self):
         self.closed = True
+
+    def abort(self):
+        assert not self.closed
+        self.aborted = True
+
+
+class Refused(Imported):
+    def close(self):
+        raise StoreError("no room")
 
 
 class Exported:
@@ -116,3 +126,25 @@ def test_without_a_store(aq, words):
     ended = aq.pp(*words, stdin=b"x\n")
     assert ended.code == 34
     assert "no database" in ended.err
+
+
+@pytest.mark.parametrize("bad", ["is:k", "i:a"])
+def test_an_import_that_is_not_closed_is_aborted(aq, bad):
+    """One that cannot be closed cleans up by itself; the others are told."""
+
+    class Full(Memory):
+        def importer(self, request):
+            made = super().importer(request)
+            if request.table == "full":
+                made = self.imports[-1] = Refused()
+            return made
+
+    memory = Full()
+    words = ["-f", aq.write("in", "1\nx\n" if bad == "i:a" else "1\n"), "-d", bad]
+    words += ["-imp", "db:first", "-imp", "db:full", "-imp", "db:last"]
+    with pytest.raises(StoreError if bad == "is:k" else InputDataError):
+        aq_pp(words, memory)
+    first, full, last = memory.imports
+    assert not full.closed
+    assert last.aborted
+    assert (first.closed, first.aborted) == ((True, False) if bad == "is:k" else (False, True))

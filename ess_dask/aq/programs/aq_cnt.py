@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ess_dask.aq.columns import ColumnSpec
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.inputs.reading import Inputs
 from ess_dask.aq.kinds import Kind, Value
 from ess_dask.aq.parsing.outputs import output_format
 from ess_dask.aq.parsing.tokens import Option
-from ess_dask.aq.program import OutputColumn, OutputFormat, OutputSpec, Program
+from ess_dask.aq.program import OutputFormat, OutputSpec, Program, numbered
 from ess_dask.aq.programs.common import console
 from ess_dask.aq.programs.options import MANY, Taken, columns_of, named, parse_plain
 from ess_dask.aq.programs.statistics import MEASURES, Moments
@@ -198,24 +197,18 @@ def _write_summary(state: State, counts: list[Counting], total: int, taken: Take
         outputs = [(Option("-o", (), "-o"), "-")]
     named_counts = [counting for counting in counts if counting.name]
     names = ["row", *(counting.name for counting in named_counts)]
-    columns = tuple(
-        OutputColumn(Reference(at, name, Kind.L), name) for at, name in enumerate(names)
-    )
+    columns = numbered((name, Kind.L) for name in names)
     for option, target in outputs:
         writer = Writer(OutputSpec(target, output_format(option), columns), state.targets, [])
         writer.write([total, *(len(counting.entries) for counting in named_counts)])
 
 
 def _listing(counting: Counting) -> OutputSpec:
-    specs = [ColumnSpec(key.kind, key.name) for key in counting.keys]
+    columns = [(key.name, key.kind) for key in counting.keys]
     if counting.how == "-kX":
-        specs.append(ColumnSpec(Kind.L, COUNT))
-        specs += [ColumnSpec(Kind.F, f"{name}.{m}") for name in counting.measured for m in MEASURES]
-    columns = tuple(
-        OutputColumn(Reference(at, spec.name, spec.kind or Kind.S), spec.name)
-        for at, spec in enumerate(specs)
-    )
-    return OutputSpec(counting.target, counting.format, columns)
+        columns.append((COUNT, Kind.L))
+        columns += [(f"{name}.{m}", Kind.F) for name in counting.measured for m in MEASURES]
+    return OutputSpec(counting.target, counting.format, numbered(columns))
 
 
 def _rows(counting: Counting) -> Iterator[list[Value]]:

@@ -64,13 +64,14 @@ def number(text: str, option: Option) -> int:
 
 def parse_plain(arguments: Sequence[str], inputs: Inputs) -> Program:
     """Return the program of input and output options only."""
-    program = parse_command(arguments, inputs.read_header, _no_export)
+    program = parse_command(arguments, inputs.read_header, no_export)
     if not all(isinstance(rule, Emit) for rule in program.rules) or program.finals:
         raise OptionError("only input and output options are possible here", hint="use aq_pp")
     return program
 
 
-def _no_export(_: ExportRequest) -> NoReturn:
+def no_export(_: ExportRequest) -> NoReturn:
+    """Refuse what only ``aq_pp`` can read from."""
     raise OptionError("-exp and -cnt are options of aq_pp")
 
 

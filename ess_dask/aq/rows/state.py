@@ -176,8 +176,12 @@ class State:
             Writer(spec, self.targets, self.variables).write([])
         for rule in self.program.imports:
             self.import_waiting(rule.index, rule.request)
-        for importer in self.importers.values():
-            importer.close()
+        try:
+            while self.importers:
+                self.importers.pop(next(iter(self.importers))).close()
+        except BaseException:
+            self.abort_imports()
+            raise
         self.targets.close()
 
 

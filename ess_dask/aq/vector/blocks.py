@@ -15,6 +15,8 @@ from ess_dask.aq.program import InputSpec
 if TYPE_CHECKING:
     import polars as pl
 
+    from ess_dask.aq.columns import ColumnSpec
+
 BLOCK_BYTES = 4 << 20
 """Large enough for the fixed costs of a block, small enough that threads share a file evenly."""
 SMALL_BYTES = 256 << 10
@@ -106,6 +108,20 @@ def can_divide(spec: InputSpec) -> bool:
     texts = [item.text for item in spec.items if isinstance(item, Separator)]
     fits = spec.record_bytes <= 1 << 16 and spec.skip_unit != "r"
     return plain and fits and all(texts) and not any("\n" in text for text in texts)
+
+
+def cased(text: pl.Expr, column: ColumnSpec) -> pl.Expr:
+    """Return a string column in the case that its attributes ask for."""
+    if "lo" in column.flags:
+        return text.str.to_lowercase()
+    return text.str.to_uppercase() if "up" in column.flags else text
+
+
+def wrongly_cased(text: pl.Expr, column: ColumnSpec, *, ascii_only: bool) -> pl.Expr | None:
+    """Return where ``cased`` would change more than A to Z, None for nowhere."""
+    if ascii_only or not column.flags & {"lo", "up"}:
+        return None
+    return text.str.len_bytes() != text.str.len_chars()
 
 
 def column_type(kind: Kind | None) -> type[pl.DataType]:

@@ -13,7 +13,7 @@ from ess_dask.aq.inputs.records import wrong_count
 from ess_dask.aq.inputs.typing import BLANKS, MAX_STRING
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.program import InputSpec
-from ess_dask.aq.vector.blocks import Block, column_type
+from ess_dask.aq.vector.blocks import Block, cased, column_type, wrongly_cased
 from ess_dask.aq.vector.quoting import Quoting, irregular_lines
 from ess_dask.aq.vector.reading import Gathering, Reading, RowReader
 from ess_dask.aq.vector.text_lines import TextLines, with_line_feeds
@@ -190,12 +190,9 @@ def _value(column: _Column) -> pl.Expr:
     """Return the values of a column, where they need no closer look."""
     import polars as pl
 
-    value, flags = _trimmed(column), column.spec.flags
+    value = _trimmed(column)
     if column.kind is Kind.S:
-        value = value.fill_null("")
-        if "lo" in flags:
-            return value.str.to_lowercase()
-        return value.str.to_uppercase() if "up" in flags else value
+        return cased(value.fill_null(""), column.spec)
     if column.kind is Kind.IP:
         return value.fill_null("0.0.0.0")  # noqa: S104 - the blank address
     type_ = column_type(column.kind)
@@ -206,9 +203,7 @@ def _text_failed(column: _Column, *, ascii_only: bool) -> pl.Expr | None:
     """Return where a field that is read as text needs a closer look, None for nowhere."""
     value = _trimmed(column)
     if column.kind is Kind.S:
-        if ascii_only or not column.spec.flags & {"lo", "up"}:
-            return None
-        return value.str.len_bytes() != value.str.len_chars()
+        return wrongly_cased(value, column.spec, ascii_only=ascii_only)
     if column.kind is Kind.IP:
         return ~value.str.contains(CANONICAL_V4)
     if not column.as_text:

@@ -16,7 +16,7 @@ from ess_dask.aq.inputs.reading import Row
 from ess_dask.aq.inputs.typing import BLANKS
 from ess_dask.aq.kinds import Kind, Type
 from ess_dask.aq.program import InputSpec
-from ess_dask.aq.vector.blocks import Block, column_type
+from ess_dask.aq.vector.blocks import Block, cased, column_type, wrongly_cased
 from ess_dask.aq.vector.reading import Gathering, Reading, RowReader
 from ess_dask.aq.vector.text_lines import TextLines, with_line_feeds
 
@@ -152,15 +152,13 @@ def _values(
 ) -> tuple[pl.Expr, list[pl.Expr]]:
     """Return the values of a column, and where they need a closer look."""
 
-    kind, flags = column.kind, column.flags
+    kind = column.kind
     assert kind
-    if "trm" in flags:
+    if "trm" in column.flags:
         text = text.str.strip_chars(BLANKS)
     if kind is Kind.S:
-        if not flags & {"lo", "up"}:
-            return text, []
-        value = text.str.to_lowercase() if "lo" in flags else text.str.to_uppercase()
-        return value, [] if ascii_only else [text.str.len_bytes() != text.str.len_chars()]
+        odd = wrongly_cased(text, column, ascii_only=ascii_only)
+        return cased(text, column), [] if odd is None else [odd]
     if kind is Kind.IP:
         return text, [~text.str.contains(CANONICAL_V4)]
     plain = text.str.contains(_INTEGER if kind.type is Type.INT else _FLOAT)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ess_dask.aq.addresses import order_of
 from ess_dask.aq.functions import strings
+from ess_dask.aq.kinds import Type
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,6 +29,16 @@ def upper(texts: pl.Series) -> pl.Series:
     if is_ascii(texts):
         return texts.str.to_uppercase()
     return _each(texts, strings.upper)
+
+
+def sort_key(series: pl.Series, type_: Type, *, ncas: bool = False) -> pl.Series:
+    """Return a column as it is compared: strings by their bytes, addresses by their numbers."""
+    import polars as pl
+
+    if type_ is Type.IP:
+        orders = map(order_of, series.to_list())
+        return pl.Series([f"{version}{number:032x}" for version, number in orders], dtype=pl.String)
+    return lower(series) if type_ is Type.STR and ncas else series
 
 
 def _each(texts: pl.Series, change: object) -> pl.Series:
