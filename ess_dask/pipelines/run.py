@@ -200,10 +200,11 @@ class _Run:
         """The staging sink first, then the memory's: ``parts`` come back in this order."""
         sinks: list[Sink] = []
         if self.plan.load is not None:
-            from ess_dask.warehouse.staging import StagingSink
+            from ess_dask.warehouse.connect import open_warehouse
 
             wanted = frozenset(f.uri for f in (*self.plan.load.new, *self.plan.load.changed))
-            stage = StagingSink(str(self.folder / "stage"), self.execution.columns)
+            warehouse = open_warehouse(self.plan.load.target.url)
+            stage = warehouse.sink(str(self.folder / "stage"), self.run_id, self.plan.load)
             sinks.append(Only(stage, wanted))
         if segments is not None and self.execution.memory is not None:
             sinks.append(Only(segments, self.execution.memory.uris))
@@ -265,16 +266,22 @@ class _Run:
         files = load_files(self.plan.load, totals)
         if not files:
             return None
+        warehouse = open_warehouse(self.plan.load.target.url)
+        parts = tuple(part for result in results for part in _parts(result, 0))
+        plan = warehouse.fit(self.plan.load, parts)
+        for statement in plan.ddl:
+            if statement not in self.plan.load.ddl:
+                self.listener.say(f"ddl: {statement}")
         request = LoadRequest(
             load_id=self.run_id,
-            plan=self.plan.load,
+            plan=plan,
             plan_digest=self.plan.digest,
             files=files,
-            parts=tuple(part for result in results for part in _parts(result, 0)),
+            parts=parts,
             rejects=tuple(result.rejects for result in results if result.rejects),
             replayed=self._replayed(),
         )
-        return open_warehouse(self.plan.load.target.url).load(request)
+        return warehouse.load(request)
 
     def _replayed(self) -> str:
         if self.execution.replayed is None:

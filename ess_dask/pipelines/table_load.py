@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
-from ess_dask.engine.model import Batch, Piece
+from ess_dask.engine.model import Batch, Piece, Sink
 from ess_dask.errors import ConflictError
 from ess_dask.pipelines.run import new_run_id, runs_folder
 from ess_dask.pipelines.run_folder import run_folder
@@ -23,7 +23,6 @@ from ess_dask.warehouse.changes import MEMORY, names, refuse_shared
 from ess_dask.warehouse.connect import open_warehouse
 from ess_dask.warehouse.model import LoadFile, LoadRequest, LoadResult, StagedPart, Target
 from ess_dask.warehouse.schema import from_arrow
-from ess_dask.warehouse.staging import StagingSink
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,12 +62,15 @@ def load_table(
         )
     folder = runs_folder(settings) / load_id
     with run_folder(folder):
-        parts = _stage(memory, StagingSink(str(folder / "stage"), columns), carrier)
+        sink = warehouse.sink(str(folder / "stage"), load_id, plan)
+        parts = _stage(memory, sink, carrier)
         rows = sum(part.rows for part in parts)
         carrier = replace(carrier, rows_read=rows, rows_loaded=rows)
         files = tuple(carrier if file.uri == carrier.uri else file for file in plan.new)
         digest = _digest(memory)
-        done = warehouse.load(LoadRequest(load_id, plan, digest, files, parts, whole=True))
+        done = warehouse.load(
+            LoadRequest(load_id, warehouse.fit(plan, parts), digest, files, parts, whole=True)
+        )
         return replace(done, files=len(files) - 1)
 
 
@@ -77,13 +79,13 @@ def ledger_name(memory: MemoryTable) -> str:
     return f"{MEMORY}{memory.name.workspace}:{memory.name}"
 
 
-def _stage(memory: MemoryTable, sink: StagingSink, carrier: LoadFile) -> tuple[StagedPart, ...]:
+def _stage(memory: MemoryTable, sink: Sink, carrier: LoadFile) -> tuple[StagedPart, ...]:
     staged = memory.map_numbered(stage_partition, sink, carrier.uri)
     return tuple(part for parts in staged for part in parts)
 
 
 def stage_partition(
-    number: int, partition: pa.Table, sink: StagingSink, uri: str
+    number: int, partition: pa.Table, sink: Sink, uri: str
 ) -> tuple[StagedPart, ...]:
     """Write one partition's rows as staged parts of the file ``uri``. Runs on a worker."""
     import numpy as np

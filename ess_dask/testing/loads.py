@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import FileRef
-from ess_dask.engine.model import Batch, Piece
+from ess_dask.engine.model import Batch, Piece, Sink
 from ess_dask.records.rejects import build_rejects, write_rejects
 from ess_dask.records.spec import Column
 from ess_dask.records.types import arrow_type, parse_type
 from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult, StagedPart, Target
 from ess_dask.warehouse.protocol import Warehouse
-from ess_dask.warehouse.staging import StagingSink
 
 if TYPE_CHECKING:
     from ess_dask.catalog.bounds import Bounds
@@ -60,18 +59,14 @@ def sales(uri: str, *ids: int, price: float = 1.5, **fields: Any) -> Version:
 
 
 def stage(
-    folder: Path,
-    columns_: Sequence[Column],
-    versions: Sequence[Version],
-    *,
-    per_part: int = 2,
+    sink: Sink, columns_: Sequence[Column], versions: Sequence[Version], *, per_part: int = 2
 ) -> tuple[StagedPart, ...]:
-    """Stage the rows, ``per_part`` files in one part, with the staging sink."""
+    """Stage the rows, ``per_part`` files in one part, with a warehouse's sink."""
     parts: list[StagedPart] = []
     for number, start in enumerate(range(0, len(versions), per_part)):
         some = versions[start : start + per_part]
         files = tuple(FileRef(version.uri, None, 0, version.etag) for version in some)
-        writer = StagingSink(str(folder), tuple(columns_)).open(Batch(number, files))
+        writer = sink.open(Batch(number, files))
         writer.write(_piece(columns_, some, files))
         parts += writer.close()
     return tuple(parts)
@@ -120,9 +115,9 @@ class Loader:
         wanted = {file.uri for file in (*plan.new, *plan.changed)}
         some = [version for version in versions if version.uri in wanted]
         folder = self.folder / load_id
-        parts = stage(folder, self.columns, some)
-        files = tuple(version.file for version in some)
-        return LoadRequest(load_id, plan, self.digest, files, parts, self._rejects(folder, some))
+        parts = stage(self.warehouse.sink(str(folder), load_id, plan), self.columns, some)
+        files, fitted = tuple(version.file for version in some), self.warehouse.fit(plan, parts)
+        return LoadRequest(load_id, fitted, self.digest, files, parts, self._rejects(folder, some))
 
     def load(
         self, target: Target, *versions: Version, replace_range: Bounds | None = None

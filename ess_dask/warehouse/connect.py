@@ -17,7 +17,7 @@ from ess_dask.warehouse.protocol import Warehouse
 GROUP = "ess_dask.warehouses"
 """Entry-point group of the back ends."""
 
-BUILT_IN = {"duckdb": "ess_dask.warehouse.duckdb:open_duckdb"}
+BUILT_IN = {"duckdb": "ess_dask.warehouse.duckdb.warehouse:open_duckdb"}
 """Back ends of the product itself; a plug-in cannot take their schemes."""
 
 

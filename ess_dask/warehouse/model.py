@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ess_dask.records.spec import Column
+from ess_dask.warehouse.digest import Digest
 
 Mode = Literal["append", "replace", "upsert"]
 OnChange = Literal["fail", "reprocess", "ignore"]
@@ -43,15 +44,19 @@ class LoadFile:
 
 @dataclass(frozen=True, slots=True)
 class StagedPart:
-    """A Parquet file written by a worker: all rows of the named files, or a share of one file's.
+    """A file of rows written by a worker: all rows of the named files, or a share of one file's.
 
-    The Parquet holds the target's columns and ``_ess_file`` (uri). ``bytes`` as stored.
+    It holds the target's columns and ``_ess_file`` (uri). ``path`` is local or a URL, ``bytes``
+    as stored. ``widths`` are the greatest lengths of texts and binaries by column, in bytes, and
+    ``digest`` is that of the rows; a back end that needs neither leaves them out.
     """
 
     path: str
     rows: int
     bytes: int
     uris: tuple[str, ...]
+    widths: tuple[tuple[str, int], ...] = ()
+    digest: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)

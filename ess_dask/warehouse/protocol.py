@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from ess_dask.errors import UsageError
 from ess_dask.records.spec import Column
-from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult, Mode, Target
+from ess_dask.warehouse.model import (
+    LoadFile,
+    LoadPlan,
+    LoadRequest,
+    LoadResult,
+    Mode,
+    StagedPart,
+    Target,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.catalog.bounds import Bounds
+    from ess_dask.engine.model import Sink
 
 
 class CapabilityError(UsageError):
@@ -115,6 +124,18 @@ class Warehouse(Protocol):
 
         Raises ``ConflictError`` listing every column that does not fit the table. Changed files are
         in ``LoadPlan.changed`` whatever the policy; ``changes.refuse_changed`` raises for ``fail``.
+        """
+
+    def sink(self, folder: str, load_id: str, plan: LoadPlan) -> Sink:
+        """Return where the workers write the rows of a planned load, as this back end takes them.
+
+        ``folder`` is the run's own, for what lies on the worker's disk.
+        """
+
+    def fit(self, plan: LoadPlan, parts: Sequence[StagedPart]) -> LoadPlan:
+        """Return the plan with the DDL that the staged rows need: lengths of texts are known now.
+
+        Raises ``ConflictError`` when the table cannot hold them.
         """
 
     def load(self, request: LoadRequest) -> LoadResult:

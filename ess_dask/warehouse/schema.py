@@ -1,11 +1,11 @@
-"""Column types in the warehouse: their names in DuckDB, what widens into what, the table's DDL."""
+"""Columns in the warehouse: what widens into what, and the DDL that makes a table hold them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ess_dask.errors import ConfigError, ConflictError, DataError
 from ess_dask.records.spec import Column, DataType
@@ -19,50 +19,28 @@ LOAD_COLUMN = "_ess_load"
 FILE_COLUMN = "_ess_file"
 """Column of every loaded table and staged part: uri of the file the row came from."""
 
-_SQL = {
-    "string": "VARCHAR",
-    "int8": "TINYINT",
-    "int16": "SMALLINT",
-    "int32": "INTEGER",
-    "int64": "BIGINT",
-    "uint8": "UTINYINT",
-    "uint16": "USMALLINT",
-    "uint32": "UINTEGER",
-    "uint64": "UBIGINT",
-    "float32": "FLOAT",
-    "float64": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-    "binary": "BLOB",
-}
-_NAMES = {sql: name for name, sql in _SQL.items()}
-_ZONED = "TIMESTAMP WITH TIME ZONE"
-
-DUCKDB_TYPES = frozenset({*_SQL, "decimal", "ip"})
-"""Names of the types a DuckDB table can hold; all but Essentia's ``skip``."""
+_INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_PLAIN = _INTEGERS | {"string", "float32", "float64", "boolean", "date", "timestamp", "binary"}
 
 
-def sql_type(type_: DataType) -> str:
-    """Return DuckDB's name of a type. Timestamps with a zone become instants."""
-    if type_.name == "decimal":
-        return f"DECIMAL({type_.precision},{type_.scale})"
-    if type_.name == "timestamp" and type_.zone:
-        return _ZONED
-    return _SQL["string" if type_.name == "ip" else type_.name]
+class Dialect(Protocol):
+    """How a back end names types and makes tables."""
 
+    def sql_type(self, type_: DataType) -> str:
+        """Return the back end's name of a type."""
 
-def parse_sql_type(text: str) -> DataType:
-    """Return the type that DuckDB calls ``text``; one we never make keeps DuckDB's own name."""
-    if match := re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", text):
-        return DataType("decimal", precision=int(match[1]), scale=int(match[2]))
-    if text == _ZONED:
-        return DataType("timestamp", zone="UTC")
-    return DataType(_NAMES.get(text, text))
+    def stored(self, type_: DataType) -> DataType:
+        """Return the type that a table has for values of this one."""
+
+    def create(self, name: TableName, columns: Sequence[Column]) -> str:
+        """Return the statement that makes the table; our own columns are among ``columns``."""
+
+    def alters(self, narrow: DataType, wide: DataType) -> bool:
+        """Whether a column of a table can be changed from ``narrow`` to the wider ``wide``."""
 
 
 def stored(type_: DataType) -> DataType:
-    """Return the type as a warehouse knows it: without format, any zone as UTC, ip as text."""
+    """Return the type as warehouses know it: without format, any zone as UTC, ip as text."""
     if type_.name == "ip":
         return DataType("string")
     zone = "UTC" if type_.name == "timestamp" and type_.zone else ""
@@ -72,11 +50,14 @@ def stored(type_: DataType) -> DataType:
 def widens(narrow: DataType, wide: DataType) -> bool:
     """Whether every value of ``narrow`` is exactly a value of ``wide`` (same type included).
 
-    Within integers, within floats, within decimals; nothing else widens.
+    Within integers, floats, decimals, and texts and binaries by their greatest length in bytes (0
+    for none); nothing else widens.
     """
     narrow, wide = stored(narrow), stored(wide)
     if narrow == wide:
         return True
+    if narrow.name == wide.name and narrow.name in {"string", "binary"}:
+        return narrow.precision <= wide.precision
     if narrow.name == wide.name == "decimal":
         whole = wide.precision - wide.scale >= narrow.precision - narrow.scale
         return whole and wide.scale >= narrow.scale
@@ -121,7 +102,7 @@ def from_arrow(name: str, arrow: pa.DataType) -> DataType:
         "double": "float64",
     }
     found = plain.get(str(arrow), str(arrow))
-    if found not in _SQL:
+    if found not in _PLAIN:
         raise DataError(
             f"column {name!r} has the type {arrow}, which no table can hold",
             hint="let the last cleaning command turn it into a text or into several columns",
@@ -165,32 +146,32 @@ class TableState:
         return bool(self.columns)
 
 
-def plan_ddl(state: TableState, columns: Sequence[Column]) -> tuple[str, ...]:
+def plan_ddl(state: TableState, columns: Sequence[Column], dialect: Dialect) -> tuple[str, ...]:
     """Return the statements that make the table hold these columns, in order; empty when it does.
 
-    A missing table is created, new columns are added, numbers widened. Raises ``ConflictError``
-    listing every column for which that is not enough, and for a table that is not ours.
+    A missing table is created, new columns are added, others widened where the back end can. Raises
+    ``ConflictError`` listing every column for which that is not enough, and for a table that is not
+    ours.
     """
     check_columns(columns)
     if not state.exists:
-        return _create(state, columns)
+        return _create(state, columns, dialect)
     _refuse_foreign(state)
     have = {fold(column.name): column for column in state.columns}
-    _refuse_mismatches(state, have, columns)
+    _refuse_mismatches(state, have, columns, dialect)
     table, ddl = state.name.sql, []
     for column in columns:
-        known, type_ = have.get(fold(column.name)), sql_type(column.type)
+        known, type_ = have.get(fold(column.name)), dialect.sql_type(column.type)
         if known is None:
             ddl.append(f"ALTER TABLE {table} ADD COLUMN {quote(column.name)} {type_}")
-        elif not widens(column.type, known.type):
+        elif not widens(dialect.stored(column.type), known.type):
             ddl.append(f"ALTER TABLE {table} ALTER COLUMN {quote(known.name)} TYPE {type_}")
     return tuple(ddl)
 
 
-def _create(state: TableState, columns: Sequence[Column]) -> tuple[str, ...]:
-    lines = [f"{quote(column.name)} {sql_type(column.type)}" for column in columns]
-    lines += [f"{quote(name)} VARCHAR NOT NULL" for name in (LOAD_COLUMN, FILE_COLUMN)]
-    table = f"CREATE TABLE {state.name.sql} ({', '.join(lines)})"
+def _create(state: TableState, columns: Sequence[Column], dialect: Dialect) -> tuple[str, ...]:
+    own = [Column(name, DataType("string")) for name in (LOAD_COLUMN, FILE_COLUMN)]
+    table = dialect.create(state.name, [*columns, *own])
     return (table,) if state.schema_exists else (f"CREATE SCHEMA {state.name.schema_sql}", table)
 
 
@@ -204,25 +185,25 @@ def _refuse_foreign(state: TableState) -> None:
 
 
 def _refuse_mismatches(
-    state: TableState, have: dict[str, Column], columns: Sequence[Column]
+    state: TableState, have: dict[str, Column], columns: Sequence[Column], dialect: Dialect
 ) -> None:
     problems = []
     for column in columns:
         known = have.get(fold(column.name))
-        if known and not widens(column.type, known.type) and not widens(known.type, column.type):
-            is_, wanted = _shown(known.type), _shown(column.type)
+        if known and not _fits(known.type, dialect.stored(column.type), dialect):
+            is_, wanted = dialect.sql_type(known.type), dialect.sql_type(column.type)
             problems.append(f"{known.name} is {is_} in the table and {wanted} in the data")
     wanted_names = {fold(column.name) for column in columns} | {LOAD_COLUMN, FILE_COLUMN}
     for key, column in have.items():
         if key not in wanted_names:
-            problems.append(f"{column.name} ({_shown(column.type)}) is not in the data")
+            problems.append(f"{column.name} ({dialect.sql_type(column.type)}) is not in the data")
     if problems:
         raise ConflictError(
             f"the data does not fit the table {state.name}: {'; '.join(problems)}",
-            hint="columns may be added and numbers widened; for anything else change the "
+            hint="columns may be added and some widened; for anything else change the "
             "pipeline's columns, or load into a new table",
         )
 
 
-def _shown(type_: DataType) -> str:
-    return sql_type(type_) if type_.name in DUCKDB_TYPES else type_.name
+def _fits(known: DataType, wanted: DataType, dialect: Dialect) -> bool:
+    return widens(wanted, known) or (widens(known, wanted) and dialect.alters(known, wanted))

@@ -11,16 +11,16 @@ import duckdb
 import pytest
 
 from ess_dask.testing.loads import Loader, sales
-from ess_dask.warehouse.duckdb import DuckDBWarehouse
+from ess_dask.warehouse.duckdb.transaction import STEPS
+from ess_dask.warehouse.duckdb.warehouse import DuckDBWarehouse
 from ess_dask.warehouse.model import Target
-from ess_dask.warehouse.transaction import STEPS
 
 pytestmark = pytest.mark.slow
 
 KILLED = """
 import os, pickle, signal, sys
 from pathlib import Path
-from ess_dask.warehouse.duckdb import DuckDBWarehouse
+from ess_dask.warehouse.duckdb.warehouse import DuckDBWarehouse
 
 def watch(step):
     if step == sys.argv[3]:

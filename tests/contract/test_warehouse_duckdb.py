@@ -10,8 +10,8 @@ import pytest
 from ess_dask.errors import DataError
 from ess_dask.testing.loads import Loader, Version, every_type, sales
 from ess_dask.testing.warehouse import WarehouseConformance
-from ess_dask.warehouse import transaction
 from ess_dask.warehouse.connect import open_warehouse
+from ess_dask.warehouse.duckdb import transaction
 from ess_dask.warehouse.model import Target
 
 DAMAGE = {

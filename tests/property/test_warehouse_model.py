@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ess_dask.catalog.bounds import Bounds
 from ess_dask.testing.loads import Loader, Version
-from ess_dask.warehouse.duckdb import DuckDBWarehouse
+from ess_dask.warehouse.duckdb.warehouse import DuckDBWarehouse
 from ess_dask.warehouse.model import Target
 
 pytestmark = pytest.mark.slow

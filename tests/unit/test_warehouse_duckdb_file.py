@@ -16,8 +16,8 @@ import pytest
 from ess_dask.errors import ConfigError, DataError, EssError, LockedError
 from ess_dask.testing.loads import Loader, sales
 from ess_dask.warehouse.connect import open_warehouse, schemes
-from ess_dask.warehouse.duckdb import DuckDBWarehouse
-from ess_dask.warehouse.duckdb_file import DuckDBOptions, opened
+from ess_dask.warehouse.duckdb.file import DuckDBOptions, opened
+from ess_dask.warehouse.duckdb.warehouse import DuckDBWarehouse
 from ess_dask.warehouse.model import Target
 
 TARGET = Target("duckdb:///shop.duckdb", "sales", "shop")
@@ -189,7 +189,7 @@ FULL = """
 import pickle, resource, signal, sys
 from pathlib import Path
 from ess_dask.errors import EssError
-from ess_dask.warehouse.duckdb import DuckDBWarehouse
+from ess_dask.warehouse.duckdb.warehouse import DuckDBWarehouse
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))

@@ -16,15 +16,14 @@ from ess_dask.records.types import parse_type
 from ess_dask.testing.loads import columns, every_type
 from ess_dask.warehouse.changes import classify, names
 from ess_dask.warehouse.dates import date_text, file_order, parse_date, within
+from ess_dask.warehouse.duckdb.types import DIALECT, parse_sql_type, sql_type
 from ess_dask.warehouse.model import LoadFile, Target
 from ess_dask.warehouse.protocol import LedgerEntry
 from ess_dask.warehouse.quote import TableName, escape_glob, fold, parse_table, quote
 from ess_dask.warehouse.schema import (
     TableState,
     from_arrow,
-    parse_sql_type,
     plan_ddl,
-    sql_type,
     stored,
     widens,
 )
@@ -142,13 +141,13 @@ def test_formats_and_zones_are_no_difference():
 def test_ddl_of_an_evolving_table():
     ours = columns(_ess_load="string", _ess_file="string")
     state = TableState(TableName("main", "Sales"), True, (*columns(ID="int16"), *ours))
-    assert plan_ddl(state, columns(id="int8")) == ()
-    assert plan_ddl(state, columns(id="int32", note="string")) == (
+    assert plan_ddl(state, columns(id="int8"), DIALECT) == ()
+    assert plan_ddl(state, columns(id="int32", note="string"), DIALECT) == (
         'ALTER TABLE "main"."Sales" ALTER COLUMN "ID" TYPE INTEGER',
         'ALTER TABLE "main"."Sales" ADD COLUMN "note" VARCHAR',
     )
     with pytest.raises(ConflictError) as caught:
-        plan_ddl(state, columns(note="string"))
+        plan_ddl(state, columns(note="string"), DIALECT)
     assert "ID (SMALLINT) is not in the data" in caught.value.message
 
 

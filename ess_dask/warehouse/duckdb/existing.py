@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ess_dask.records.spec import Column
+from ess_dask.warehouse.duckdb.types import parse_sql_type
 from ess_dask.warehouse.quote import TableName, fold
-from ess_dask.warehouse.schema import TableState, parse_sql_type
+from ess_dask.warehouse.schema import TableState
 
 if TYPE_CHECKING:
     import duckdb

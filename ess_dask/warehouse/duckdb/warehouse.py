@@ -12,27 +12,25 @@ from urllib.parse import parse_qsl, unquote
 
 from ess_dask.errors import ConfigError, TransientError
 from ess_dask.records.spec import Column
-from ess_dask.warehouse import ledger
-from ess_dask.warehouse.changes import Classified, classify, names
-from ess_dask.warehouse.dates import within
-from ess_dask.warehouse.duckdb_file import DuckDBOptions, opened
-from ess_dask.warehouse.existing import table_state
-from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult, Target
-from ess_dask.warehouse.protocol import (
-    Capabilities,
-    LedgerEntry,
-    LoadEntry,
-    Verification,
+from ess_dask.warehouse.duckdb import ledger
+from ess_dask.warehouse.duckdb.existing import table_state
+from ess_dask.warehouse.duckdb.file import DuckDBOptions, opened
+from ess_dask.warehouse.duckdb.transaction import Watch, check_request, run_load, verify_load
+from ess_dask.warehouse.duckdb.types import DIALECT, DUCKDB_TYPES
+from ess_dask.warehouse.model import (
+    LoadFile,
+    LoadPlan,
+    LoadRequest,
+    LoadResult,
+    StagedPart,
+    Target,
 )
+from ess_dask.warehouse.planning import Standing, check_target, make_plan
+from ess_dask.warehouse.protocol import Capabilities, LedgerEntry, LoadEntry, Verification
 from ess_dask.warehouse.quote import TableName, fold, parse_table
 from ess_dask.warehouse.retry import retrying
-from ess_dask.warehouse.schema import DUCKDB_TYPES, TableState, check_columns, plan_ddl
-from ess_dask.warehouse.transaction import (
-    Watch,
-    check_request,
-    run_load,
-    verify_load,
-)
+from ess_dask.warehouse.schema import TableState
+from ess_dask.warehouse.staging import StagingSink
 
 if TYPE_CHECKING:
     import duckdb
@@ -125,30 +123,26 @@ class DuckDBWarehouse:
         digest: str = "",
     ) -> LoadPlan:
         """See ``Warehouse.plan``."""
-        _check_target(target, columns)
+        check_target(target, columns, _CAPABILITIES)
         name = parse_table(target.table)
         with self._reading() as connection:
             if connection is None:
                 # DuckDB calls a database by its file's name up to the first dot.
                 name = replace(name, catalog=self.path.name.partition(".")[0])
-            state, entries, last = _looked_up(connection, name, target.pipeline)
-        standing, warnings = _still_there(state, entries)
-        _check_range(target, replace_range)
-        found = classify(target, files, standing)
-        return LoadPlan(
-            target=target,
-            columns=tuple(columns),
-            new=found.new,
-            done=(*found.done, *found.ignored),
-            changed=found.changed,
-            ddl=plan_ddl(state, columns) if columns else (),
-            replaces=_replaces(target, found, standing, replace_range),
-            warnings=(*warnings, *_warnings(found, last, digest)),
-        )
+            standing = _standing(connection, name, target.pipeline)
+        return make_plan(target, columns, files, standing, DIALECT, replace_range, digest)
+
+    def sink(self, folder: str, load_id: str, plan: LoadPlan) -> StagingSink:
+        """See ``Warehouse.sink``."""
+        return StagingSink(folder, plan.columns)
+
+    def fit(self, plan: LoadPlan, parts: Sequence[StagedPart]) -> LoadPlan:
+        """Return the plan as it is: nothing in a DuckDB table depends on the values."""
+        return plan
 
     def load(self, request: LoadRequest) -> LoadResult:
         """See ``Warehouse.load``."""
-        _check_target(request.plan.target, request.plan.columns)
+        check_target(request.plan.target, request.plan.columns, _CAPABILITIES)
         check_request(request)
         # Only two loads of one process meet inside the file: the second begins again.
         return retrying(TransientError, self.options.lock_wait, lambda: self._load(request))
@@ -205,78 +199,18 @@ class DuckDBWarehouse:
             yield connection if connection is not None and ledger.exists(connection) else None
 
 
-def _check_target(target: Target, columns: Sequence[Column]) -> None:
-    _CAPABILITIES.require("mode", target.mode, frozenset(_CAPABILITIES.modes))
-    for column in columns:
-        _CAPABILITIES.require("type", column.type.name, _CAPABILITIES.types)
-    check_columns(columns)
-    if target.mode != "upsert":
-        return
-    have = {fold(column.name) for column in columns}
-    missing = [key for key in target.key if columns and fold(key) not in have]
-    if missing or not target.key:
-        what = f"{', '.join(missing)} not among the columns" if missing else "none is given"
-        raise ConfigError(
-            f"an upsert into {target.table} needs key columns: {what}", hint="set load.key"
-        )
-
-
-def _looked_up(
+def _standing(
     connection: duckdb.DuckDBPyConnection | None, name: TableName, pipeline: str
-) -> tuple[TableState, tuple[LedgerEntry, ...], str]:
-    """Return the table, the pipeline's standing entries and its last load's digest ('': none)."""
+) -> Standing:
     if connection is None:
-        return TableState(name, schema_exists=fold(name.schema) == "main"), (), ""
+        return Standing(TableState(name, schema_exists=fold(name.schema) == "main"))
     state = table_state(connection, name)
     if not ledger.exists(connection):
-        return state, (), ""
+        return Standing(state)
     loads = ledger.loads(connection, str(name), pipeline)
     entries = ledger.entries(connection, str(name), pipeline)
-    return state, entries, loads[-1].digest if loads else ""
+    return Standing(state, entries, loads[-1].digest if loads else "")
 
 
 def _folded(table: str) -> str:
     return str(parse_table(table)) if table else ""
-
-
-def _check_range(target: Target, bounds: Bounds | None) -> None:
-    if bounds is not None and target.mode != "replace":
-        raise ConfigError(f"a range to replace was given, but the mode is {target.mode}")
-
-
-def _still_there(
-    state: TableState, entries: tuple[LedgerEntry, ...]
-) -> tuple[tuple[LedgerEntry, ...], tuple[str, ...]]:
-    lost = [entry for entry in entries if entry.file.rows_loaded]
-    if state.exists or not lost:
-        return entries, ()
-    text = f"the table {state.name} is gone: {len(lost)} loaded file(s) are taken as new"
-    return tuple(entry for entry in entries if not entry.file.rows_loaded), (text,)
-
-
-def _replaces(
-    target: Target,
-    found: Classified,
-    standing: Sequence[LedgerEntry],
-    bounds: Bounds | None,
-) -> tuple[str, ...]:
-    if target.mode != "replace":
-        return tuple(file.uri for file in found.changed if target.on_change == "reprocess")
-    own = {file.uri for file in found.new}
-    gone = {e.file.uri for e in standing if within(e.file.date, bounds) or e.file.uri in own}
-    return tuple(sorted(gone))
-
-
-def _warnings(found: Classified, last: str, digest: str) -> tuple[str, ...]:
-    warnings = []
-    if found.ignored:
-        warnings.append(
-            f"{len(found.ignored)} file(s) changed since they were loaded and are left as they "
-            f"are: {names(found.ignored)}"
-        )
-    if digest and last and digest != last:
-        warnings.append(
-            f"the plan changed since the last load (from {last} to {digest}): rows loaded before "
-            "were made by the earlier one"
-        )
-    return tuple(warnings)

@@ -12,9 +12,10 @@ from ess_dask.errors import DataError, UsageError
 from ess_dask.records.spec import Column
 from ess_dask.warehouse.changes import names
 from ess_dask.warehouse.dates import file_order
+from ess_dask.warehouse.duckdb.types import parse_sql_type, sql_type
 from ess_dask.warehouse.model import LoadFile, LoadRequest, StagedPart
 from ess_dask.warehouse.quote import escape_glob, fold, quote
-from ess_dask.warehouse.schema import FILE_COLUMN, parse_sql_type, sql_type, widens
+from ess_dask.warehouse.schema import FILE_COLUMN, widens
 
 if TYPE_CHECKING:
     import duckdb

@@ -8,10 +8,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import ConflictError, DataError, UsageError
-from ess_dask.warehouse import ledger
 from ess_dask.warehouse.changes import classify, names, refuse_changed, refuse_shared
-from ess_dask.warehouse.digest import compare, take_digest
-from ess_dask.warehouse.existing import table_state
+from ess_dask.warehouse.digest import compare
+from ess_dask.warehouse.duckdb import ledger
+from ess_dask.warehouse.duckdb.digest import take_digest
+from ess_dask.warehouse.duckdb.existing import table_state
+from ess_dask.warehouse.duckdb.staged import (
+    Rows,
+    cast_sql,
+    check_parts,
+    check_rejects,
+    last_by_key,
+    rows_of,
+)
+from ess_dask.warehouse.duckdb.types import DIALECT
 from ess_dask.warehouse.model import LoadFile, LoadRequest, LoadResult
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry, Verification
 from ess_dask.warehouse.quote import TableName, escape_glob, parse_table, quote
@@ -20,14 +30,6 @@ from ess_dask.warehouse.schema import (
     LOAD_COLUMN,
     TableState,
     plan_ddl,
-)
-from ess_dask.warehouse.staged import (
-    Rows,
-    cast_sql,
-    check_parts,
-    check_rejects,
-    last_by_key,
-    rows_of,
 )
 
 if TYPE_CHECKING:
@@ -166,7 +168,7 @@ def _settle_columns(
 ) -> None:
     if not request.plan.columns:
         return
-    needed = plan_ddl(state, request.plan.columns)
+    needed = plan_ddl(state, request.plan.columns, DIALECT)
     unplanned = [statement for statement in needed if statement not in request.plan.ddl]
     if unplanned:
         raise ConflictError(
