@@ -13,6 +13,31 @@ OnChange = Literal["fail", "reprocess", "ignore"]
 
 
 @dataclass(frozen=True, slots=True)
+class TableLayout:
+    """How a new table lies on the machines of a warehouse that has several.
+
+    ``dist_key`` is the column whose equal values lie together; without one ``dist_style`` is
+    ``auto``, ``even`` or ``all`` ('' leaves it to the warehouse). ``sort_key`` names the columns
+    that rows are sorted by.
+    """
+
+    dist_style: str = ""
+    dist_key: str = ""
+    sort_key: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """SQL of the user's around a load; ``{table}`` stands for the table's quoted name.
+
+    ``inside``: last in the load's transaction. ``after``: each by itself when it is committed.
+    """
+
+    inside: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """The destination: ``url`` (``duckdb:///path`` ...), table (``[schema.]name``), how to write.
 
@@ -26,6 +51,8 @@ class Target:
     mode: Mode = "append"
     key: tuple[str, ...] = ()
     on_change: OnChange = "fail"
+    layout: TableLayout = TableLayout()
+    hooks: Hooks = Hooks()
 
 
 @dataclass(frozen=True, slots=True)

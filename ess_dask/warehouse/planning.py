@@ -10,8 +10,8 @@ from ess_dask.errors import ConfigError
 from ess_dask.records.spec import Column
 from ess_dask.warehouse.changes import Classified, classify, names
 from ess_dask.warehouse.dates import within
-from ess_dask.warehouse.model import LoadFile, LoadPlan, Target
-from ess_dask.warehouse.protocol import Capabilities, LedgerEntry
+from ess_dask.warehouse.model import LoadFile, LoadPlan, TableLayout, Target
+from ess_dask.warehouse.protocol import Capabilities, CapabilityError, LedgerEntry
 from ess_dask.warehouse.quote import fold
 from ess_dask.warehouse.schema import Dialect, TableState, check_columns, plan_ddl
 
@@ -40,6 +40,11 @@ def check_target(target: Target, columns: Sequence[Column], capabilities: Capabi
     capabilities.require("mode", target.mode, frozenset(capabilities.modes))
     for column in columns:
         capabilities.require("type", column.type.name, capabilities.types)
+    if target.layout != TableLayout() and not capabilities.lays_out:
+        raise CapabilityError(
+            f"tables of the {capabilities.name} warehouse have no distribution and sort keys",
+            hint="leave them out",
+        )
     check_columns(columns)
     if target.mode != "upsert":
         return

@@ -39,15 +39,17 @@ class CapabilityError(UsageError):
 class Capabilities:
     """What a back end can do. Whatever is not listed raises ``CapabilityError``, nothing else.
 
-    ``types`` are names of ``DataType``; ``evolves`` says whether a table's columns can be added and
-    widened; ``staging`` are the URL schemes staged parts may lie under ('' is a local path).
+    ``types`` are names of ``DataType``; ``widens`` says which columns of a table can be widened
+    (``number``, ``string``); ``staging`` are the URL schemes staged parts may lie under ('' is a
+    local path); ``lays_out`` says whether tables have a ``TableLayout``.
     """
 
     name: str
     modes: frozenset[Mode]
     types: frozenset[str]
-    evolves: bool
+    widens: frozenset[str]
     staging: frozenset[str]
+    lays_out: bool
 
     def require(self, kind: str, wanted: str, offered: frozenset[str]) -> None:
         """Raise ``CapabilityError`` unless ``wanted`` is among ``offered``."""

@@ -157,16 +157,6 @@ def rejects(
     return connection.sql(limited, params=parameters).to_arrow_table()
 
 
-def no_rejects() -> pa.Table:
-    """Return the empty table of rejected rows."""
-    import pyarrow as pa
-
-    names = ("load_id", "table_name", "pipeline", "uri", "etag", "member", "line", "column_name",
-             "reason", "raw", "title")  # fmt: skip
-    other = {"line": pa.int64(), "raw": pa.binary()}
-    return pa.schema([(name, other.get(name, pa.string())) for name in names]).empty_table()
-
-
 def mark_replayed(
     connection: duckdb.DuckDBPyConnection, source: str, parameters: Sequence[Any], by: str
 ) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ess_dask.errors import ConflictError, DataError, UsageError
-from ess_dask.warehouse.changes import classify, names, refuse_changed, refuse_shared
+from ess_dask.errors import ConflictError, DataError
+from ess_dask.warehouse.changes import names
+from ess_dask.warehouse.decision import Work, decide, planned_ddl, same_load
 from ess_dask.warehouse.digest import compare
 from ess_dask.warehouse.duckdb import ledger
 from ess_dask.warehouse.duckdb.digest import take_digest
@@ -28,8 +28,6 @@ from ess_dask.warehouse.quote import TableName, escape_glob, parse_table, quote
 from ess_dask.warehouse.schema import (
     FILE_COLUMN,
     LOAD_COLUMN,
-    TableState,
-    plan_ddl,
 )
 
 if TYPE_CHECKING:
@@ -40,17 +38,6 @@ Watch = Callable[[str], None]
 
 STEPS = ("begin", "schema", "delete", "insert", "verify", "ledger", "rejects", "record", "commit")
 """The steps of a load, in order; all but the last are inside the transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What this load does, decided inside the transaction."""
-
-    name: TableName
-    taken: tuple[LoadFile, ...]
-    removed: tuple[str, ...]
-    """Uris whose earlier rows go."""
-    already_done: int
 
 
 def run_load(
@@ -65,7 +52,7 @@ def run_load(
         ledger.prepare(connection)
         if recorded := ledger.loads(connection, load_id=request.load_id):
             connection.rollback()
-            return _same_load(request, recorded[0])
+            return same_load(request, recorded[0], "main")
         result = _load(connection, request, text=text, watch=watch)
         connection.commit()
     except BaseException:
@@ -74,6 +61,8 @@ def run_load(
             connection.rollback()
         raise
     watch("commit")
+    for hook in request.plan.target.hooks.after:
+        connection.execute(hook.replace("{table}", parse_table(request.plan.target.table).sql))
     return result
 
 
@@ -96,16 +85,6 @@ def verify_load(
     check_parts(connection, request)
     source = _source(connection, request, taken)
     return _compare(connection, request, state.name, source, text=text)
-
-
-def _same_load(request: LoadRequest, recorded: LoadEntry) -> LoadResult:
-    asked = (str(parse_table(request.plan.target.table)), request.plan.target.pipeline)
-    if asked != (recorded.table, recorded.pipeline):
-        raise ConflictError(
-            f"load {request.load_id} is recorded for {recorded.table} by {recorded.pipeline}",
-            hint="every load needs its own id",
-        )
-    return recorded.result
 
 
 def _load(
@@ -140,43 +119,19 @@ def _load(
         ),
     )
     watch("record")
+    for hook in target.hooks.inside:
+        connection.execute(hook.replace("{table}", work.name.sql))
     return result
 
 
-def _decide(connection: duckdb.DuckDBPyConnection, request: LoadRequest) -> _Work:
+def _decide(connection: duckdb.DuckDBPyConnection, request: LoadRequest) -> Work:
     """Settle the table's columns and the files to load, by the ledger as it is now."""
-    plan, target = request.plan, request.plan.target
-    state = table_state(connection, parse_table(target.table))
+    state = table_state(connection, parse_table(request.plan.target.table))
     if not state.exists:
         ledger.retire_lost(connection, str(state.name), request.load_id)
-    _settle_columns(connection, request, state)
-    everybody = ledger.entries(connection, str(state.name), "")
-    refuse_shared(target, request.files, everybody, whole=request.whole)
-    standing = [entry for entry in everybody if entry.pipeline == target.pipeline]
-    found = classify(target, request.files, standing)
-    refuse_changed(replace(plan, changed=found.changed))
-    taken = (*found.new, *found.changed)
-    removed = {file.uri for file in found.changed}
-    if target.mode == "replace":
-        removed = {*plan.replaces, *(file.uri for file in taken)}
-    already = len(found.done) + len(found.ignored)
-    return _Work(state.name, taken, tuple(sorted(removed)), already)
-
-
-def _settle_columns(
-    connection: duckdb.DuckDBPyConnection, request: LoadRequest, state: TableState
-) -> None:
-    if not request.plan.columns:
-        return
-    needed = plan_ddl(state, request.plan.columns, DIALECT)
-    unplanned = [statement for statement in needed if statement not in request.plan.ddl]
-    if unplanned:
-        raise ConflictError(
-            f"the table {state.name} is not as planned; it would need: {'; '.join(unplanned)}",
-            hint="plan and load again",
-        )
-    for statement in needed:
+    for statement in planned_ddl(request, state, DIALECT):
         connection.execute(statement)
+    return decide(request, state.name, ledger.entries(connection, str(state.name), ""))
 
 
 def _source(
@@ -187,9 +142,7 @@ def _source(
     return rows_of(request, taken)
 
 
-def _delete_earlier(
-    connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: _Work
-) -> int:
+def _delete_earlier(connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: Work) -> int:
     if not work.removed:
         return 0
     target, uris, table = request.plan.target, list(work.removed), str(work.name)
@@ -208,7 +161,7 @@ def _delete_earlier(
 
 
 def _delete_keys(
-    connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: _Work, source: Rows
+    connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: Work, source: Rows
 ) -> int:
     if request.plan.target.mode != "upsert":
         return 0
@@ -267,7 +220,7 @@ def _compare(
     return Verification(staged.rows, loaded.rows, compare(staged, loaded))
 
 
-def _write_ledger(connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: _Work) -> None:
+def _write_ledger(connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: Work) -> None:
     pipeline, at = request.plan.target.pipeline, ledger.now()
     ledger.record_files(
         connection,
@@ -278,9 +231,7 @@ def _write_ledger(connection: duckdb.DuckDBPyConnection, request: LoadRequest, w
     )
 
 
-def _mark_replayed(
-    connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: _Work
-) -> None:
+def _mark_replayed(connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: Work) -> None:
     """Take the rows that a replay read again out of those that stand, each exactly once."""
     if not request.replayed or not work.taken:
         return
@@ -301,7 +252,7 @@ def _mark_replayed(
         )
 
 
-def _write_rejects(connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: _Work) -> int:
+def _write_rejects(connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: Work) -> int:
     if not request.rejects or not work.taken:
         return sum(file.rows_rejected for file in work.taken)
     rows = _changed_rows(
@@ -323,17 +274,6 @@ def _write_rejects(connection: duckdb.DuckDBPyConnection, request: LoadRequest, 
     )
     check_rejects(connection, request, work.taken, rows)
     return rows
-
-
-def check_request(request: LoadRequest) -> None:
-    """Raise before anything is opened when the request contradicts its plan."""
-    refuse_changed(request.plan)
-    planned = {
-        (file.uri, file.etag, file.part) for file in (*request.plan.new, *request.plan.changed)
-    }
-    for file in request.files:
-        if (file.uri, file.etag, file.part) not in planned:
-            raise UsageError(f"{file.uri} is not among the files the plan would load")
 
 
 def _changed_rows(cursor: duckdb.DuckDBPyConnection) -> int:

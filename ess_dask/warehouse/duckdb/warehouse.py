@@ -12,10 +12,11 @@ from urllib.parse import parse_qsl, unquote
 
 from ess_dask.errors import ConfigError, TransientError
 from ess_dask.records.spec import Column
+from ess_dask.warehouse.decision import check_request
 from ess_dask.warehouse.duckdb import ledger
 from ess_dask.warehouse.duckdb.existing import table_state
 from ess_dask.warehouse.duckdb.file import DuckDBOptions, opened
-from ess_dask.warehouse.duckdb.transaction import Watch, check_request, run_load, verify_load
+from ess_dask.warehouse.duckdb.transaction import Watch, run_load, verify_load
 from ess_dask.warehouse.duckdb.types import DIALECT, DUCKDB_TYPES
 from ess_dask.warehouse.model import (
     LoadFile,
@@ -31,6 +32,7 @@ from ess_dask.warehouse.quote import TableName, fold, parse_table
 from ess_dask.warehouse.retry import retrying
 from ess_dask.warehouse.schema import TableState
 from ess_dask.warehouse.staging import StagingSink
+from ess_dask.warehouse.standing import rejects_table
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,8 +44,9 @@ _CAPABILITIES = Capabilities(
     name="DuckDB",
     modes=frozenset({"append", "replace", "upsert"}),
     types=DUCKDB_TYPES,
-    evolves=True,
+    widens=frozenset({"number", "string"}),
     staging=frozenset({""}),
+    lays_out=False,
 )
 
 _OPTIONS = {
@@ -175,7 +178,7 @@ class DuckDBWarehouse:
         """See ``Warehouse.rejects``."""
         with self._reading_ledger() as connection:
             if connection is None:
-                return ledger.no_rejects()
+                return rejects_table()
             return ledger.rejects(connection, _folded(table), pipeline, load_id, limit)
 
     def _load(self, request: LoadRequest) -> LoadResult:

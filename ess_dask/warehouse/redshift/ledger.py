@@ -1,0 +1,265 @@
+"""The ledger in Redshift: which files stand in which table, the loads, their digests, the rejects.
+
+Tables (in the schema of the URL's option ``schema``): ``_ess_meta`` one row, the ledger's version;
+``_ess_loads`` one row per load; ``_ess_digests`` one per load, column and measure; ``_ess_ledger``
+one per file version; ``_ess_rejects`` one per rejected row. Times are UTC. Redshift enforces no
+keys: a load takes ``LOCK`` on ``_ess_ledger`` before it reads anything, so loads pass one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+from ess_dask.errors import ConfigError, DataError
+from ess_dask.warehouse.digest import ColumnDigest, Digest
+from ess_dask.warehouse.model import LoadFile, LoadResult, Mode
+from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry
+from ess_dask.warehouse.quote import quote
+
+if TYPE_CHECKING:
+    from ess_dask.warehouse.redshift.session import Rows, Session
+
+VERSION = 1
+"""Version of the tables below; a warehouse with a later one is refused."""
+
+_FILE_FIELDS = "uri, etag, date, part, rows_read, rows_loaded, rows_rejected, rows_dropped"
+_LEDGER_COLUMNS = (
+    "table_name", "pipeline", *_FILE_FIELDS.split(", "), "load_id", "digest", "loaded_at",
+    "replaced_by", "place",
+)  # fmt: skip
+_LOAD_COLUMNS = (
+    "load_id", "table_name", "pipeline", "mode", "digest", "committed_at", "files", "rows_loaded",
+    "rows_rejected", "rows_deleted", "already_done",
+)  # fmt: skip
+_DIGEST_COLUMNS = ("load_id", "column_name", "measure", "value")
+REJECT_COLUMNS = (
+    "load_id", "table_name", "pipeline", "uri", "etag", "member", "line", "column_name", "reason",
+    "raw", "title", "replayed_by",
+)  # fmt: skip
+
+_NAME, _ID, _COUNT = "VARCHAR(1024) NOT NULL", "VARCHAR(256) NOT NULL", "BIGINT NOT NULL"
+_WHO = f"table_name {_NAME}, pipeline {_NAME}"
+_TABLES = {
+    "_ess_meta": "version INTEGER NOT NULL",
+    "_ess_loads": (
+        f"load_id {_ID}, {_WHO}, mode {_ID}, digest {_ID}, committed_at TIMESTAMP NOT NULL, "
+        f"files {_COUNT}, rows_loaded {_COUNT}, rows_rejected {_COUNT}, rows_deleted {_COUNT}, "
+        f"already_done {_COUNT}"
+    ),
+    "_ess_digests": f"load_id {_ID}, column_name VARCHAR(512), measure {_ID}, value {_ID}",
+    "_ess_ledger": (
+        f"{_WHO}, uri VARCHAR(4096) NOT NULL, etag {_NAME}, date {_ID}, part {_ID}, "
+        f"rows_read {_COUNT}, rows_loaded {_COUNT}, rows_rejected {_COUNT}, rows_dropped {_COUNT}, "
+        f"load_id {_ID}, digest {_ID}, loaded_at TIMESTAMP NOT NULL, replaced_by {_ID}, "
+        "place INTEGER NOT NULL"
+    ),
+    "_ess_rejects": (
+        f"load_id {_ID}, {_WHO}, uri VARCHAR(4096) NOT NULL, etag {_NAME}, member VARCHAR(4096), "
+        "line BIGINT, column_name VARCHAR(512), reason VARCHAR(4096), raw VARBYTE(1024000), "
+        "title VARCHAR(65535), replayed_by VARCHAR(256)"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The ledger's tables in one schema, through one session."""
+
+    session: Session
+    schema: str
+
+    def table(self, name: str) -> str:
+        """Return one of the tables, quoted."""
+        return f"{quote(self.schema)}.{quote(name)}"
+
+    def exists(self) -> bool:
+        """Whether the warehouse has a ledger; raises ``ConfigError`` when it is a later release's.
+
+        The transaction goes on.
+        """
+        found = self.session.value(
+            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = ? AND c.relname = '_ess_meta'",
+            self.schema,
+        )
+        if not found:
+            return False
+        self._check_version()
+        return True
+
+    def prepare(self) -> None:
+        """Make the tables where they are missing, in a transaction of their own."""
+        if self.exists():
+            self.session.commit()
+            return
+        self.session.commit()
+        for name, columns in _TABLES.items():
+            small = name in {"_ess_meta", "_ess_loads"}
+            style = "DISTSTYLE ALL" if small else "DISTSTYLE EVEN"
+            self.session.run(f"CREATE TABLE IF NOT EXISTS {self.table(name)} ({columns}) {style}")
+        self.session.run(f"LOCK {self.table('_ess_meta')}")
+        meta = self.table("_ess_meta")
+        if not self.session.value(f"SELECT count(*) FROM {meta}"):  # noqa: S608
+            self.session.run(f"INSERT INTO {meta} VALUES ({VERSION})")  # noqa: S608
+        self.session.commit()
+
+    def lock(self) -> None:
+        """Take the ledger for this transaction; must be its first statement.
+
+        The snapshot of a transaction is taken by the first statement that reads: one that read
+        before it waited would not see what the load before it wrote.
+        """
+        self.session.run(f"LOCK {self.table('_ess_ledger')}")
+
+    def _check_version(self) -> None:
+        rows = self.session.rows(f"SELECT version FROM {self.table('_ess_meta')}")  # noqa: S608
+        version = max((row[0] for row in rows), default=VERSION)
+        if version > VERSION:
+            raise ConfigError(
+                f"the warehouse's ledger has version {version}, this release knows {VERSION}",
+                hint="upgrade ess-dask",
+            )
+
+    def entries(
+        self, table: str, pipeline: str, *, history: bool = False
+    ) -> tuple[LedgerEntry, ...]:
+        """Return ledger entries in order of loading; '' is any table or pipeline."""
+        where, values = _where(table, pipeline)
+        standing = "" if history else " AND replaced_by = ''"
+        rows = self.session.rows(
+            "SELECT table_name, pipeline, load_id, digest, loaded_at, replaced_by, "  # noqa: S608
+            f"{_FILE_FIELDS} FROM {self.table('_ess_ledger')} WHERE {where}{standing} "
+            "ORDER BY loaded_at, load_id, place",
+            *values,
+        )
+        return tuple(
+            LedgerEntry(row[0], row[1], LoadFile(*row[6:]), row[2], row[3], row[4], row[5])
+            for row in rows
+        )
+
+    def loads(
+        self, table: str = "", pipeline: str = "", load_id: str = ""
+    ) -> tuple[LoadEntry, ...]:
+        """Return committed loads, oldest first; '' is any."""
+        where, values = _where(table, pipeline, load_id)
+        rows = self.session.rows(
+            f"SELECT {', '.join(_LOAD_COLUMNS)} FROM {self.table('_ess_loads')} "  # noqa: S608
+            f"WHERE {where} ORDER BY committed_at, load_id",
+            *values,
+        )
+        return tuple(
+            LoadEntry(
+                row[1], row[2], cast("Mode", row[3]), row[4], row[5], LoadResult(row[0], *row[6:])
+            )
+            for row in rows
+        )
+
+    def record_files(self, entries: Sequence[LedgerEntry]) -> None:
+        """Write the entries of one load."""
+        rows = [
+            (e.table, e.pipeline, f.uri, f.etag, f.date, f.part, f.rows_read, f.rows_loaded,
+             f.rows_rejected, f.rows_dropped, e.load_id, e.digest, e.loaded_at, e.replaced_by,
+             place)
+            for place, e in enumerate(entries)
+            for f in (e.file,)
+        ]  # fmt: skip
+        self.session.insert(self.table("_ess_ledger"), _LEDGER_COLUMNS, rows)
+
+    def record_load(self, load: LoadEntry) -> None:
+        """Write one load."""
+        r = load.result
+        row = (r.load_id, load.table, load.pipeline, load.mode, load.digest, load.committed_at,
+               r.files, r.rows_loaded, r.rows_rejected, r.rows_deleted, r.already_done)  # fmt: skip
+        self.session.insert(self.table("_ess_loads"), _LOAD_COLUMNS, [row])
+
+    def record_digest(self, load_id: str, digest: Digest) -> None:
+        """Write the digest of a load's rows, one row per measure."""
+        rows: list[tuple[Any, ...]] = [(load_id, None, "rows", str(digest.rows))]
+        for column in digest.columns:
+            rows += [(load_id, column.name, name, _text(value)) for name, value in column.measures]
+            rows += [(load_id, column.name, "magnitude", _text(column.magnitude))]
+        self.session.insert(self.table("_ess_digests"), _DIGEST_COLUMNS, rows)
+
+    def digest(self, load_id: str, like: Digest) -> Digest:
+        """Return the recorded digest of a load, with the columns and measures of ``like``."""
+        found = self.session.rows(
+            f"SELECT column_name, measure, value FROM {self.table('_ess_digests')} "  # noqa: S608
+            "WHERE load_id = ?",
+            load_id,
+        )
+        values = {(column, measure): value for column, measure, value in found}
+        try:
+            return Digest(
+                int(values[None, "rows"]),
+                tuple(_recorded(values, column) for column in like.columns),
+            )
+        except KeyError as error:
+            raise DataError(f"load {load_id} has no recorded digest of {error.args[0]}") from None
+
+    def retire(self, table: str, pipeline: str, uris: str, by: str) -> None:
+        """Mark standing entries as replaced by a load; ``uris`` is the SQL of a query of theirs."""
+        self.session.run(
+            f"UPDATE {self.table('_ess_ledger')} SET replaced_by = ? WHERE table_name = ? "  # noqa: S608
+            f"AND pipeline = ? AND replaced_by = '' AND uri IN ({uris})",
+            by,
+            table,
+            pipeline,
+        )
+
+    def retire_lost(self, table: str, by: str) -> None:
+        """Mark every entry whose rows went with a table that was dropped."""
+        self.session.run(
+            f"UPDATE {self.table('_ess_ledger')} SET replaced_by = ? "  # noqa: S608
+            "WHERE table_name = ? AND replaced_by = '' AND rows_loaded > 0",
+            by,
+            table,
+        )
+
+    def rejects(self, table: str, pipeline: str, load_id: str, limit: int | None) -> Rows:
+        """Return the rejected rows of files that stand, as ``Warehouse.rejects``; '' is any."""
+        where, values = _where(table, pipeline, load_id, prefix="r.")
+        fields = ", ".join(f"r.{name}" for name in REJECT_COLUMNS[:-1])
+        ending = f" LIMIT {int(limit)}" if limit is not None else ""
+        return self.session.rows(
+            f"SELECT {fields} FROM {self.table('_ess_rejects')} r "  # noqa: S608
+            f"JOIN {self.table('_ess_ledger')} l ON l.load_id = r.load_id "
+            "AND l.table_name = r.table_name AND l.pipeline = r.pipeline AND l.uri = r.uri "
+            f"WHERE l.replaced_by = '' AND {where} AND NOT {self.stands('r.replayed_by')} "
+            f"ORDER BY l.loaded_at, l.load_id, l.place, r.member, r.line, r.column_name{ending}",
+            *values,
+        )
+
+    def stands(self, load_id: str) -> str:
+        """Return the SQL that says whether what a load put in of a rejected row's file stands."""
+        return (
+            f"EXISTS (SELECT 1 FROM {self.table('_ess_ledger')} s WHERE s.load_id = {load_id} "  # noqa: S608
+            "AND s.uri = r.uri AND s.table_name = r.table_name AND s.pipeline = r.pipeline "
+            "AND s.replaced_by = '')"
+        )
+
+
+def _recorded(values: dict[tuple[str | None, str], str | None], like: ColumnDigest) -> ColumnDigest:
+    measures = tuple(
+        (name, _number(values[like.name, name], value)) for name, value in like.measures
+    )
+    return ColumnDigest(like.name, measures, float(values[like.name, "magnitude"] or 0.0))
+
+
+def _text(value: Any) -> str | None:
+    return repr(value) if isinstance(value, float) else None if value is None else str(value)
+
+
+def _number(text: str | None, like: Any) -> Any:
+    if text is None:
+        return None
+    return float(text) if isinstance(like, float) else Decimal(text)
+
+
+def _where(table: str, pipeline: str, load_id: str = "", prefix: str = "") -> tuple[str, list[Any]]:
+    wanted = {"table_name": table, "pipeline": pipeline, "load_id": load_id}
+    asked = {name: value for name, value in wanted.items() if value}
+    clause = " AND ".join(f"{prefix}{name} = ?" for name in asked) or "true"
+    return clause, list(asked.values())

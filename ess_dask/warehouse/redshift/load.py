@@ -1,0 +1,225 @@
+"""One load: what was staged into temporary tables, then everything of it in one transaction.
+
+The second transaction begins with the ledger's LOCK: its snapshot is taken by the first statement
+that reads, and so holds whatever the load before it committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ess_dask.errors import ConflictError, DataError, EssError
+from ess_dask.warehouse.decision import Work, decide, planned_ddl, same_load
+from ess_dask.warehouse.digest import Digest, compare
+from ess_dask.warehouse.model import LoadRequest, LoadResult
+from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry
+from ess_dask.warehouse.quote import parse_table
+from ess_dask.warehouse.redshift.ddl import IN_PLACE, RedshiftDialect
+from ess_dask.warehouse.redshift.existing import table_state
+from ess_dask.warehouse.redshift.incoming import Staged, copy_rows, fill, take_digest, told_digest
+from ess_dask.warehouse.redshift.rejected import mark_replayed, write_rejects
+from ess_dask.warehouse.redshift.rows import (
+    delete_files,
+    delete_keys,
+    insert_rows,
+    name_files,
+    source_of,
+)
+from ess_dask.warehouse.schema import LOAD_COLUMN, TableState, plan_ddl
+
+if TYPE_CHECKING:
+    from ess_dask.warehouse.redshift.ledger import Ledger
+    from ess_dask.warehouse.redshift.session import Session
+
+Watch = Callable[[str], None]
+"""Called with the name of each step of a load when it is done: ``STEPS``."""
+
+STEPS = (
+    "widen", "staged", "lock", "schema", "delete", "insert", "verify", "ledger", "rejects",
+    "record", "hooks", "commit",
+)  # fmt: skip
+"""The steps of a load, in order; those from ``lock`` to ``hooks`` are one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """One attempt at one load, through one session. ``lock_wait`` in seconds."""
+
+    session: Session
+    ledger: Ledger
+    request: LoadRequest
+    staged: Staged
+    default_schema: str
+    lock_wait: float
+    watch: Watch
+
+    def run(self) -> LoadResult:
+        """Do the load and commit it, or roll back and raise; see ``Warehouse.load``."""
+        result = self._recorded()
+        self.session.commit()
+        if result is None:
+            self._widen()
+            self.watch("widen")
+            fill(self.session, self.staged, self.request)
+            self.watch("staged")
+            try:
+                result = self._transaction()
+            except BaseException:
+                self.session.rollback()
+                raise
+            self.watch("commit")
+        self._hooks_after()
+        return result
+
+    @property
+    def _dialect(self) -> RedshiftDialect:
+        return RedshiftDialect(self.request.plan.target.layout)
+
+    def _recorded(self) -> LoadResult | None:
+        """Return what the ledger says of this load, None when it is not committed."""
+        found = self.ledger.loads(load_id=self.request.load_id)
+        return same_load(self.request, found[0], self.default_schema) if found else None
+
+    def _state(self) -> TableState:
+        name = parse_table(self.request.plan.target.table, self.default_schema)
+        return table_state(self.session, name)
+
+    def _widen(self) -> None:
+        """Make texts longer where the rows need it: not possible inside a transaction.
+
+        A table that is wider than it has to be loses nothing when the load then fails.
+        """
+        state = self._state()
+        self.session.commit()
+        if not state.exists or not self.request.plan.columns:
+            return
+        for statement in plan_ddl(state, self.request.plan.columns, self._dialect):
+            if IN_PLACE in statement and statement in self.request.plan.ddl:
+                self.session.outside(statement)
+
+    def _transaction(self) -> LoadResult:
+        self._lock()
+        self.watch("lock")
+        if recorded := self._recorded():
+            self.session.rollback()
+            return recorded
+        work = self._decide()
+        self.watch("schema")
+        deleted = delete_files(self.session, self.ledger, self.request, work)
+        self.watch("delete")
+        removed, inserted = self._rows(work)
+        self.watch("verify")
+        rejected = self._record(work)
+        result = LoadResult(
+            self.request.load_id,
+            len(work.taken),
+            inserted,
+            rejected,
+            deleted + removed,
+            work.already_done,
+        )
+        self._record_load(work, result)
+        self.watch("record")
+        for hook in self.request.plan.target.hooks.inside:
+            self.session.run(hook.replace("{table}", work.name.sql))
+        self.watch("hooks")
+        self.session.commit()
+        return result
+
+    def _lock(self) -> None:
+        """Wait for other loads, for a bounded time; this must come before anything is read."""
+        milliseconds = max(int(self.lock_wait * 1000), 1)
+        self.session.run(f"SET statement_timeout TO {milliseconds}")
+        self.ledger.lock()
+        self.session.run("SET statement_timeout TO 0")
+
+    def _decide(self) -> Work:
+        """Settle the table's columns and the files to load, by the ledger as it is now."""
+        state = self._state()
+        if not state.exists:
+            self.ledger.retire_lost(str(state.name), self.request.load_id)
+        for statement in planned_ddl(self.request, state, self._dialect):
+            self.session.run(statement)
+        work = decide(self.request, state.name, self.ledger.entries(str(state.name), ""))
+        name_files(self.session, work)
+        return work
+
+    def _rows(self, work: Work) -> tuple[int, int]:
+        """Put the rows into the table and compare; return how many went and how many came."""
+        if not self.request.parts or not any(file.rows_loaded for file in work.taken):
+            return 0, 0
+        if self.staged.direct:
+            self._refuse_part_of(work)
+            copy_rows(self.session, self.staged, self.request, work.name.sql)
+            self.watch("insert")
+            return 0, self._verify(work, told_digest(self.request)).rows
+        source = source_of(self.session, self.request, work)
+        removed = delete_keys(self.session, self.request, work, source)
+        inserted = insert_rows(self.session, self.request, work.name, source)
+        self.watch("insert")
+        # For all rows the workers' own digest holds: the temporary table was compared with it.
+        told = told_digest(self.request) if source.whole else self._digest(source.relation)
+        self._verify(work, told)
+        return removed, inserted
+
+    def _refuse_part_of(self, work: Work) -> None:
+        if len(work.taken) < len(self.request.files):
+            raise ConflictError(
+                "another load took some of these files since they were planned, and a direct load "
+                "cannot leave out a part of what is staged",
+                hint="nothing was loaded; run again",
+            )
+
+    def _digest(self, relation: str, *values: str) -> Digest:
+        text = self.staged.text_digest
+        return take_digest(self.session, relation, self.request.plan.columns, *values, text=text)
+
+    def _verify(self, work: Work, told: Digest) -> Digest:
+        loaded = self._digest(f"{work.name.sql} WHERE {LOAD_COLUMN} = ?", self.request.load_id)
+        if wrong := compare(told, loaded):
+            raise DataError(
+                f"the rows in {work.name} are not those that were staged: {'; '.join(wrong)}",
+                hint="nothing was loaded and the staged files are kept; run again",
+            )
+        self.ledger.record_digest(self.request.load_id, loaded)
+        return loaded
+
+    def _record(self, work: Work) -> int:
+        """Write the ledger and the rejected rows; return how many these are."""
+        pipeline, at = self.request.plan.target.pipeline, _now()
+        load_id, digest = self.request.load_id, self.request.plan_digest
+        self.ledger.record_files(
+            [LedgerEntry(str(work.name), pipeline, f, load_id, digest, at) for f in work.taken]
+        )
+        self.watch("ledger")
+        mark_replayed(self.session, self.ledger, self.request, work)
+        rejected = write_rejects(self.session, self.ledger, self.request, work)
+        self.watch("rejects")
+        return rejected
+
+    def _record_load(self, work: Work, result: LoadResult) -> None:
+        target, digest = self.request.plan.target, self.request.plan_digest
+        self.ledger.record_load(
+            LoadEntry(str(work.name), target.pipeline, target.mode, digest, _now(), result)
+        )
+
+    def _hooks_after(self) -> None:
+        """Run the statements that come after a load; the load stands whatever they do."""
+        name = self._state().name
+        self.session.commit()
+        for hook in self.request.plan.target.hooks.after:
+            try:
+                self.session.outside(hook.replace("{table}", name.sql))
+            except EssError as error:
+                raise DataError(
+                    f"the load is done, but a statement after it failed: {error.message}",
+                    hint="run it yourself; running the pipeline again loads nothing twice",
+                ) from error
+
+
+def _now() -> datetime:
+    """Return the time as the ledger keeps it: UTC, without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)

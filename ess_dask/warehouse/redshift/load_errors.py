@@ -1,0 +1,99 @@
+"""What Redshift says of rows that it could not copy: every one of them, by file, line and column.
+
+Source: Amazon Redshift Database Developer Guide, "SYS_LOAD_ERROR_DETAIL" and "STL_LOAD_ERRORS". The
+second is seen on provisioned clusters only, so the first is asked first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ess_dask.errors import DataError, EssError
+
+if TYPE_CHECKING:
+    from ess_dask.warehouse.redshift.copy import Copy
+    from ess_dask.warehouse.redshift.session import Session
+
+SHOWN = 10
+"""Errors that a message lists; ``CopyError.rows`` has them all."""
+
+_FIELDS = "file_name, line_number, column_name, error_code, error_message"
+_DETAIL = (
+    f"SELECT {_FIELDS} FROM sys_load_error_detail WHERE session_id = pg_backend_pid() "  # noqa: S608
+    "AND query_id = (SELECT max(query_id) FROM sys_load_error_detail "
+    "WHERE session_id = pg_backend_pid()) ORDER BY 1, 2, 3"
+)
+_ERRORS = (
+    "SELECT filename, line_number, colname, err_code, err_reason FROM stl_load_errors "
+    "WHERE session = pg_backend_pid() AND query = (SELECT max(query) FROM stl_load_errors "
+    "WHERE session = pg_backend_pid()) ORDER BY 1, 2, 3"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadError:
+    """One row that could not be copied: staged file, line in it, column, Redshift's code, why."""
+
+    file: str
+    line: int
+    column: str
+    code: int
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}, line {self.line}"
+        column = f", column {self.column!r}" if self.column else ""
+        return f"{where}{column}: {self.reason} (error {self.code})"
+
+
+class CopyError(DataError):
+    """A COPY failed on its rows. ``rows`` are all that Redshift has kept of them."""
+
+    rows: tuple[LoadError, ...] = ()
+
+
+def copy(session: Session, command: Copy) -> None:
+    """Run a COPY. Of one that fails on its rows the ``CopyError`` holds every row.
+
+    The transaction is rolled back then. Other errors come as the session raises them.
+    """
+    try:
+        session.run(command.sql())
+    except DataError as error:
+        session.rollback()
+        found = _load_errors(session)
+        raised = CopyError(_message(error, found), hint=error.hint or _HINT)
+        raised.rows = found
+        raise raised from None
+
+
+_HINT = "nothing was loaded; let the cleaning commands mend or drop such rows, and run again"
+
+
+def _message(error: DataError, found: tuple[LoadError, ...]) -> str:
+    if not found:
+        return error.message
+    shown = "; ".join(str(row) for row in found[:SHOWN])
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"Redshift could not copy {len(found)} row(s): {shown}{more}"
+
+
+def _load_errors(session: Session) -> tuple[LoadError, ...]:
+    for query in (_DETAIL, _ERRORS):
+        try:
+            rows = session.rows(query)
+        except EssError:
+            # Not every cluster shows both views to every user.
+            rows = []
+        session.rollback()
+        if rows:
+            return tuple(
+                LoadError(_trimmed(file), line or 0, _trimmed(column), code or 0, _trimmed(reason))
+                for file, line, column, code, reason in rows
+            )
+    return ()
+
+
+def _trimmed(text: str | None) -> str:
+    return (text or "").strip()

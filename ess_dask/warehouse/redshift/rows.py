@@ -1,0 +1,123 @@
+"""A load's rows between the temporary tables and the target: which go in, and which go for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ess_dask.warehouse.dates import file_order
+from ess_dask.warehouse.decision import Work
+from ess_dask.warehouse.model import LoadRequest
+from ess_dask.warehouse.quote import TableName, quote
+from ess_dask.warehouse.redshift.incoming import ROWS
+from ess_dask.warehouse.redshift.staging import ORDER_COLUMN
+from ess_dask.warehouse.schema import FILE_COLUMN, LOAD_COLUMN
+
+if TYPE_CHECKING:
+    from ess_dask.warehouse.redshift.ledger import Ledger
+    from ess_dask.warehouse.redshift.session import Session
+
+TAKEN, REMOVED, LAST = "_ess_taken", "_ess_removed", "_ess_last"
+"""Temporary tables: the files that are loaded, uris whose rows go, the last row of each key."""
+
+_FILES = "uri VARCHAR(4096), etag VARCHAR(1024), place INTEGER"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows to insert: SQL after FROM. ``whole``: they are all that is staged."""
+
+    relation: str
+    whole: bool
+
+
+def name_files(session: Session, work: Work) -> None:
+    """Make the temporary tables of files that are loaded, in file order, and of those that go."""
+    ordered = sorted(work.taken, key=lambda file: file_order(file.date, file.uri))
+    taken = [(file.uri, file.etag, place) for place, file in enumerate(ordered)]
+    _name(session, TAKEN, taken)
+    _name(session, REMOVED, [(uri, "", 0) for uri in work.removed])
+
+
+def _name(session: Session, table: str, rows: Sequence[tuple[str, str, int]]) -> None:
+    session.run(f"DROP TABLE IF EXISTS {quote(table)}")
+    session.run(f"CREATE TEMPORARY TABLE {quote(table)} ({_FILES}) DISTSTYLE ALL")
+    session.insert(quote(table), ("uri", "etag", "place"), rows)
+
+
+def source_of(session: Session, request: LoadRequest, work: Work) -> Source:
+    """Return the rows to insert: of the files that are loaded, for an upsert the last of a key."""
+    if request.plan.target.mode == "upsert":
+        return _last_by_key(session, request)
+    if len(work.taken) == len(request.files):
+        return Source(quote(ROWS), whole=True)
+    taken = f"SELECT uri FROM {quote(TAKEN)}"  # noqa: S608 - quoted
+    return Source(f"{quote(ROWS)} WHERE {FILE_COLUMN} IN ({taken})", whole=False)
+
+
+def _last_by_key(session: Session, request: LoadRequest) -> Source:
+    """Make a temporary table of the last row of each key, by date, uri and line.
+
+    Nulls in a key are equal to each other.
+    """
+    names = [quote(column.name) for column in request.plan.columns]
+    keys = ", ".join(f"r.{quote(name)}" for name in request.plan.target.key)
+    inner = ", ".join(f"r.{name}" for name in (*names, FILE_COLUMN))
+    session.run(f"DROP TABLE IF EXISTS {quote(LAST)}")
+    session.run(
+        f"CREATE TEMPORARY TABLE {quote(LAST)} AS "  # noqa: S608 - names quoted
+        f"SELECT {', '.join((*names, FILE_COLUMN))} FROM (SELECT {inner}, row_number() OVER "
+        f"(PARTITION BY {keys} ORDER BY f.place DESC, r.{ORDER_COLUMN} DESC) AS _ess_rank "
+        f"FROM {quote(ROWS)} r JOIN {quote(TAKEN)} f ON r.{FILE_COLUMN} = f.uri) AS ranked "
+        "WHERE _ess_rank = 1"
+    )
+    return Source(quote(LAST), whole=False)
+
+
+def delete_files(session: Session, ledger: Ledger, request: LoadRequest, work: Work) -> int:
+    """Delete the earlier rows of the files that go, and retire their entries; return the rows."""
+    if not work.removed:
+        return 0
+    target, entries = request.plan.target, ledger.table("_ess_ledger")
+    # By load as well: another pipeline may have loaded the same file into this table.
+    deleted = session.run(
+        f"DELETE FROM {work.name.sql} USING {entries} l, {quote(REMOVED)} x "  # noqa: S608
+        "WHERE l.table_name = ? AND l.pipeline = ? AND l.replaced_by = '' AND l.uri = x.uri "
+        f"AND {work.name.sql}.{FILE_COLUMN} = l.uri AND {work.name.sql}.{LOAD_COLUMN} = l.load_id",
+        str(work.name),
+        target.pipeline,
+    )
+    uris = f"SELECT uri FROM {quote(REMOVED)}"  # noqa: S608 - quoted
+    ledger.retire(str(work.name), target.pipeline, uris, request.load_id)
+    return deleted
+
+
+def delete_keys(session: Session, request: LoadRequest, work: Work, source: Source) -> int:
+    """Delete the rows that an upsert's rows take the place of; return how many."""
+    if request.plan.target.mode != "upsert":
+        return 0
+    keys = [quote(name) for name in request.plan.target.key]
+    table = work.name.sql
+    begin = f"DELETE FROM {table} USING {source.relation} s WHERE "  # noqa: S608 - names quoted
+    equal = [f"{table}.{key} = s.{key}" for key in keys]
+    deleted = session.run(begin + " AND ".join(equal))
+    # Keys that hold a null by themselves: a join on "equal or both null" would go row by row.
+    some_null = " OR ".join(f"{key} IS NULL" for key in keys)
+    if session.value(f"SELECT count(*) FROM {source.relation} WHERE {some_null}"):  # noqa: S608
+        same = [f"({table}.{key} = s.{key} OR ({table}.{key} IS NULL AND s.{key} IS NULL))"
+                for key in keys]  # fmt: skip
+        of_source = " OR ".join(f"s.{key} IS NULL" for key in keys)
+        deleted += session.run(f"{begin}({of_source}) AND " + " AND ".join(same))
+    return deleted
+
+
+def insert_rows(session: Session, request: LoadRequest, name: TableName, source: Source) -> int:
+    """Insert the rows into the table; return how many."""
+    columns = [quote(column.name) for column in request.plan.columns]
+    into = ", ".join([*columns, FILE_COLUMN, LOAD_COLUMN])
+    values = ", ".join([*columns, FILE_COLUMN, "?"])
+    return session.run(
+        f"INSERT INTO {name.sql} ({into}) SELECT {values} FROM {source.relation}",  # noqa: S608
+        request.load_id,
+    )

@@ -1,0 +1,62 @@
+"""Small tables that go along with a load: the rejected rows, and the names of those read again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ess_dask.warehouse.model import StagedPart
+from ess_dask.warehouse.redshift.copy import Format
+from ess_dask.warehouse.redshift.staging import put_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A small table: its name under the load's prefix, its columns with their SQL types."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+
+
+def stage_side(
+    side: Side, paths: Sequence[str], prefix: str, format_: Format, load_id: str
+) -> StagedPart:
+    """Put the rows of local Parquet files under the prefix as one part, as the columns hold them.
+
+    What is longer than its column is cut, and a NUL is written ``\\0``: texts of Redshift cannot
+    hold one. The run's own folder keeps both as they were.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(path) for path in paths]
+    table = pa.concat_tables(
+        [pa.table([_fitted(each, *column) for column in side.columns],
+                  names=[name for name, _ in side.columns]) for each in tables]
+    )  # fmt: skip
+    return put_table(table, f"{prefix}/{side.name}", format_, load_id)
+
+
+def _fitted(table: pa.Table, name: str, sql: str) -> pa.ChunkedArray:
+    """Return a column as its SQL type holds it; '' where the file has none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name not in table.column_names:
+        return pa.chunked_array([pa.array([""] * table.num_rows, pa.string())])
+    limit = re.search(r"\((\d+)\)", sql)
+    if sql == "BIGINT" or limit is None:
+        return table[name].cast(pa.int64())
+    width = int(limit[1])
+    if sql.startswith("VARBYTE"):
+        return pc.binary_slice(table[name].cast(pa.binary()), 0, width)
+    texts = pc.replace_substring(table[name].cast(pa.string()), "\0", "\\0")
+    if (pc.max(pc.binary_length(texts)).as_py() or 0) <= width:
+        return texts
+    # A character has at most four bytes.
+    return pc.utf8_slice_codeunits(texts, 0, width // 4)
