@@ -1,0 +1,1 @@
+"""Amazon Redshift as a warehouse: addresses and credentials, types and DDL, COPY, ledger."""
