@@ -126,7 +126,16 @@ OF_REDSHIFT = {"redshift_connector"}
 
 
 HEAVY = ["boto3", "botocore", "dask", "distributed", "duckdb", "fsspec", "numpy", "pandas"]
-HEAVY += ["polars", "pyarrow", "pydantic", "redshift_connector", "rich", "ruamel", "s3fs", "stamina"]
+HEAVY += [
+    "polars",
+    "pyarrow",
+    "pydantic",
+    "redshift_connector",
+    "rich",
+    "ruamel",
+    "s3fs",
+    "stamina",
+]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ def test_identifier_and_region_stand_in_the_host_of_a_cluster():
 
 
 def test_escapes_stand_for_any_letter():
-    address = parse("redshift://a%40b:p%2Fw%3A%40%E2%82%AC@db.example/d%20%2Fb?stage=s3://bkt/a%26b")
+    address = parse(
+        "redshift://a%40b:p%2Fw%3A%40%E2%82%AC@db.example/d%20%2Fb?stage=s3://bkt/a%26b"
+    )
     assert address.address.user == "a@b"
     assert address.address.password == Secret("p/w:@€")
     assert address.address.database == "d /b"

@@ -16,15 +16,22 @@ _WORDS = (
     r"(?:aws_)?(?:access_?key(?:_?id)?|secret(?:_?access)?_?key|(?:session_?|security_?)?token)"
     r"|(?:db_?)?pass(?:word|wd)?|pwd|master_?(?:user_?password|symmetric_key)"
 )
+# One of these words as a key of JSON: what follows is no literal yet.
+_KEY = rf"(?<=')(?:{_WORDS})'|(?<=\")(?:{_WORDS})\""
 
 _RULES = (
     # COPY ... CREDENTIALS [AS] '...', CREATE USER x PASSWORD '...'
-    (rf"(?is)\b((?:credentials|{_WORDS})(?:\s+as)?\s*)(?:{_QUOTED})", rf"\1'{SHOWN}'"),
-    # "password": "...", 'token' = '...', password=..., session_token: x
-    (rf"(?is)((?<![a-z0-9])(?:{_WORDS})[\"']?\s*[:=]\s*)(?:{_QUOTED})", rf"\1'{SHOWN}'"),
-    (rf"(?is)((?<![a-z0-9])(?:{_WORDS})[\"']?\s*[:=]\s*)[^\s,;&'\"]+", rf"\1{SHOWN}"),
-    # scheme://user:password@host; a password may itself hold an @
-    (r"(?i)([a-z][a-z0-9+.-]*://[^\s:/@'\"]*):[^\s'\"]*@", rf"\1:{SHOWN}@"),
+    (
+        rf"(?is)(?<![a-z0-9])(?!{_KEY})((?:credentials|{_WORDS})(?:\s+as)?\s*)(?:{_QUOTED})",
+        rf"\1'{SHOWN}'",
+    ),
+    # {"password": "..."}, password='...', token: ..., aws_secret_access_key=...;
+    (rf"(?is)(([\"'])(?:{_WORDS})\2\s*[:=]\s*)(?:{_QUOTED})", rf"\1'{SHOWN}'"),
+    (rf"(?is)(?<![a-z0-9])((?:{_WORDS})\s*[:=]\s*)(?:{_QUOTED})", rf"\1'{SHOWN}'"),
+    (rf"(?is)(?<![a-z0-9])((?:{_WORDS})\s*[:=]\s*)[^\s,;&'\"]+", rf"\1{SHOWN}"),
+    # scheme://user:password@host; a password may itself hold an @, or the text be cut in it
+    (r"(?i)([a-z][a-z0-9+.-]{0,40}://[^\s:/@'\"]*):[^\s'\"]*@", rf"\1:{SHOWN}@"),
+    (r"(?i)([a-z][a-z0-9+.-]{0,40}://[^\s:/@'\"]*):(?!\*{3}@|\d+\b)[^\s'\"]*$", rf"\1:{SHOWN}"),
     # Keys and tokens of AWS by their own shape, wherever they stand.
     (r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}\b", SHOWN),
     (r"\b(?:FwoG|IQoJ|FQoG|AgoJ)[A-Za-z0-9/+=]{40,}", SHOWN),
