@@ -34,6 +34,7 @@ STATE_VARIABLES = {
     "ESS_PROFILE": "Name of the profile: `configs/NAME.yaml`, then `~/.config/ess/NAME.yaml`.",
     "ESS_CACHE_DIR": "State of the user (default `~/.ess`): catalogue, local cluster, runs.",
     "ESS_WORK_DIR": "State of the working folder (default `./.conf`): database definitions.",
+    "ESS_REDSHIFT_PASSWORD": "Password of a Redshift URL's user; see the page on connections.",
 }
 
 

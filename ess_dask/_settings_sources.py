@@ -15,7 +15,7 @@ from ess_dask.documents.yaml import Place, Scalar, load_file
 from ess_dask.errors import ConfigError
 from ess_dask.settings import NAMES, env_name
 
-OTHER_VARIABLES = ("ESS_PROFILE", "ESS_CACHE_DIR", "ESS_WORK_DIR")
+OTHER_VARIABLES = ("ESS_PROFILE", "ESS_CACHE_DIR", "ESS_WORK_DIR", "ESS_REDSHIFT_PASSWORD")
 """Variables of the product that are no settings."""
 
 

@@ -1,4 +1,4 @@
-"""The catalogue on disk: datastores, categories and their files, in SQLite.
+"""The catalogue on disk: datastores, categories, their files, and clusters, in SQLite.
 
 Several processes may use it at once. Listings go into a temporary table first, so that the shared
 one is locked only for the difference.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ess_dask.catalog.migrations import migrate
-from ess_dask.catalog.model import Category, Datastore, FileRef
+from ess_dask.catalog.model import Category, Datastore, FileRef, WarehouseCluster
 from ess_dask.errors import ConfigError, EssError, LockedError
 from ess_dask.folders import cache_dir
 
@@ -133,6 +133,21 @@ class Catalog:
         """Forget a category and its index; say whether it was known."""
         statement = "delete from categories where label = ? and name = ?"
         return self._run(statement, label, name).rowcount > 0
+
+    def clusters(self) -> list[WarehouseCluster]:
+        """Return all registered clusters by label."""
+        return [
+            WarehouseCluster(*row) for row in self._run("select * from clusters order by label")
+        ]
+
+    def put_cluster(self, cluster: WarehouseCluster) -> None:
+        """Register a cluster, or another one under the same label."""
+        statement = "insert or replace into clusters values (?, ?, ?, ?, ?, ?, ?, ?)"
+        self._run(statement, *astuple(cluster))
+
+    def delete_cluster(self, label: str) -> bool:
+        """Forget a cluster; say whether it was known."""
+        return self._run("delete from clusters where label = ?", label).rowcount > 0
 
     def files(self, number: int) -> Iterator[FileRef]:
         """Yield the indexed files of a category, undated, in the order of their names' bytes."""

@@ -26,6 +26,11 @@ STEPS: tuple[Step, ...] = (
         " uri blob not null, size integer not null, etag text not null,"
         " primary key (category, uri)) without rowid",
     ),
+    (
+        "create table clusters (label text primary key, identifier text not null,"
+        " host text not null, port integer not null, database text not null,"
+        " user text not null, region text not null, options text not null) without rowid",
+    ),
 )
 """Statements of each step; ``user_version`` counts the steps that were done."""
 

@@ -1,4 +1,4 @@
-"""The catalogue's words: datastore, category, file. Plain values, no I/O; all travel to workers."""
+"""The catalogue's words: datastore, category, file, cluster. Plain values, no I/O."""
 
 from __future__ import annotations
 
@@ -28,6 +28,24 @@ class Datastore:
     def is_local(self) -> bool:
         """Whether the files lie in a folder of this machine."""
         return not self.root.startswith("s3://")
+
+
+@dataclass(frozen=True, slots=True)
+class WarehouseCluster:
+    """A registered cluster of a warehouse. Holds where it is and who asks it, never a secret.
+
+    ``identifier`` is its name at the cloud's control plane. ``options`` is what stands behind the
+    ``?`` of its URL.
+    """
+
+    label: str
+    identifier: str
+    host: str
+    port: int
+    database: str
+    user: str
+    region: str = ""
+    options: str = ""
 
 
 def shown(uri: str) -> str:

@@ -6,12 +6,13 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from ess_dask.catalog.index import Difference, open_catalog
 from ess_dask.catalog.migrations import STEPS, migrate
-from ess_dask.catalog.model import Category, Datastore, FileRef
+from ess_dask.catalog.model import Category, Datastore, FileRef, WarehouseCluster
 from ess_dask.errors import ConfigError, EssError
 
 LAKE = Datastore("lake", "s3://lake", "eu-west-1", "profile:me", "http://127.0.0.1:1")
@@ -154,12 +155,12 @@ def test_an_older_state_is_migrated_after_a_backup(path):
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         migrate(connection, path, steps)
         migrate(connection, path, steps)
-        assert connection.execute("pragma user_version").fetchone() == (2,)
+        assert connection.execute("pragma user_version").fetchone() == (len(steps),)
         assert connection.execute("select count(*) from later").fetchone() == (0,)
-    backup = path.with_name("catalog.db.v1.bak")
+    backup = path.with_name(f"catalog.db.v{len(STEPS)}.bak")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     with closing(sqlite3.connect(backup)) as connection:
-        assert connection.execute("pragma user_version").fetchone() == (1,)
+        assert connection.execute("pragma user_version").fetchone() == (len(STEPS),)
         assert connection.execute("select value from settings").fetchone() == ("b",)
 
 
@@ -169,7 +170,7 @@ def test_a_migration_that_fails_changes_nothing(path):
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         with pytest.raises(sqlite3.OperationalError):
             migrate(connection, path, (*STEPS, ("create table later (x text)", "nonsense")))
-        assert connection.execute("pragma user_version").fetchone() == (1,)
+        assert connection.execute("pragma user_version").fetchone() == (len(STEPS),)
         tables = "select count(*) from sqlite_master where name = 'later'"
         assert connection.execute(tables).fetchone() == (0,)
 
@@ -223,3 +224,24 @@ def test_several_processes_at_once(path):
         found = catalog.categories("lake")
         assert len(found) == 80
         assert all(len(list(catalog.files(i.number))) == 100 for i in found)
+
+
+def test_clusters_are_kept_by_label(path):
+    cluster = WarehouseCluster("prod", "c-1", "h.example", 5439, "dev", "etl", "eu-west-1", "a=b")
+    with open_catalog(path) as catalog:
+        catalog.put_cluster(cluster)
+        catalog.put_cluster(replace(cluster, label="a"))
+        catalog.put_cluster(replace(cluster, user="other"))
+    with open_catalog(path) as catalog:
+        assert catalog.clusters() == [replace(cluster, label="a"), replace(cluster, user="other")]
+        assert catalog.delete_cluster("prod")
+        assert not catalog.delete_cluster("prod")
+        assert [each.label for each in catalog.clusters()] == ["a"]
+
+
+def test_the_first_release_s_catalogue_gets_a_place_for_clusters(path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection, path, STEPS[:1])
+        connection.execute("insert into settings values ('a', 'b')")
+    with open_catalog(path) as catalog:
+        assert (catalog.clusters(), catalog.setting("a")) == ([], "b")

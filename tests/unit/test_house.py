@@ -110,11 +110,32 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     names = {re.match(r"[\w-]+", text)[0] for text in project["dependencies"]}
     declared = {name.replace("-", "_") for name in names}
     assert declared - imported_packages() == set()
-    assert imported_packages() - declared == COME_ALONG | {"compression"} | {"moto", "pytest"}
+    further = imported_packages() - declared - OF_REDSHIFT
+    assert further == COME_ALONG | {"compression"} | {"moto", "pytest"}
+
+
+def test_what_redshift_needs_comes_with_its_extra():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    extra = project["optional-dependencies"]["redshift"]
+    declared = {re.match(r"[\w-]+", text)[0].replace("-", "_") for text in extra}
+    assert OF_REDSHIFT & imported_packages() - declared == set()
+
+
+OF_REDSHIFT = {"redshift_connector"}
+"""Packages of the extra ``redshift``, imported inside the functions that need them."""
 
 
 HEAVY = ["boto3", "botocore", "dask", "distributed", "duckdb", "fsspec", "numpy", "pandas"]
-HEAVY += ["polars", "pyarrow", "pydantic", "rich", "ruamel", "s3fs", "stamina"]
+HEAVY += [
+    "polars",
+    "pyarrow",
+    "pydantic",
+    "redshift_connector",
+    "rich",
+    "ruamel",
+    "s3fs",
+    "stamina",
+]
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Amazon Redshift: staged parts in S3, COPY by manifest, ledger and rejects in one transaction."""
+"""Amazon Redshift as a warehouse: addresses and credentials, types and DDL, COPY, ledger."""
