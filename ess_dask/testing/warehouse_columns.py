@@ -49,17 +49,35 @@ class ColumnsConformance:
         """Return the column ``id`` of a table, sorted."""
         return [row[0] for row in self.query(target.url, f"SELECT id FROM {table} ORDER BY id")]  # noqa: S608
 
-    def test_table_evolves(self, loader: Loader, target: Target) -> None:
+    def test_columns_are_added(self, loader: Loader, target: Target) -> None:
         loader.columns = columns(id="int16", price="float32")
         loader.load(target, Version("a", ((1, 0.5),)))
-        loader.columns = columns(id="int64", price="float64", note="string")
-        request = loader.request(target, Version("b", ((2**40, 0.1, "n"),)))
-        assert len(request.plan.ddl) == 3
+        loader.columns = columns(id="int16", price="float32", note="string", day="date")
+        request = loader.request(target, Version("b", ((2, 0.25, "n", None),)))
+        assert len(request.plan.ddl) == 2
         loader.warehouse.load(request)
         rows = self.query(target.url, "SELECT id, price, note FROM sales ORDER BY id")
-        assert rows == [(1, 0.5, None), (2**40, 0.1, "n")]
-        loader.columns = columns(note="string", price="float32", id="int16")
-        assert loader.load(target, Version("c", (("m", 0.25, 3),))).rows_loaded == 1
+        assert rows == [(1, 0.5, None), (2, 0.25, "n")]
+        loader.columns = columns(note="string", day="date", price="float32", id="int8")
+        assert loader.load(target, Version("c", (("m", None, 0.25, 3),))).rows_loaded == 1
+
+    def test_numbers_are_widened_or_refused(self, loader: Loader, target: Target) -> None:
+        loader.columns = columns(id="int16", price="float32")
+        loader.load(target, Version("a", ((1, 0.5),)))
+        loader.columns = columns(id="int64", price="float64")
+        if "number" not in loader.warehouse.capabilities.widens:
+            with pytest.raises(ConflictError, match=r"id.*price"):
+                loader.plan(target, [Version("b", ((2**40, 0.1),))])
+            return
+        loader.load(target, Version("b", ((2**40, 0.1),)))
+        rows = self.query(target.url, "SELECT id, price FROM sales ORDER BY id")
+        assert rows == [(1, 0.5), (2**40, 0.1)]
+
+    def test_texts_get_longer(self, loader: Loader, target: Target) -> None:
+        for number, text in enumerate(("x", "ż" * 500, "🦆" * 10_000, "y" * 65_535)):
+            loader.load(target, Version(f"f{number}", ((number, text, 1.0),)))
+        rows = self.query(target.url, "SELECT id, name FROM sales ORDER BY id")
+        assert [len(text.encode()) for _, text in rows] == [1, 1000, 40_000, 65_535]
 
     def test_every_mismatch_is_named(self, loader: Loader, target: Target) -> None:
         loader.load(target, sales("a", 1))

@@ -1,4 +1,4 @@
-"""A warehouse by its URL: ``duckdb:///relative.duckdb``, ``duckdb:////absolute.duckdb``, plug-ins.
+"""A warehouse by its URL: ``duckdb:///relative.duckdb``, ``redshift://host/database``, plug-ins.
 
 A plug-in registers a function ``(url) -> Warehouse`` under its scheme in the entry-point group
 ``ess_dask.warehouses``.
@@ -17,7 +17,12 @@ from ess_dask.warehouse.protocol import Warehouse
 GROUP = "ess_dask.warehouses"
 """Entry-point group of the back ends."""
 
-BUILT_IN = {"duckdb": "ess_dask.warehouse.duckdb.warehouse:open_duckdb"}
+_REDSHIFT = "ess_dask.warehouse.redshift.warehouse:open_redshift"
+BUILT_IN = {
+    "duckdb": "ess_dask.warehouse.duckdb.warehouse:open_duckdb",
+    "redshift": _REDSHIFT,
+    "redshift+redshift_connector": _REDSHIFT,
+}
 """Back ends of the product itself; a plug-in cannot take their schemes."""
 
 

@@ -96,6 +96,7 @@ class Ledger:
             self.session.commit()
             return
         self.session.commit()
+        self.session.run(f"CREATE SCHEMA IF NOT EXISTS {quote(self.schema)}")
         for name, columns in _TABLES.items():
             small = name in {"_ess_meta", "_ess_loads"}
             style = "DISTSTYLE ALL" if small else "DISTSTYLE EVEN"
