@@ -29,7 +29,7 @@ ONLY_SHOWN = {
         'ess redshift sql "select current_user, version()"',
         'ess redshift sql "select * from sales limit 5" --label prod --format csv',
         "ess run woodworking --set load.to=redshift://prod",
-        'ESS_REDSHIFT_PASSWORD=... ess redshift sql "select 1" --label prod',
+        'export ESS_REDSHIFT_PASSWORD="$(cat password-file)"',
         'ess redshift sql "select 1" --label prod --password-stdin < password-file',
         'ess redshift sql "select 1" --url "redshift://etl@/dev'
         '?cluster=examplecluster&region=us-west-2&iam=true"',

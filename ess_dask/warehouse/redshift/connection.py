@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,10 @@ def _driver() -> Any:
             f"Redshift needs a package that is not installed: {error.name}",
             hint='pip install "ess-dask[redshift]"',
         ) from None
+    log = logging.getLogger("redshift_connector")
+    if log.level == logging.NOTSET:
+        # At DEBUG it writes down every message, statements and rows; only who asks for it gets it.
+        log.setLevel(logging.INFO)
     return redshift_connector
 
 
