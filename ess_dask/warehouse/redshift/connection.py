@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,12 @@ def connect(address: Address, ask: Ask | None = None, wait: float = START_SECOND
                 raise
             return _unavailable(error, login.address, status_now())
 
-    opened = retry.retrying(LostConnectionError, wait, attempt)
+    began = time.monotonic()
+    try:
+        opened = retry.retrying(LostConnectionError, wait, attempt)
+    except LostConnectionError as error:
+        message = f"{error.message} (tried for {time.monotonic() - began:.1f} s)"
+        raise LostConnectionError(message, hint=error.hint) from None
     if isinstance(opened, TransientError):
         raise opened
     return opened
