@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from ess_dask.errors import DataError
+from ess_dask.records.spec import MIB
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _LEVEL = 2
 _BATCH_ROWS = 65_536
+_BLOCK = 16 * MIB
+"""Bytes that are parsed at once; a row must fit in, and COPY takes rows of 4 MB."""
 
 
 def null_marker(load_id: str) -> str:
@@ -55,8 +58,8 @@ def read_csv(path: Path, schema: pa.Schema, load_id: str) -> Iterator[pa.Table]:
 
     names = schema.names
     everything = csv.open_csv(
-        path,
-        read_options=csv.ReadOptions(column_names=names),
+        str(path),
+        read_options=csv.ReadOptions(column_names=names, block_size=_BLOCK),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
