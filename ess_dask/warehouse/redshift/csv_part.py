@@ -47,7 +47,10 @@ def write_csv(source: Path, target: Path, load_id: str) -> None:
         pq.ParquetFile(source) as part,
     ):
         for batch in part.iter_batches(_BATCH_ROWS):
-            _as_text(batch, marker).write_csv(packed, include_header=False, null_value=marker)
+            # All texts in quotes: one at the start of the file may look like a byte order mark.
+            _as_text(batch, marker).write_csv(
+                packed, include_header=False, null_value=marker, quote_style="non_numeric"
+            )
 
 
 def read_csv(path: Path, schema: pa.Schema, load_id: str) -> Iterator[pa.Table]:
@@ -109,7 +112,7 @@ def _written(name: str, kind: pl.DataType) -> pl.Expr:
         # Redshift spells out what is no number.
         words = {"inf": "Infinity", "-inf": "-Infinity"}
         return column.cast(pl.String).replace(words)
-    return column.cast(pl.String)
+    return column.cast(pl.String) if kind in (pl.Date, pl.Categorical) else column
 
 
 def _typed(column: pl.Series, field: pa.Field) -> pa.Array:
