@@ -31,6 +31,7 @@ from ess_dask.warehouse.redshift.ddl import RedshiftDialect
 from ess_dask.warehouse.redshift.existing import table_state
 from ess_dask.warehouse.redshift.incoming import Staged
 from ess_dask.warehouse.redshift.ledger import Ledger
+from ess_dask.warehouse.redshift.limits import RedshiftCheck
 from ess_dask.warehouse.redshift.load import Loading, Watch
 from ess_dask.warehouse.redshift.session import Session
 from ess_dask.warehouse.redshift.staging import RedshiftSink
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.catalog.bounds import Bounds
-    from ess_dask.engine.model import Sink
+    from ess_dask.engine.model import RowCheck, Sink
 
 _CAPABILITIES = Capabilities(
     name="Redshift",
@@ -134,6 +135,10 @@ class RedshiftWarehouse:
             format=staged.format,
             text_digest=staged.text_digest,
         )
+
+    def check(self, plan: LoadPlan) -> RowCheck:
+        """See ``Warehouse.check``: texts and times have limits."""
+        return RedshiftCheck(plan.columns)
 
     def spread(self, sink: Sink, parts: Sequence[StagedPart], run: Run) -> tuple[StagedPart, ...]:
         """See ``Warehouse.spread``: a multiple of the cluster's slices."""
