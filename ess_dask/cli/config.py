@@ -26,7 +26,8 @@ def config(
 ) -> None:
     """Print the settings in force.
 
-    The output is itself a profile: write it to configs/NAME.yaml and use it with --profile NAME.
+    The output is itself a profile: write it to configs/NAME.yaml and use it with --profile NAME. The
+    password in a URL is not printed.
     """
     from ess_dask._settings_sources import unknown_variables
     from ess_dask.settings import resolve_settings
@@ -52,7 +53,7 @@ def _pipeline_settings(pipeline: str | None, overrides: tuple[str, ...]) -> dict
 def _text(resolved: Resolved, show_origin: bool) -> str:
     from ess_dask.settings import NAMES, written
 
-    lines = [f"{name}: {written(name, getattr(resolved.settings, name))}" for name in NAMES]
+    lines = [f"{name}: {written(name, _value(resolved, name))}" for name in NAMES]
     if show_origin:
         width = max(map(len, lines))
         origins = (resolved.origin(name) for name in NAMES)
@@ -69,7 +70,7 @@ def _json(resolved: Resolved) -> str:
 
     rows = {
         name: {
-            "value": getattr(resolved.settings, name),
+            "value": _value(resolved, name),
             "unit": unit(name),
             "origin": resolved.origin(name),
             "environment": env_name(name),
@@ -78,3 +79,12 @@ def _json(resolved: Resolved) -> str:
         for name in NAMES
     }
     return json.dumps(rows, indent=2, ensure_ascii=False)
+
+
+def _value(resolved: Resolved, name: str) -> Any:
+    """Return a setting as it may be shown: a URL without its password."""
+    from ess_dask.settings import unit
+    from ess_dask.warehouse.connect import shown_url
+
+    value = getattr(resolved.settings, name)
+    return shown_url(value) if unit(name) == "URL" else value

@@ -121,6 +121,8 @@ def _describe(
     load: LoadPlan | None,
     warnings: tuple[str, ...],
 ) -> RunPlan:
+    from ess_dask.warehouse.connect import shown_url
+
     job = execution.job
     to_read = {file.uri for batch in execution.batches for file in batch.files}
     changed = {file.uri for file in load.changed} if load else set()
@@ -133,7 +135,7 @@ def _describe(
         changed=tuple(file for file in files if file.uri in changed),
         on_change=load.target.on_change if load else "fail",
         batches=len(execution.batches),
-        target=without_password(load.target.url) if load else "",
+        target=shown_url(load.target.url) if load else "",
         table=load.target.table if load else "",
         mode=load.target.mode if load else "",
         memory=execution.memory.table if execution.memory else "",
@@ -154,17 +156,6 @@ def _estimate(execution: Execution) -> float:
     stored = sum(batch.size for batch in execution.batches)
     start = CLUSTER_SECONDS if execution.memory is not None and find() is None else 0.0
     return START_SECONDS + start + stored / BYTES_PER_SECOND / execution.slots
-
-
-def without_password(url: str) -> str:
-    """Return a warehouse's URL as it may be shown."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    where = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{parts.username}@{where}{parts.path}"
 
 
 def make_job(pipeline: Pipeline, folder: Path, settings: Settings) -> Job:

@@ -24,7 +24,7 @@ from ess_dask.engine.model import Job
 from ess_dask.errors import UsageError
 from ess_dask.pipelines.execution import Execution
 from ess_dask.pipelines.plan import RunPlan
-from ess_dask.pipelines.prepare import columns_of, make_job, target_of, without_password
+from ess_dask.pipelines.prepare import columns_of, make_job, target_of
 from ess_dask.pipelines.report import Totals, add_up
 from ess_dask.records.rejects import RAW_LIMIT
 from ess_dask.warehouse.model import LoadFile, LoadPlan, Target
@@ -229,6 +229,8 @@ def _describe(
     load: LoadPlan,
     files: tuple[FileRef, ...],
 ) -> RunPlan:
+    from ess_dask.warehouse.connect import shown_url
+
     steps = tuple(step.name for step in execution.job.row_steps)
     shell = [step for step in pipeline.clean if step.kind == "shell"]
     warning = "shell steps are not run again: rejected rows are as these had left them"
@@ -238,7 +240,7 @@ def _describe(
         store=execution.job.store.root,
         new=files,
         batches=len(execution.batches),
-        target=without_password(load.target.url),
+        target=shown_url(load.target.url),
         table=load.target.table,
         mode=load.target.mode,
         steps=steps,

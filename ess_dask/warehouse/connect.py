@@ -57,6 +57,16 @@ def open_warehouse(url: str) -> Warehouse:
     return opener(url)
 
 
+def shown_url(url: str) -> str:
+    """Return a warehouse's URL as it may be shown: no password, whatever else is odd about it."""
+    scheme, separator, rest = url.partition("://")
+    if "@" not in rest:
+        return url
+    # To the last @: a password with one in it that was not escaped must not show either.
+    user, place = re.split("[:@]", rest, maxsplit=1)[0], rest.rpartition("@")[2]
+    return f"{scheme}{separator}{user}@{place}"
+
+
 def schemes() -> tuple[str, ...]:
     """Return the schemes of all installed back ends, sorted."""
     return tuple(sorted({*BUILT_IN, *_plug_ins()}))

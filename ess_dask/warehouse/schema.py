@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ess_dask.errors import ConfigError, ConflictError, DataError
 from ess_dask.records.spec import Column, DataType
-from ess_dask.warehouse.quote import RESERVED, TableName, fold, quote
+from ess_dask.warehouse.quote import RESERVED, TableName, fold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +28,9 @@ class Dialect(Protocol):
 
     def sql_type(self, type_: DataType) -> str:
         """Return the back end's name of a type."""
+
+    def quote(self, name: str) -> str:
+        """Return a column's name for SQL text."""
 
     def stored(self, type_: DataType) -> DataType:
         """Return the type that a table has for values of this one."""
@@ -163,9 +166,9 @@ def plan_ddl(state: TableState, columns: Sequence[Column], dialect: Dialect) -> 
     for column in columns:
         known, type_ = have.get(fold(column.name)), dialect.sql_type(column.type)
         if known is None:
-            ddl.append(f"ALTER TABLE {table} ADD COLUMN {quote(column.name)} {type_}")
+            ddl.append(f"ALTER TABLE {table} ADD COLUMN {dialect.quote(column.name)} {type_}")
         elif not widens(dialect.stored(column.type), known.type):
-            ddl.append(f"ALTER TABLE {table} ALTER COLUMN {quote(known.name)} TYPE {type_}")
+            ddl.append(f"ALTER TABLE {table} ALTER COLUMN {dialect.quote(known.name)} TYPE {type_}")
     return tuple(ddl)
 
 

@@ -61,6 +61,10 @@ class DuckDBDialect:
         """See ``sql_type``."""
         return sql_type(type_)
 
+    def quote(self, name: str) -> str:
+        """See ``quote.quote``."""
+        return quote(name)
+
     def stored(self, type_: DataType) -> DataType:
         """See ``schema.stored``."""
         return stored(type_)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ess_dask.errors import ConfigError
-from ess_dask.warehouse.quote import quote
+from ess_dask.warehouse.redshift.names import quoted
 from ess_dask.warehouse.redshift.place import Format
 
 HIDDEN = "..."
@@ -65,7 +65,7 @@ class Copy:
 
     def sql(self) -> str:
         """Return the statement."""
-        columns = ", ".join(quote(name) for name in self.columns)
+        columns = ", ".join(quoted(name) for name in self.columns)
         parts = [
             f"COPY {self.table} ({columns})",
             f"FROM {literal(self.manifest)}",

@@ -14,6 +14,7 @@ from ess_dask.errors import ConfigError
 from ess_dask.records.spec import Column, DataType
 from ess_dask.warehouse.model import TableLayout
 from ess_dask.warehouse.quote import RESERVED, TableName, fold
+from ess_dask.warehouse.redshift.names import quoted
 from ess_dask.warehouse.redshift.types import sql_type, stored
 from ess_dask.warehouse.schema import FILE_COLUMN, LOAD_COLUMN
 
@@ -37,6 +38,10 @@ class RedshiftDialect:
     def sql_type(self, type_: DataType) -> str:
         """See ``types.sql_type``."""
         return sql_type(type_)
+
+    def quote(self, name: str) -> str:
+        """See ``names.quoted``."""
+        return quoted(name)
 
     def stored(self, type_: DataType) -> DataType:
         """See ``types.stored``."""
@@ -73,7 +78,7 @@ class RedshiftDialect:
 def _quoted(name: str) -> Any:
     import sqlalchemy as sa
 
-    return sa.sql.quoted_name(name, quote=True)
+    return sa.sql.quoted_name(fold(name), quote=True)
 
 
 def _check_length(name: str) -> None:

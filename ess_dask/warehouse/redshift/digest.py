@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.records.spec import Column
 from ess_dask.records.types import arrow_type
 from ess_dask.warehouse.digest import ColumnDigest, Digest
-from ess_dask.warehouse.quote import quote
 from ess_dask.warehouse.redshift.digest_measures import (
     MAGNITUDE,
     Found,
@@ -24,6 +23,7 @@ from ess_dask.warehouse.redshift.digest_measures import (
     read_measures,
     sql_measures,
 )
+from ess_dask.warehouse.redshift.names import quoted
 from ess_dask.warehouse.redshift.types import stored
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def digest_sql(relation_sql: str, columns: Sequence[Column], *, text: bool) -> s
     """
     expressions = ["count(*)"]
     for column in columns:
-        expressions += sql_measures(quote(column.name), column.type, text=text)
+        expressions += sql_measures(quoted(column.name), column.type, text=text)
     return f"SELECT {', '.join(expressions)} FROM {relation_sql}"  # noqa: S608 - names are quoted
 
 

@@ -14,13 +14,13 @@ from ess_dask.errors import DataError, UsageError
 from ess_dask.records.spec import Column
 from ess_dask.warehouse.digest import Digest, compare
 from ess_dask.warehouse.model import LoadRequest
-from ess_dask.warehouse.quote import quote
 from ess_dask.warehouse.redshift.copy import Authorization, Copy
 from ess_dask.warehouse.redshift.csv_part import null_marker
 from ess_dask.warehouse.redshift.ddl import FILE_WIDTH, LOAD_WIDTH
 from ess_dask.warehouse.redshift.digest import combine, digest_sql, read_digest
 from ess_dask.warehouse.redshift.load_errors import copy
 from ess_dask.warehouse.redshift.manifest import write_manifest
+from ess_dask.warehouse.redshift.names import quoted
 from ess_dask.warehouse.redshift.place import Format
 from ess_dask.warehouse.redshift.sideload import Side, stage_side
 from ess_dask.warehouse.redshift.staging import ORDER_COLUMN
@@ -118,11 +118,11 @@ def told_digest(request: LoadRequest) -> Digest:
 
 
 def _fill_rows(session: Session, staged: Staged, request: LoadRequest) -> None:
-    declared = ", ".join(f"{quote(name)} {type_}" for name, type_ in _row_types(staged, request))
+    declared = ", ".join(f"{quoted(name)} {type_}" for name, type_ in _row_types(staged, request))
     _make(session, ROWS, declared)
-    copy_rows(session, staged, request, quote(ROWS))
+    copy_rows(session, staged, request, quoted(ROWS))
     _check_files(session, request)
-    found = take_digest(session, quote(ROWS), request.plan.columns, text=staged.text_digest)
+    found = take_digest(session, quoted(ROWS), request.plan.columns, text=staged.text_digest)
     if wrong := compare(told_digest(request), found):
         raise DataError(
             f"Redshift read other rows than were staged: {'; '.join(wrong)}",
@@ -145,16 +145,16 @@ def _fill_side(
     side: Side,
     paths: Sequence[str],
 ) -> None:
-    _make(session, table, ", ".join(f"{quote(name)} {type_}" for name, type_ in side.columns))
+    _make(session, table, ", ".join(f"{quoted(name)} {type_}" for name, type_ in side.columns))
     part = stage_side(side, paths, staged.prefix, staged.format, request.load_id)
     manifest = write_manifest(staged.prefix, [part], f"{side.name}.manifest")
     names = [name for name, _ in side.columns]
-    copy(session, staged.copy(quote(table), names, manifest, request.load_id))
+    copy(session, staged.copy(quoted(table), names, manifest, request.load_id))
 
 
 def _make(session: Session, table: str, columns: str) -> None:
-    session.run(f"DROP TABLE IF EXISTS {quote(table)}")
-    session.run(f"CREATE TEMPORARY TABLE {quote(table)} ({columns})")
+    session.run(f"DROP TABLE IF EXISTS {quoted(table)}")
+    session.run(f"CREATE TEMPORARY TABLE {quoted(table)} ({columns})")
 
 
 def check_told(request: LoadRequest) -> None:
@@ -172,7 +172,7 @@ def check_told(request: LoadRequest) -> None:
 def _check_files(session: Session, request: LoadRequest) -> None:
     """Raise unless each file has the rows in the table that were told of it."""
     counts: dict[str, int] = dict(
-        session.rows(f"SELECT {FILE_COLUMN}, count(*) FROM {quote(ROWS)} GROUP BY 1")  # noqa: S608
+        session.rows(f"SELECT {FILE_COLUMN}, count(*) FROM {quoted(ROWS)} GROUP BY 1")  # noqa: S608
     )
     told = {file.uri: file.rows_loaded for file in request.files}
     strangers = sorted(uri for uri in counts if uri not in told)

@@ -17,7 +17,7 @@ from ess_dask.errors import ConfigError, DataError
 from ess_dask.warehouse.digest import ColumnDigest, Digest
 from ess_dask.warehouse.model import LoadFile, LoadResult, Mode
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry
-from ess_dask.warehouse.quote import quote
+from ess_dask.warehouse.redshift.names import quoted
 
 if TYPE_CHECKING:
     from ess_dask.warehouse.redshift.session import Rows, Session
@@ -73,7 +73,7 @@ class Ledger:
 
     def table(self, name: str) -> str:
         """Return one of the tables, quoted."""
-        return f"{quote(self.schema)}.{quote(name)}"
+        return f"{quoted(self.schema)}.{quoted(name)}"
 
     def exists(self) -> bool:
         """Whether the warehouse has a ledger; raises ``ConfigError`` when it is a later release's.
@@ -106,7 +106,7 @@ class Ledger:
         self.session.commit()
 
     def _create(self) -> None:
-        self.session.run(f"CREATE SCHEMA IF NOT EXISTS {quote(self.schema)}")
+        self.session.run(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
         for name, columns in _TABLES.items():
             small = name in {"_ess_meta", "_ess_loads"}
             style = "DISTSTYLE ALL" if small else "DISTSTYLE EVEN"

@@ -8,9 +8,9 @@ from ess_dask.errors import ConflictError, DataError
 from ess_dask.warehouse.changes import names
 from ess_dask.warehouse.decision import Work
 from ess_dask.warehouse.model import LoadRequest
-from ess_dask.warehouse.quote import quote
 from ess_dask.warehouse.redshift.incoming import REJECTED, REPLAYED
 from ess_dask.warehouse.redshift.ledger import REJECT_COLUMNS
+from ess_dask.warehouse.redshift.names import quoted
 from ess_dask.warehouse.redshift.rows import TAKEN
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ def write_rejects(session: Session, ledger: Ledger, request: LoadRequest, work: 
     told = sum(file.rows_rejected for file in work.taken)
     if not request.rejects or not work.taken:
         return told
-    columns = ", ".join(quote(name) for name in REJECT_COLUMNS)
+    columns = ", ".join(quoted(name) for name in REJECT_COLUMNS)
     rows = session.run(
         f"INSERT INTO {ledger.table('_ess_rejects')} ({columns}) "  # noqa: S608 - names quoted
         'SELECT ?, ?, ?, r.uri, f.etag, r.member, r.line, r."column", r.reason, r.raw, r.title, '
-        f"'' FROM {quote(REJECTED)} r JOIN {quote(TAKEN)} f ON r.uri = f.uri",
+        f"'' FROM {quoted(REJECTED)} r JOIN {quoted(TAKEN)} f ON r.uri = f.uri",
         request.load_id,
         str(work.name),
         request.plan.target.pipeline,
@@ -52,11 +52,11 @@ def mark_replayed(session: Session, ledger: Ledger, request: LoadRequest, work: 
         return
     rejects = ledger.table("_ess_rejects")
     who = (str(work.name), request.plan.target.pipeline)
-    session.run(f"DROP TABLE IF EXISTS {quote(MARKED)}")
+    session.run(f"DROP TABLE IF EXISTS {quoted(MARKED)}")
     session.run(
-        f"CREATE TEMPORARY TABLE {quote(MARKED)} AS SELECT r.load_id, r.uri, r.member, r.line "  # noqa: S608
-        f"FROM {rejects} r JOIN {quote(REPLAYED)} p ON r.load_id = p.load_id AND r.uri = p.uri "
-        f"AND r.member = p.member AND r.line = p.line JOIN {quote(TAKEN)} f ON f.uri = r.uri "
+        f"CREATE TEMPORARY TABLE {quoted(MARKED)} AS SELECT r.load_id, r.uri, r.member, r.line "  # noqa: S608
+        f"FROM {rejects} r JOIN {quoted(REPLAYED)} p ON r.load_id = p.load_id AND r.uri = p.uri "
+        f"AND r.member = p.member AND r.line = p.line JOIN {quoted(TAKEN)} f ON f.uri = r.uri "
         f"WHERE r.table_name = ? AND r.pipeline = ? AND {ledger.stands('r.load_id')} "
         f"AND NOT {ledger.stands('r.replayed_by')}",
         *who,
@@ -65,7 +65,7 @@ def mark_replayed(session: Session, ledger: Ledger, request: LoadRequest, work: 
         f"{rejects}.{name} = m.{name}" for name in ("load_id", "uri", "member", "line")
     )
     marked = session.run(
-        f"UPDATE {rejects} SET replayed_by = ? FROM {quote(MARKED)} m WHERE {same} "  # noqa: S608
+        f"UPDATE {rejects} SET replayed_by = ? FROM {quoted(MARKED)} m WHERE {same} "  # noqa: S608
         f"AND {rejects}.table_name = ? AND {rejects}.pipeline = ?",
         request.load_id,
         *who,

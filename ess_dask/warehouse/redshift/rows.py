@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from ess_dask.warehouse.dates import file_order
 from ess_dask.warehouse.decision import Work
 from ess_dask.warehouse.model import LoadRequest
-from ess_dask.warehouse.quote import TableName, quote
+from ess_dask.warehouse.quote import TableName
 from ess_dask.warehouse.redshift.incoming import ROWS
+from ess_dask.warehouse.redshift.names import quoted
 from ess_dask.warehouse.redshift.staging import ORDER_COLUMN
 from ess_dask.warehouse.schema import FILE_COLUMN, LOAD_COLUMN
 
@@ -42,9 +43,9 @@ def name_files(session: Session, work: Work) -> None:
 
 
 def _name(session: Session, table: str, rows: Sequence[tuple[str, str, int]]) -> None:
-    session.run(f"DROP TABLE IF EXISTS {quote(table)}")
-    session.run(f"CREATE TEMPORARY TABLE {quote(table)} ({_FILES}) DISTSTYLE ALL")
-    session.insert(quote(table), ("uri", "etag", "place"), rows)
+    session.run(f"DROP TABLE IF EXISTS {quoted(table)}")
+    session.run(f"CREATE TEMPORARY TABLE {quoted(table)} ({_FILES}) DISTSTYLE ALL")
+    session.insert(quoted(table), ("uri", "etag", "place"), rows)
 
 
 def source_of(session: Session, request: LoadRequest, work: Work) -> Source:
@@ -52,9 +53,9 @@ def source_of(session: Session, request: LoadRequest, work: Work) -> Source:
     if request.plan.target.mode == "upsert":
         return _last_by_key(session, request)
     if len(work.taken) == len(request.files):
-        return Source(quote(ROWS), whole=True)
-    taken = f"SELECT uri FROM {quote(TAKEN)}"  # noqa: S608 - quoted
-    return Source(f"{quote(ROWS)} WHERE {FILE_COLUMN} IN ({taken})", whole=False)
+        return Source(quoted(ROWS), whole=True)
+    taken = f"SELECT uri FROM {quoted(TAKEN)}"  # noqa: S608 - quoted
+    return Source(f"{quoted(ROWS)} WHERE {FILE_COLUMN} IN ({taken})", whole=False)
 
 
 def _last_by_key(session: Session, request: LoadRequest) -> Source:
@@ -62,18 +63,18 @@ def _last_by_key(session: Session, request: LoadRequest) -> Source:
 
     Nulls in a key are equal to each other.
     """
-    names = [quote(column.name) for column in request.plan.columns]
-    keys = ", ".join(f"r.{quote(name)}" for name in request.plan.target.key)
+    names = [quoted(column.name) for column in request.plan.columns]
+    keys = ", ".join(f"r.{quoted(name)}" for name in request.plan.target.key)
     inner = ", ".join(f"r.{name}" for name in (*names, FILE_COLUMN))
-    session.run(f"DROP TABLE IF EXISTS {quote(LAST)}")
+    session.run(f"DROP TABLE IF EXISTS {quoted(LAST)}")
     session.run(
-        f"CREATE TEMPORARY TABLE {quote(LAST)} AS "  # noqa: S608 - names quoted
+        f"CREATE TEMPORARY TABLE {quoted(LAST)} AS "  # noqa: S608 - names quoted
         f"SELECT {', '.join((*names, FILE_COLUMN))} FROM (SELECT {inner}, row_number() OVER "
         f"(PARTITION BY {keys} ORDER BY f.place DESC, r.{ORDER_COLUMN} DESC) AS _ess_rank "
-        f"FROM {quote(ROWS)} r JOIN {quote(TAKEN)} f ON r.{FILE_COLUMN} = f.uri) AS ranked "
+        f"FROM {quoted(ROWS)} r JOIN {quoted(TAKEN)} f ON r.{FILE_COLUMN} = f.uri) AS ranked "
         "WHERE _ess_rank = 1"
     )
-    return Source(quote(LAST), whole=False)
+    return Source(quoted(LAST), whole=False)
 
 
 def delete_files(session: Session, ledger: Ledger, request: LoadRequest, work: Work) -> int:
@@ -83,13 +84,13 @@ def delete_files(session: Session, ledger: Ledger, request: LoadRequest, work: W
     target, entries = request.plan.target, ledger.table("_ess_ledger")
     # By load as well: another pipeline may have loaded the same file into this table.
     deleted = session.run(
-        f"DELETE FROM {work.name.sql} USING {entries} l, {quote(REMOVED)} x "  # noqa: S608
+        f"DELETE FROM {work.name.sql} USING {entries} l, {quoted(REMOVED)} x "  # noqa: S608
         "WHERE l.table_name = ? AND l.pipeline = ? AND l.replaced_by = '' AND l.uri = x.uri "
         f"AND {work.name.sql}.{FILE_COLUMN} = l.uri AND {work.name.sql}.{LOAD_COLUMN} = l.load_id",
         str(work.name),
         target.pipeline,
     )
-    uris = f"SELECT uri FROM {quote(REMOVED)}"  # noqa: S608 - quoted
+    uris = f"SELECT uri FROM {quoted(REMOVED)}"  # noqa: S608 - quoted
     ledger.retire(str(work.name), target.pipeline, uris, request.load_id)
     return deleted
 
@@ -98,7 +99,7 @@ def delete_keys(session: Session, request: LoadRequest, work: Work, source: Sour
     """Delete the rows that an upsert's rows take the place of; return how many."""
     if request.plan.target.mode != "upsert":
         return 0
-    keys = [quote(name) for name in request.plan.target.key]
+    keys = [quoted(name) for name in request.plan.target.key]
     table = work.name.sql
     begin = f"DELETE FROM {table} USING {source.relation} s WHERE "  # noqa: S608 - names quoted
     equal = [f"{table}.{key} = s.{key}" for key in keys]
@@ -115,7 +116,7 @@ def delete_keys(session: Session, request: LoadRequest, work: Work, source: Sour
 
 def insert_rows(session: Session, request: LoadRequest, name: TableName, source: Source) -> int:
     """Insert the rows into the table; return how many."""
-    columns = [quote(column.name) for column in request.plan.columns]
+    columns = [quoted(column.name) for column in request.plan.columns]
     into = ", ".join([*columns, FILE_COLUMN, LOAD_COLUMN])
     values = ", ".join([*columns, FILE_COLUMN, "?"])
     return session.run(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from ess_dask.warehouse.quote import quote
+from ess_dask.warehouse.redshift.names import quoted
 
 MAX_VALUES = 30_000
 """Values of one statement; the protocol counts them in 16 bits."""
@@ -60,7 +60,7 @@ class Session:
         """Insert rows; ``table`` is quoted SQL. As many in a statement as it can hold."""
         waiting = list(rows)
         size = max(MAX_VALUES // len(columns), 1)
-        names = ", ".join(quote(name) for name in columns)
+        names = ", ".join(quoted(name) for name in columns)
         one = f"({', '.join('?' for _ in columns)})"
         for start in range(0, len(waiting), size):
             some = waiting[start : start + size]

@@ -1,0 +1,147 @@
+"""The main job into Redshift, as a user types it: once, whatever happens, and nothing secret seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.redshift import only_standin
+
+PIPELINE = """
+name: shop
+source:
+  store: {store}
+  category: purchase
+  pattern: "*purchase_*.gz"
+  columns:
+    {{purchaseDate: timestamp, userID: string, articleID: int32, price: float64, refID: int32}}
+clean:
+  - sql: select * from records where price > 0
+load: {{table: sales}}
+rejects: {{limit: "5%"}}
+"""
+
+
+@pytest.fixture
+def server(redshift):
+    return only_standin(redshift)
+
+
+@pytest.fixture
+def shop(user, server):
+    """A user whose setting ``warehouse`` is the stand-in, with a schema of his own."""
+    user.stage = f"{server.stage}/{user.home.parent.name}"
+    more = f"&stage={user.stage}&iam_role={server.role}&schema=job"
+    user.env |= server.env | {"ESS_WAREHOUSE": server.url + more}
+    yield user
+    user.stop_daemon()
+    server.query("DROP SCHEMA IF EXISTS job CASCADE")
+
+
+def staged(user, server):
+    """Return the keys of what lies under the user's stage."""
+    bucket, _, key = user.stage[5:].partition("/")
+    found = server.s3.client().list_objects_v2(Bucket=bucket, Prefix=key)
+    return [each["Key"] for each in found.get("Contents", ())]
+
+
+def test_real_files_load_once_with_every_row_accounted_for(shop, server, woodworking):
+    run = ["run", "woodworking", "--set", f"source.store={woodworking}"]
+    run += ["--set", f"load.to={shop.env['ESS_WAREHOUSE']}", "--json"]
+    report = json.loads(shop.ess(*run).stdout)
+    assert (report["rows_read"], report["rows_loaded"]) == (41_031, 40_373)
+    loaded = "select count(*), count(distinct _ess_file) from job.sales"
+    assert server.query(loaded) == [(40_373, 30)]
+    assert json.loads(shop.ess(*run).stdout)["state"] == "nothing new"
+    assert server.query(loaded) == [(40_373, 30)]
+    assert server.query("select count(*), sum(rows_loaded) from job._ess_ledger") == [(30, 40_373)]
+    reasons = server.query("select reason, count(*) from job._ess_rejects group by 1")
+    assert reasons == [("not an int32: 'TBD'", 658)]
+    assert staged(shop, server) == []
+
+
+def test_the_account_of_a_dirty_lake_is_exact(shop, server, small_lake):
+    folder, account = small_lake
+    (shop.folder / "shop.yaml").write_text(PIPELINE.format(store=folder))
+    planned = shop.ess("plan", "shop.yaml").stdout
+    assert 'CREATE TABLE "job"."sales"' in planned
+    done = shop.ess("run", "shop.yaml", "--json")
+    report = json.loads(done.stdout)
+    assert report["rows_loaded"] == account.loadable
+    # The length of a text is known once the rows are staged.
+    assert re.search(r'ddl: CREATE TABLE "job"."sales" .*"userid" VARCHAR\(16\)', done.stderr)
+    assert server.query("select count(*) from job.sales") == [(account.loadable,)]
+    kept = server.query("select count(*) from job._ess_rejects")[0][0]
+    assert kept == report["rows_rejected"] > 0
+    shown = shop.ess("rejects", "show", "shop.yaml", "--limit", "1000000", "--json").stdout
+    assert len(json.loads(shown)) == kept
+
+
+def test_nothing_secret_is_seen(shop, server, small_lake):
+    (shop.folder / "shop.yaml").write_text(
+        PIPELINE.format(store=small_lake[0]) + "memory: {table: shop.sales, key: userID}\n"
+    )
+    said = []
+    for args in (
+        ["plan", "shop.yaml"], ["plan", "shop.yaml", "--json"], ["run", "shop.yaml", "--json"],
+        ["runs", "list"], ["rejects", "list", "shop.yaml"], ["config", "--show-origin"],
+        ["run", "shop.yaml", "--set", "load.table=_ess_x"], ["redshift", "sql", "select nothing"],
+    ):  # fmt: skip
+        done = shop.ess(*args, code=None)
+        said += [done.stdout, done.stderr]
+    secrets = (server.password, server.env["AWS_SECRET_ACCESS_KEY"])
+    for place in (path for path in shop.home.rglob("*") if path.is_file()):
+        said.append(place.read_bytes().decode("latin-1"))
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if str(shop.home) in (process / "environ").read_text(errors="replace"):
+                said.append((process / "environ").read_text(errors="replace"))
+                said.append((process / "cmdline").read_text(errors="replace"))
+    assert not [text[:300] for text in said for secret in secrets if secret in text]
+
+
+@pytest.mark.parametrize("statement", ["COPY", "LOCK", "_ess_loads", "commit"])
+def test_a_run_that_is_killed_is_finished_by_the_next(shop, server, small_lake, statement):
+    """SIGKILL while a statement of the load waits: the server takes back what was not committed."""
+    folder, account = small_lake
+    (shop.folder / "shop.yaml").write_text(PIPELINE.format(store=folder))
+    shop.ess("run", "shop.yaml", "--to", "2014-09-02")
+    server.faults.clear()
+    child = shop.start("run", "shop.yaml")
+    deadline = time.monotonic() + 60
+    while not any(re.search(statement, sql) for sql in server.faults.seen):
+        assert time.monotonic() < deadline and child.poll() is None
+        time.sleep(0.002)
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate(timeout=20)
+    shop.ess("run", "shop.yaml")
+    assert server.query("select count(*) from job.sales") == [(account.loadable,)]
+    files = "select count(*), count(distinct uri) from job._ess_ledger"
+    assert server.query(files) == [(16, 16)]
+    assert staged(shop, server) == []
+
+
+def test_values_that_have_no_place_are_rejected(shop, server):
+    """Too long in bytes and NUL: with file, line, column and reason; the others are loaded."""
+    lake = shop.folder / "lake"
+    lake.mkdir()
+    long = "ż" * 40_000
+    lines = ["id,text", "1,fine", f"2,{long}", "3,with\0nul", "4,🦆", "5," + "x" * 65_535]
+    (lake / "t_20140901.csv").write_text("\n".join(lines) + "\n")
+    (shop.folder / "t.yaml").write_text(
+        "name: t\nsource: {store: lake, category: t, pattern: 't_*.csv', "
+        "columns: {id: int32, text: string}}\nload: {table: texts}\nrejects: {limit: '90%'}\n"
+    )
+    report = json.loads(shop.ess("run", "t.yaml", "--json").stdout)
+    assert (report["rows_read"], report["rows_loaded"], report["rows_rejected"]) == (5, 3, 2)
+    assert server.query("select id from job.texts order by id") == [(1,), (4,), (5,)]
+    rejected = server.query("select line, column_name, reason from job._ess_rejects order by line")
+    assert [(line, column) for line, column, _ in rejected] == [(3, "text"), (4, "text")]
+    assert "65,535" in rejected[0][2] or "65535" in rejected[0][2]
