@@ -47,7 +47,8 @@ def redshift_server(folder):
         return
     from ess_dask.testing.redshift import standin
 
-    with standin(folder) as server:
+    # Not moto: its state is one for the whole process, and other tests reset it.
+    with standin(folder, "rclone") as server:
         yield server
 
 

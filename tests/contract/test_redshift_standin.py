@@ -77,7 +77,7 @@ class TestConnecting:
             host=server.host, port=server.port, user=server.user, password=server.password,
             dbname=server.database,
         ) as connection:  # fmt: skip
-            timer = threading.Timer(0.3, connection.cancel)
+            timer = threading.Timer(0.3, connection.cancel_safe)
             timer.start()
             with pytest.raises(psycopg.errors.QueryCanceled):
                 connection.execute("select pg_sleep(20)")
@@ -271,16 +271,10 @@ class TestWhichFiles:
         assert "CREDENTIALS" in refused(con, sql.replace(role, ""))["M"]
 
     def test_objects_that_s3_denies(self, client, con, table):
-        from ess_dask.testing.s3 import require_authorization
-
-        server = only_standin(client.server)
+        only_standin(client.server)
         keys = "access_key_id 'AKIAUNKNOWNUNKNOWN00' secret_access_key 'none'"
         sql = client.copy(table, client.manifest(client.parquet(rows_of(1))))
-        require_authorization(server.s3)
-        try:
-            error = refused(con, sql.replace(f"iam_role '{server.role}'", keys))
-        finally:
-            require_authorization(server.s3, 1_000_000)
+        error = refused(con, sql.replace(f"iam_role '{client.server.role}'", keys))
         assert "S3ServiceException" in error["M"]
         assert "Status 403" in error["M"]
 
@@ -396,8 +390,6 @@ class TestCopyOfCsv:
     )
     def test_a_bad_value_is_told_with_its_place(self, client, con, columns, value, code):
         table = client.table(f"n int, {columns}")
-        url = client.put("bad.csv", as_csv([[1, 'two\nlines"'][:1] + ["0"][:0] + [""], [2, value]]))
-        del url
         good = {"a int not null": "1"}.get(columns, "")
         data = as_csv([["n", "two\nlines"], [1, good], [2, value], [3, good]])
         url = client.put("bad.csv", data)
@@ -409,9 +401,7 @@ class TestCopyOfCsv:
             "select trim(filename), line_number, trim(colname), trim(raw_field_value), err_code "
             f"from stl_load_errors where filename = '{url}'",
         )
-        assert found == [(url, 3 if False else 4, "a", value, code)] or found == [
-            (url, 3, "a", value, code)
-        ]
+        assert found == [(url, 4, "a", value, code)]
 
     @pytest.mark.parametrize(
         ("line", "code"), [(b"1\n", 1203), (b"1,a,b\n", 1202), (b"\n", 1211), (b"1,\xff\n", 1220)]
@@ -527,7 +517,8 @@ class TestUnload:
         sql = f"unload ('select * from nope') to '{client.prefix}/x/' iam_role default parquet"
         assert refused(con, sql)["C"] == "42P01"
         assert client.files(client.prefix + "/x/") == []
-        assert "role" in refused(con, sql.replace("default", "'arn:aws:iam::1:role/x'"))["M"].lower()
+        sql = sql.replace("default", "'arn:aws:iam::1:role/x'").replace("* from nope", "1")
+        assert "not authorized to assume" in refused(con, sql)["M"]
 
 
 class TestTables:
@@ -573,7 +564,9 @@ class TestTables:
 
     def test_null_into_not_null(self, client, con):
         table = client.table("id int not null")
-        assert "Cannot insert a NULL value" in refused(con, f"insert into {table} values (null)")["M"]
+        assert (
+            "Cannot insert a NULL value" in refused(con, f"insert into {table} values (null)")["M"]
+        )
 
     def test_names_are_folded_even_in_quotes(self, client, con):
         table = client.table('"ID" int, "Größe" int')

@@ -10,8 +10,9 @@ from ess_dask.testing.redshift.errors import ServerError, not_simulated
 from ess_dask.testing.redshift.tokens import Token, identifier, literal, lower
 
 _LONGEST_NAME, _LONGEST_HERE = 127, 63
-_ONLY_IN_REDSHIFT = {"ATTENCODINGTYPE", "ATTISDISTKEY", "ATTSORTKEYORD", "ADSRC"}
-_SHADOWED = {"PG_ATTRIBUTE", "PG_ATTRDEF"}
+_ONLY_IN_REDSHIFT = {"ATTENCODINGTYPE", "ATTISDISTKEY", "ATTSORTKEYORD", "ADSRC", "RELDISTSTYLE"}
+_SHADOWED = {"PG_ATTRIBUTE", "PG_ATTRDEF", "PG_CLASS"}
+_CALLED = {"NVL": "COALESCE", "JSON_SERIALIZE": "redshift.json_serialize"}
 _TEMPORARY = {"LOCAL", "TEMP", "TEMPORARY"}
 SETTINGS = {
     "analyze_threshold_percent": "10",
@@ -96,8 +97,8 @@ def _words(edits: Edits) -> None:
         follows = edits.word(place + 1)
         if word == "SYSDATE" and follows != "(":
             edits.after(place, "()")
-        elif word == "NVL" and follows == "(":
-            edits.put(place, "COALESCE")
+        elif word in _CALLED and follows == "(":
+            edits.put(place, _CALLED[word])
         elif word in ("DATEADD", "DATEDIFF") and follows == "(":
             unit = edits.token(place + 2)
             if unit.kind == "word":

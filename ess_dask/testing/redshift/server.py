@@ -75,14 +75,18 @@ class RedshiftServer:
 
 
 @contextmanager
-def standin(folder: Path, store: str = "moto", *, tls: bool = False) -> Iterator[RedshiftServer]:
+def standin(
+    folder: Path, store: str = "moto", *, tls: bool = False, keep: bool = False
+) -> Iterator[RedshiftServer]:
     """Run a stand-in for Redshift; its data is below ``folder``, its S3 is moto's or rclone's.
 
+    Moto's state is one for a whole process: there, run one stand-in with it at a time. ``keep``
+    refuses a folder in which the data could not stay (see ``postgres``).
     Whatever it starts is ended with the block, and dies with the thread that entered it.
     """
     with ExitStack() as stack:
         s3 = _store(folder, store, stack)
-        behind = stack.enter_context(postgres(folder / "postgres"))
+        behind = stack.enter_context(postgres(folder / "postgres", keep=keep))
         _prepare(behind)
         journal = Journal(behind, _DATABASE)
         stack.callback(journal.close)
