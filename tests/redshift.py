@@ -1,4 +1,7 @@
-"""The Redshift that tests load: the stand-in, or the cluster that ``ESS_TEST_REDSHIFT_URL`` names."""
+"""The Redshift that tests load: the stand-in, or a real cluster.
+
+To test one, name it by ``ESS_TEST_REDSHIFT_URL``, ``..._STAGE`` (s3://...) and ``..._ROLE`` (an ARN).
+"""
 
 import io
 import json
@@ -38,7 +41,7 @@ def _outside_s3():
 
 
 @contextmanager
-def redshift_server(folder):
+def redshift_server(folder, store="rclone"):
     """Yield the server that tests of loads talk to."""
     if url := os.environ.get("ESS_TEST_REDSHIFT_URL"):
         yield RealCluster(
@@ -47,8 +50,8 @@ def redshift_server(folder):
         return
     from ess_dask.testing.redshift import standin
 
-    # Not moto: its state is one for the whole process, and other tests reset it.
-    with standin(folder, "rclone") as server:
+    # Moto's state is one for the whole process, and other tests reset it: by module, if at all.
+    with standin(folder, store) as server:
         yield server
 
 

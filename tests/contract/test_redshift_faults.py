@@ -48,7 +48,8 @@ def wait_until(true):
 
 def sessions(redshift):
     ((count,),) = redshift.query(
-        "select count(*) from pg_stat_activity where usename = 'awsuser' and pid <> pg_backend_pid()"
+        "select count(*) from pg_stat_activity "
+        "where usename = 'awsuser' and pid <> pg_backend_pid()"
     )
     return count
 

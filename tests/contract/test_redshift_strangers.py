@@ -16,9 +16,16 @@ import redshift_connector
 import sqlalchemy as sa
 
 from ess_dask.testing.redshift import standin
-from tests.redshift import one, run
+from tests.redshift import one, redshift_server, run
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def redshift(tmp_path_factory):
+    """Give a stand-in with moto: rclone answers the deletion of many objects with retries."""
+    with redshift_server(tmp_path_factory.mktemp("rs"), "moto") as server:
+        yield server
 
 
 @pytest.fixture
@@ -201,7 +208,7 @@ def test_tls_with_the_stand_ins_own_authority(tmp_path, monkeypatch):
             "host": server.host, "port": server.port, "user": server.user,
             "password": server.password, "database": server.database,
         }  # fmt: skip
-        with pytest.raises(Exception, match="(?i)certificate|ssl"):
+        with pytest.raises(Exception, match=r"(?i)certificate|ssl"):
             redshift_connector.connect(**login)
         monkeypatch.setenv("SSL_CERT_FILE", str(server.ca_file))
         connection = redshift_connector.connect(**login)

@@ -81,9 +81,9 @@ def _integers(column: Column, texts: Any, options: Any) -> tuple[Any, Any, _Why]
 
 def _decimals(column: Column, texts: Any, options: Any) -> tuple[Any, Any, _Why]:
     scale, digits = column.scale or 0, (column.length or 18) - (column.scale or 0)
-    plain = r"^\s*[+-]?0*\d{0,%d}(\.\d*)?\s*$" % digits
+    plain = rf"^\s*[+-]?0*\d{{0,{digits}}}(\.\d*)?\s*$"
     # Without ROUNDEC, what does not fit behind the point is cut off; PostgreSQL would round.
-    cut = texts.str.replace(r"(\.\d{%d})\d+(\s*)$" % scale, "$1")
+    cut = texts.str.replace(rf"(\.\d{{{scale}}})\d+(\s*)$", "$1")
     good = texts.str.contains(_NUMBER) & (
         texts.str.contains(plain) | texts.str.contains("[eE]") & _small_enough(texts, digits)
     )

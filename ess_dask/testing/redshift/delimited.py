@@ -149,7 +149,7 @@ def _header_lines(text: str, shape: _Shape) -> int:
     reader = _reader(text, shape)
     for _ in zip(range(shape.header), reader, strict=False):
         pass
-    return reader.line_num
+    return int(reader.line_num)
 
 
 def _reader(text: str, shape: _Shape) -> Any:

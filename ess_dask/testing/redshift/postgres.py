@@ -7,6 +7,7 @@ PostgreSQL refuses to run as root: then its processes run as ``nobody``, in a fo
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -84,7 +85,8 @@ def postgres(folder: Path, *, keep: bool = False) -> Iterator[Postgres]:
     """Run a PostgreSQL with its data below ``folder``, which is made where it is missing.
 
     An existing data folder is taken as it is. Where the server's user cannot come to the folder,
-    the data is in a temporary one instead; ``keep`` refuses that. The server dies with the thread that started it.
+    the data is in a temporary one instead; ``keep`` refuses that.
+    The server dies with the thread that started it.
     """
     programs = _programs()
     with ExitStack() as stack:
@@ -115,7 +117,7 @@ def _programs() -> Path:
 
 def _version(program: Path) -> int:
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return int(said.stdout.split()[2].split(".")[0].rstrip("develbtarc"))
+    return int(re.split(r"\D", said.stdout.split()[2])[0])
 
 
 def _home(folder: Path, keep: bool, stack: ExitStack) -> Path:
@@ -143,7 +145,7 @@ def _open_temporary_folder() -> str:
 
 
 def _reachable_programs(programs: Path, home: Path) -> Path:
-    """Return where the server's user can run the programs: a copy, if they are in a closed place."""
+    """Return where the server's user can run the programs: a copy, if it cannot there."""
     if not _is_root() or _is_open(programs):
         return programs
     copy = home / "programs"

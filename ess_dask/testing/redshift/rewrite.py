@@ -22,7 +22,7 @@ SETTINGS = {
     "query_group": "default",
     "wlm_query_slot_count": "1",
 }
-"""Redshift's parameters that a session may set and show; they have no effect but for names' case."""
+"""Redshift's parameters that a session may set and show; only names' case has an effect."""
 
 
 @dataclass(frozen=True, slots=True)

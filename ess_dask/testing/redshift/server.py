@@ -32,9 +32,9 @@ _STOP_SECONDS = 10.0
 class RedshiftServer:
     """A running stand-in; everything of it listens on 127.0.0.1 only.
 
-    ``role`` is the one role that may read and write the ``bucket``. ``control_plane`` is the address
-    of the AWS interfaces of redshift, sts and secretsmanager, where the store is moto. ``ca_file``
-    is the authority to trust, where the stand-in speaks TLS.
+    ``role`` is the one role that may read and write the ``bucket``. ``control_plane`` is the
+    address of the AWS interfaces of redshift, sts and secretsmanager, where the store is moto.
+    ``ca_file`` is the authority to trust, where the stand-in speaks TLS.
     """
 
     port: int
