@@ -1,6 +1,6 @@
 """The Redshift that tests load: the stand-in, or a real cluster.
 
-To test one, name it by ``ESS_TEST_REDSHIFT_URL``, ``..._STAGE`` (s3://...) and ``..._ROLE`` (an ARN).
+To test one, set ``ESS_TEST_REDSHIFT_URL``, ``..._STAGE`` (s3://...) and ``..._ROLE`` (an ARN).
 """
 
 import io

@@ -90,8 +90,9 @@ class TestConnecting:
 
 
 class TestCopyOfParquet:
-    COLUMNS = """a smallint, b integer, c bigint, d real, e double precision, f decimal(20, 4),
-      g boolean, h date, i timestamp, j timestamptz, k varchar(20), l char(3), m varbyte(4), n super"""
+    COLUMNS = """a smallint, b integer, c bigint, d real, e double precision,
+      f decimal(20, 4), g boolean, h date, i timestamp, j timestamptz, k varchar(20), l char(3),
+      m varbyte(4), n super"""
 
     def values(self):
         day, moment = dt.date(2020, 2, 29), naive(2020, 2, 29, 1, 2, 3, 456789)
@@ -104,7 +105,8 @@ class TestCopyOfParquet:
             "g": [True, None], "h": pa.array([day, None], pa.date32()),
             "i": pa.array([moment, None], pa.timestamp("us")),
             "j": pa.array([utc, None], pa.timestamp("us", "UTC")),
-            "k": ['é"\n\\,\t', None], "l": ["x", None], "m": pa.array([b"\x00\xff", None], pa.binary()),
+            "k": ['é"\n\\,\t', None], "l": ["x", None],
+            "m": pa.array([b"\x00\xff", None], pa.binary()),
             "n": pa.array([{"p": [1, 2], "q": "é"}, None]),
         })  # fmt: skip
 
@@ -677,7 +679,8 @@ class TestCatalogAndFunctions:
 
     def test_the_catalog(self, client, con):
         table = client.table("id bigint not null, k varchar(7), s super")
-        assert run(con, f'select "column", type from pg_table_def where tablename = \'{table}\'') == [
+        shown = run(con, f"select \"column\", type from pg_table_def where tablename = '{table}'")
+        assert shown == [
             ("id", "bigint"), ("k", "character varying(7)"), ("s", "super"),
         ]  # fmt: skip
         assert run(

@@ -119,7 +119,7 @@ def _store(folder: Path, store: str, stack: ExitStack) -> S3Server:
 def _prepare(behind: Postgres) -> None:
     """Make database, user and catalog, unless the folder has them from an earlier start."""
     with behind.connect("postgres") as connection:
-        found = connection.execute("select from pg_database where datname = %s", (_DATABASE,))
+        found = connection.execute("select 1 from pg_database where datname = %s", (_DATABASE,))
         if found.fetchone():
             return
         connection.execute(f"create role {_USER} superuser login password '{_PASSWORD}'")
