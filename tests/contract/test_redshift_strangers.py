@@ -147,7 +147,7 @@ class TestSqlalchemy:
         assert not inspector.has_table("no_such_table")
         # Not get_columns: this release of the dialect calls SQLAlchemy 2.1 wrongly. Its question:
         with engine.connect() as con:
-            found = engine.dialect._get_all_column_info(con, schema="public")
+            found = engine.dialect._get_schema_column_info(con, schema="public")
         columns = [column for some in found.values() for column in some]
         assert [(c.name, c.type, c.notnull) for c in columns if c.table_name == table.name] == [
             ("id", "bigint", True), ("name", "character varying(10)", True),

@@ -102,7 +102,9 @@ def imported_packages():
 
 COME_ALONG = {"aiohttp", "botocore", "pydantic_core"}
 """Parts of s3fs and pydantic: these bring them. ``compression`` is Python's own from 3.14 on, and
-the packages of ``ess_dask.testing`` come with the extra ``test``."""
+the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin``."""
+
+WITH_EXTRAS = {"moto", "psycopg", "pytest"}
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
@@ -110,7 +112,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     names = {re.match(r"[\w-]+", text)[0] for text in project["dependencies"]}
     declared = {name.replace("-", "_") for name in names}
     assert declared - imported_packages() == set()
-    assert imported_packages() - declared == COME_ALONG | {"compression"} | {"moto", "pytest"}
+    assert imported_packages() - declared == COME_ALONG | {"compression"} | WITH_EXTRAS
 
 
 HEAVY = ["boto3", "botocore", "dask", "distributed", "duckdb", "fsspec", "numpy", "pandas"]
