@@ -41,7 +41,7 @@ def _outside_s3():
 
 
 @contextmanager
-def redshift_server(folder, store="rclone"):
+def redshift_server(folder, store="moto"):
     """Yield the server that tests of loads talk to."""
     if url := os.environ.get("ESS_TEST_REDSHIFT_URL"):
         yield RealCluster(

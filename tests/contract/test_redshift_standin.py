@@ -278,10 +278,16 @@ class TestWhichFiles:
         assert "CREDENTIALS" in refused(con, sql.replace(role, ""))["M"]
 
     def test_objects_that_s3_denies(self, client, con, table):
-        only_standin(client.server)
+        from ess_dask.testing.s3 import require_authorization
+
+        server = only_standin(client.server)
         keys = "access_key_id 'AKIAUNKNOWNUNKNOWN00' secret_access_key 'none'"
         sql = client.copy(table, client.manifest(client.parquet(rows_of(1))))
-        error = refused(con, sql.replace(f"iam_role '{client.server.role}'", keys))
+        require_authorization(server.s3)
+        try:
+            error = refused(con, sql.replace(f"iam_role '{server.role}'", keys))
+        finally:
+            require_authorization(server.s3, 1_000_000)
         assert "S3ServiceException" in error["M"]
         assert "Status 403" in error["M"]
 

@@ -16,16 +16,9 @@ import redshift_connector
 import sqlalchemy as sa
 
 from ess_dask.testing.redshift import standin
-from tests.redshift import one, redshift_server, run
+from tests.redshift import one, run
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def redshift(tmp_path_factory):
-    """Give a stand-in with moto: rclone answers the deletion of many objects with retries."""
-    with redshift_server(tmp_path_factory.mktemp("rs"), "moto") as server:
-        yield server
 
 
 @pytest.fixture
