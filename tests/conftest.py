@@ -120,7 +120,7 @@ def end_processes():
         process.wait(timeout=10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def redshift(tmp_path_factory):
     """Give the Redshift to load: the stand-in, or a cluster (see ``tests/redshift.py``)."""
     from tests.redshift import redshift_server

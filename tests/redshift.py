@@ -1,4 +1,7 @@
-"""The Redshift that tests load: the stand-in, or the cluster that ``ESS_TEST_REDSHIFT_URL`` names."""
+"""The Redshift that tests load: the stand-in, or a real cluster.
+
+To test one, set ``ESS_TEST_REDSHIFT_URL``, ``..._STAGE`` (s3://...) and ``..._ROLE`` (an ARN).
+"""
 
 import io
 import json
@@ -38,7 +41,7 @@ def _outside_s3():
 
 
 @contextmanager
-def redshift_server(folder):
+def redshift_server(folder, store="moto"):
     """Yield the server that tests of loads talk to."""
     if url := os.environ.get("ESS_TEST_REDSHIFT_URL"):
         yield RealCluster(
@@ -47,7 +50,8 @@ def redshift_server(folder):
         return
     from ess_dask.testing.redshift import standin
 
-    with standin(folder) as server:
+    # Moto's state is one for the whole process, and other tests reset it: by module, if at all.
+    with standin(folder, store) as server:
         yield server
 
 
@@ -137,7 +141,8 @@ class Client:
                 run(connection, f"drop table if exists {name}")
             connection.commit()
             connection.close()
-        for url in self.files(self.prefix):
+        # The stand-in's own store goes with it.
+        for url in self.files(self.prefix) if isinstance(self.server, RealCluster) else ():
             bucket, _, key = url[5:].partition("/")
             self.s3.delete_object(Bucket=bucket, Key=key)
 

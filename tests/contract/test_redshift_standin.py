@@ -1,4 +1,4 @@
-"""Redshift as its clients see it: the stand-in, or a real cluster that is named (tests/redshift.py)."""
+"""Redshift as its clients see it: the stand-in, or a real cluster (tests/redshift.py)."""
 
 import csv
 import datetime as dt
@@ -25,6 +25,11 @@ def client(warehouse_client):
 @pytest.fixture
 def con(client):
     return client.connect()
+
+
+def naive(*parts):
+    """Return a moment as a TIMESTAMP has it: of no zone."""
+    return dt.datetime(*parts)  # noqa: DTZ001
 
 
 def rows_of(count):
@@ -77,7 +82,7 @@ class TestConnecting:
             host=server.host, port=server.port, user=server.user, password=server.password,
             dbname=server.database,
         ) as connection:  # fmt: skip
-            timer = threading.Timer(0.3, connection.cancel)
+            timer = threading.Timer(0.3, connection.cancel_safe)
             timer.start()
             with pytest.raises(psycopg.errors.QueryCanceled):
                 connection.execute("select pg_sleep(20)")
@@ -85,11 +90,12 @@ class TestConnecting:
 
 
 class TestCopyOfParquet:
-    COLUMNS = """a smallint, b integer, c bigint, d real, e double precision, f decimal(20, 4),
-      g boolean, h date, i timestamp, j timestamptz, k varchar(20), l char(3), m varbyte(4), n super"""
+    COLUMNS = """a smallint, b integer, c bigint, d real, e double precision,
+      f decimal(20, 4), g boolean, h date, i timestamp, j timestamptz, k varchar(20), l char(3),
+      m varbyte(4), n super"""
 
     def values(self):
-        day, moment = dt.date(2020, 2, 29), dt.datetime(2020, 2, 29, 1, 2, 3, 456789)
+        day, moment = dt.date(2020, 2, 29), naive(2020, 2, 29, 1, 2, 3, 456789)
         utc = moment.replace(tzinfo=dt.UTC)
         return pa.table({
             "a": pa.array([-32768, None], pa.int16()), "b": pa.array([2**31 - 1, None], pa.int32()),
@@ -99,7 +105,8 @@ class TestCopyOfParquet:
             "g": [True, None], "h": pa.array([day, None], pa.date32()),
             "i": pa.array([moment, None], pa.timestamp("us")),
             "j": pa.array([utc, None], pa.timestamp("us", "UTC")),
-            "k": ['é"\n\\,\t', None], "l": ["x", None], "m": pa.array([b"\x00\xff", None], pa.binary()),
+            "k": ['é"\n\\,\t', None], "l": ["x", None],
+            "m": pa.array([b"\x00\xff", None], pa.binary()),
             "n": pa.array([{"p": [1, 2], "q": "é"}, None]),
         })  # fmt: skip
 
@@ -114,7 +121,7 @@ class TestCopyOfParquet:
         )
         assert first[:9] == (
             -32768, 2**31 - 1, -(2**63), 1.5, 0.1, Decimal("-1234567890123456.7890"), True,
-            dt.date(2020, 2, 29), dt.datetime(2020, 2, 29, 1, 2, 3, 456789),
+            dt.date(2020, 2, 29), naive(2020, 2, 29, 1, 2, 3, 456789),
         )  # fmt: skip
         assert first[9] == dt.datetime(2020, 2, 29, 1, 2, 3, 456789, dt.UTC)
         assert first[10:13] == ('é"\n\\,\t', "x  ", "00ff")
@@ -346,7 +353,7 @@ class TestCopyOfCsv:
         first, second = run(con, f"select * from {table} order by id")
         assert first == (
             1, 'é"\n,', Decimal("12.34"), dt.date(2020, 2, 29),
-            dt.datetime(2020, 2, 29, 1, 2, 3, 500000),
+            naive(2020, 2, 29, 1, 2, 3, 500000),
             dt.datetime(2020, 2, 28, 23, 2, 3, tzinfo=dt.UTC), True, dt.time(1, 2, 3),
             -(2**63), 1000.0,
         )  # fmt: skip
@@ -396,8 +403,6 @@ class TestCopyOfCsv:
     )
     def test_a_bad_value_is_told_with_its_place(self, client, con, columns, value, code):
         table = client.table(f"n int, {columns}")
-        url = client.put("bad.csv", as_csv([[1, 'two\nlines"'][:1] + ["0"][:0] + [""], [2, value]]))
-        del url
         good = {"a int not null": "1"}.get(columns, "")
         data = as_csv([["n", "two\nlines"], [1, good], [2, value], [3, good]])
         url = client.put("bad.csv", data)
@@ -409,9 +414,7 @@ class TestCopyOfCsv:
             "select trim(filename), line_number, trim(colname), trim(raw_field_value), err_code "
             f"from stl_load_errors where filename = '{url}'",
         )
-        assert found == [(url, 3 if False else 4, "a", value, code)] or found == [
-            (url, 3, "a", value, code)
-        ]
+        assert found == [(url, 4, "a", value, code)]
 
     @pytest.mark.parametrize(
         ("line", "code"), [(b"1\n", 1203), (b"1,a,b\n", 1202), (b"\n", 1211), (b"1,\xff\n", 1220)]
@@ -527,9 +530,8 @@ class TestUnload:
         sql = f"unload ('select * from nope') to '{client.prefix}/x/' iam_role default parquet"
         assert refused(con, sql)["C"] == "42P01"
         assert client.files(client.prefix + "/x/") == []
-        assert (
-            "role" in refused(con, sql.replace("default", "'arn:aws:iam::1:role/x'"))["M"].lower()
-        )
+        sql = sql.replace("default", "'arn:aws:iam::1:role/x'").replace("* from nope", "1")
+        assert "not authorized to assume" in refused(con, sql)["M"]
 
 
 class TestTables:
@@ -664,7 +666,7 @@ class TestCatalogAndFunctions:
             ("select len('é')", 1),
             ("select octet_length('é')", 2),
             ("select nvl(null, 3)", 3),
-            ("select dateadd(day, 1, '2020-02-28'::timestamp)", dt.datetime(2020, 2, 29)),
+            ("select dateadd(day, 1, '2020-02-28'::timestamp)", naive(2020, 2, 29)),
             ("select datediff(day, '2020-02-28'::timestamp, '2020-03-01'::timestamp)", 2),
             ("select json_serialize(json_parse('[1, 2]'))", "[1,2]"),
             ("select to_hex(from_hex('00FF'))", "00ff"),
@@ -683,7 +685,8 @@ class TestCatalogAndFunctions:
 
     def test_the_catalog(self, client, con):
         table = client.table("id bigint not null, k varchar(7), s super")
-        assert run(con, f'select "column", type from pg_table_def where tablename = \'{table}\'') == [
+        shown = run(con, f"select \"column\", type from pg_table_def where tablename = '{table}'")
+        assert shown == [
             ("id", "bigint"), ("k", "character varying(7)"), ("s", "super"),
         ]  # fmt: skip
         assert run(

@@ -102,7 +102,9 @@ def imported_packages():
 
 COME_ALONG = {"aiohttp", "botocore", "pydantic_core"}
 """Parts of s3fs and pydantic: these bring them. ``compression`` is Python's own from 3.14 on, and
-the packages of ``ess_dask.testing`` come with the extra ``test``."""
+the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin``."""
+
+WITH_EXTRAS = {"moto", "psycopg", "pytest"}
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
@@ -111,7 +113,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     declared = {name.replace("-", "_") for name in names}
     assert declared - imported_packages() == set()
     further = imported_packages() - declared - OF_REDSHIFT
-    assert further == COME_ALONG | {"compression"} | {"moto", "pytest"}
+    assert further == COME_ALONG | {"compression"} | WITH_EXTRAS
 
 
 def test_what_redshift_needs_comes_with_its_extra():
@@ -121,7 +123,7 @@ def test_what_redshift_needs_comes_with_its_extra():
     assert OF_REDSHIFT & imported_packages() - declared == set()
 
 
-OF_REDSHIFT = {"redshift_connector"}
+OF_REDSHIFT = {"redshift_connector", "sqlalchemy", "sqlalchemy_redshift"}
 """Packages of the extra ``redshift``, imported inside the functions that need them."""
 
 

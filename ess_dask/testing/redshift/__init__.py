@@ -1,4 +1,4 @@
-"""A stand-in for Redshift: its protocol and COPY in front of a real PostgreSQL and a real S3 server.
+"""A stand-in for Redshift: its protocol and COPY in front of a real PostgreSQL and a real S3.
 
 It rewrites and does not emulate: transactions, locks, aborts and row counts are PostgreSQL's own.
 What it does not simulate it refuses, or its page in ``docs/how-to`` says so.

@@ -36,9 +36,10 @@ def main(folder: Path | None, store: str) -> None:
         signal.signal(number, lambda *_: ended.set())
     try:
         with ExitStack() as stack:
+            keep = folder is not None
             if folder is None:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ess-rs-")))
-            server = stack.enter_context(standin(folder, store))
+            server = stack.enter_context(standin(folder, store, keep=keep))
             for name, value in exports(server).items():
                 click.echo(f"export {name}={shlex.quote(value)}")
             sys.stdout.flush()

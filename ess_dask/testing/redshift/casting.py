@@ -6,7 +6,7 @@ Each rule returns the texts for PostgreSQL and marks the values that Redshift re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +81,9 @@ def _integers(column: Column, texts: Any, options: Any) -> tuple[Any, Any, _Why]
 
 def _decimals(column: Column, texts: Any, options: Any) -> tuple[Any, Any, _Why]:
     scale, digits = column.scale or 0, (column.length or 18) - (column.scale or 0)
-    plain = r"^\s*[+-]?0*\d{0,%d}(\.\d*)?\s*$" % digits
+    plain = rf"^\s*[+-]?0*\d{{0,{digits}}}(\.\d*)?\s*$"
     # Without ROUNDEC, what does not fit behind the point is cut off; PostgreSQL would round.
-    cut = texts.str.replace(r"(\.\d{%d})\d+(\s*)$" % scale, "$1")
+    cut = texts.str.replace(rf"(\.\d{{{scale}}})\d+(\s*)$", "$1")
     good = texts.str.contains(_NUMBER) & (
         texts.str.contains(plain) | texts.str.contains("[eE]") & _small_enough(texts, digits)
     )
@@ -128,7 +128,7 @@ def _dates(column: Column, texts: Any, options: Mapping[str, str]) -> tuple[Any,
     import polars as pl
 
     formats = _DATES if "DATEFORMAT" in options else _DATES[:1]
-    values = _first_that_reads(texts, [texts.str.to_date(f, strict=False) for f in formats])
+    values = _first_that_reads(texts, (texts.str.to_date(f, strict=False) for f in formats))
     return values.cast(pl.String), values.is_not_null(), lambda text: (
         1205, f"Invalid Date Format - length must be 10 or more, Value '{text[:40]}'"
         if len(text) < 10 else f"Invalid Date Format, Value '{text[:40]}'",
@@ -139,16 +139,16 @@ def _timestamps(column: Column, texts: Any, options: Mapping[str, str]) -> tuple
     import polars as pl
 
     formats = _TIMESTAMPS if "TIMEFORMAT" in options else _TIMESTAMPS[:1]
-    readings = [texts.str.to_datetime(f, time_unit="us", strict=False) for f in formats]
-    readings.append(texts.str.to_date(_DATES[0], strict=False).cast(pl.Datetime("us")))
-    if column.type == "timestamp with time zone":
-        readings += [
-            texts.str.to_datetime(
-                f, time_unit="us", time_zone="UTC", strict=False
-            ).dt.replace_time_zone(None)
-            for f in _ZONED
-        ]
-    values = _first_that_reads(texts, readings)
+
+    def readings() -> Iterator[Any]:
+        for form in formats:
+            yield texts.str.to_datetime(form, time_unit="us", strict=False)
+        yield texts.str.to_date(_DATES[0], strict=False).cast(pl.Datetime("us"))
+        for form in _ZONED if column.type == "timestamp with time zone" else ():
+            zoned = texts.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False)
+            yield zoned.dt.replace_time_zone(None)
+
+    values = _first_that_reads(texts, readings())
     return values.dt.to_string("%Y-%m-%d %H:%M:%S%.6f"), values.is_not_null(), lambda text: (
         1206, f"Invalid timestamp format or value [YYYY-MM-DD HH24:MI:SS], Value '{text[:40]}'",
     )  # fmt: skip
@@ -159,9 +159,12 @@ def _times(column: Column, texts: Any, options: Any) -> tuple[Any, Any, _Why]:
     return texts, values.is_not_null(), lambda text: (1206, f"Invalid time, Value '{text[:40]}'")
 
 
-def _first_that_reads(texts: Any, readings: list[Any]) -> Any:
-    found = readings[0]
-    for reading in readings[1:]:
+def _first_that_reads(texts: Any, readings: Iterator[Any]) -> Any:
+    """Return each text's first reading; a reading is only tried where one is still missing."""
+    found = next(readings)
+    for reading in readings:
+        if found.null_count() == texts.null_count():
+            break
         found = found.zip_with(found.is_not_null(), reading)
     return found
 

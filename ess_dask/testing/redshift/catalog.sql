@@ -113,6 +113,10 @@ create view redshift.pg_attribute as
   select a.*, 0 attencodingtype, false attisdistkey, 0 attsortkeyord from pg_catalog.pg_attribute a;
 create view redshift.pg_attrdef as
   select d.*, pg_get_expr(d.adbin, d.adrelid) adsrc from pg_catalog.pg_attrdef d;
+-- In Redshift a condition may use the names that the same SELECT gives: schema and table_name.
+create view redshift.pg_class as
+  select c.*, 0 reldiststyle, c.relnamespace::regnamespace::text "schema", c.relname::text table_name
+  from pg_catalog.pg_class c;
 create function pg_catalog.format_encoding(kind int) returns text language sql immutable
   as 'select ''none''::text';
 create function pg_catalog.pg_get_late_binding_view_cols() returns setof record language sql stable
@@ -155,7 +159,8 @@ create function pg_catalog.strtol(digits text, base int) returns bigint language
     else redshift.strtol($1, $2) end';
 create function pg_catalog.json_parse(value text) returns super language sql immutable strict
   as 'select $1::jsonb';
-create function pg_catalog.json_serialize(value jsonb) returns text language sql immutable strict
+-- PostgreSQL has syntax of its own under this name.
+create function redshift.json_serialize(value jsonb) returns text language sql immutable strict
   as 'select $1::text';
 create function pg_catalog.to_hex(value bytea) returns text language sql immutable strict
   as 'select encode($1, ''hex'')';

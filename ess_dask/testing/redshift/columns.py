@@ -49,7 +49,8 @@ class Target:
 def columns_query(copy: Copy) -> str:
     """Return the SQL that asks for the columns; ``target`` reads its answer."""
     return f"""select a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-      a.attidentity, (select substring(k.conname from '[(]([0-9]+)[)]') from pg_catalog.pg_constraint k
+      a.attidentity,
+      (select substring(k.conname from '[(]([0-9]+)[)]') from pg_catalog.pg_constraint k
         where k.conrelid = a.attrelid and k.conkey = array[a.attnum] and k.conname like 'varbyte(%')
       from pg_catalog.pg_attribute a join pg_catalog.pg_class t on t.oid = a.attrelid
       where t.relkind = 'r' and a.attrelid = to_regclass({literal(copy.sql_name)})

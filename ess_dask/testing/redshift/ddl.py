@@ -6,6 +6,8 @@ tables made from queries and from other tables get them too.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from ess_dask.testing.redshift.edits import Edits
 from ess_dask.testing.redshift.errors import (
     ACTIVE_TRANSACTION,
@@ -18,7 +20,8 @@ from ess_dask.testing.redshift.tokens import identifier, literal, lower
 
 _POSTGRES_ONLY = {
     "BIGSERIAL", "BIT", "BYTEA", "CIDR", "CIRCLE", "CITEXT", "HSTORE", "INET", "JSON", "JSONB",
-    "JSONPATH", "MACADDR", "MONEY", "NAME", "OID", "SERIAL", "SMALLSERIAL", "TSVECTOR", "UUID", "XML",
+    "JSONPATH", "MACADDR", "MONEY", "NAME", "OID", "SERIAL", "SMALLSERIAL", "TSVECTOR", "UUID",
+    "XML",
 }  # fmt: skip
 _NOT_MADE = {"GEOMETRY", "GEOGRAPHY", "HLLSKETCH", "INTERVAL", "TIMETZ"}
 _TEXTS = {"VARCHAR": 65535, "NVARCHAR": 65535, "CHAR": 4096, "NCHAR": 4096, "CHARACTER": 4096}
@@ -65,13 +68,10 @@ def _table_attribute(edits: Edits, place: int) -> int:
 
 def _elements(edits: Edits, start: int, end: int) -> None:
     parts = edits.split(start, end)
-    kept = 0
-    for first, last in parts:
+    for number, (first, last) in enumerate(parts):
         if not _element(edits, first, last):
             # With its comma: the one before it, or the one behind it if it is the first.
-            edits.drop(first - 1 if kept else first, last if kept else last + 1)
-        kept += 1
-    return
+            edits.drop(first - bool(number), last + (not number))
 
 
 def _element(edits: Edits, start: int, end: int) -> bool:
@@ -200,7 +200,7 @@ def _add_column(edits: Edits, name: int) -> None:
     if edits.word(name) == "IF":
         raise syntax_error("IF")
     rest = [edits.word(i) for i in range(name, len(edits))]
-    if ("NOT", "NULL") in zip(rest, rest[1:], strict=False) and "DEFAULT" not in rest:
+    if ("NOT", "NULL") in pairwise(rest) and "DEFAULT" not in rest:
         raise ServerError(
             "ALTER TABLE ADD COLUMN defined as NOT NULL must have a non-null default expression",
             NOT_SUPPORTED,

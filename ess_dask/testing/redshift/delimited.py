@@ -31,9 +31,13 @@ class Delimited:
 
 @dataclass
 class _Fields:
-    """The fields of a file, by columns; ``lines`` are the rows' lines, where they are known."""
+    """The fields of a file, by columns; ``lines`` are the rows' lines, where they are known.
+
+    Where they are not, the rows begin behind ``header`` lines.
+    """
 
     frame: Any
+    header: int = 0
     lines: Sequence[int] | None = None
     errors: list[RowError] = field(default_factory=list)
 
@@ -108,10 +112,10 @@ def _fields(data: bytes, shape: _Shape, options: Mapping[str, str]) -> _Fields:
             data = text.encode()
         else:
             return _by_rows(text, shape)
-    return _by_columns(data, shape) or _by_rows(text, shape)
+    return _by_columns(data, text, shape) or _by_rows(text, shape)
 
 
-def _by_columns(data: bytes, shape: _Shape) -> _Fields | None:
+def _by_columns(data: bytes, text: str, shape: _Shape) -> _Fields | None:
     """Read a regular file at once; nothing is returned for one that is not."""
     import polars as pl
     import pyarrow as pa
@@ -120,12 +124,13 @@ def _by_columns(data: bytes, shape: _Shape) -> _Fields | None:
     names = [f"c{i}" for i in range(len(shape.columns))]
     if not data:
         return _Fields(pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
-    if len(names) == 1 and b"\n\n" in data:
+    if data[:1] in b"\r\n" or b"\n\n" in data or b"\n\r\n" in data:
+        # Lines without anything, perhaps: Arrow would make nulls of them.
         return None
     try:
         table = arrow_csv.read_csv(
             pa.BufferReader(data),
-            arrow_csv.ReadOptions(column_names=names, skip_rows=shape.header),
+            arrow_csv.ReadOptions(column_names=names, skip_rows_after_names=shape.header),
             arrow_csv.ParseOptions(
                 delimiter=shape.delimiter, quote_char=shape.quote, newlines_in_values=True,
                 ignore_empty_lines=False,
@@ -137,7 +142,19 @@ def _by_columns(data: bytes, shape: _Shape) -> _Fields | None:
         )  # fmt: skip
     except pa.ArrowInvalid:
         return None
-    return _Fields(pl.DataFrame(pl.from_arrow(table)))
+    return _Fields(pl.DataFrame(pl.from_arrow(table)), _header_lines(text, shape))
+
+
+def _header_lines(text: str, shape: _Shape) -> int:
+    reader = _reader(text, shape)
+    for _ in zip(range(shape.header), reader, strict=False):
+        pass
+    return int(reader.line_num)
+
+
+def _reader(text: str, shape: _Shape) -> Any:
+    lines = io.StringIO(text, newline="")
+    return csv.reader(lines, delimiter=shape.delimiter, quotechar=shape.quote)
 
 
 def _by_rows(text: str, shape: _Shape) -> _Fields:
@@ -148,12 +165,11 @@ def _by_rows(text: str, shape: _Shape) -> _Fields:
     rows: list[list[str | None]] = []
     lines: list[int] = []
     errors: list[RowError] = []
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=shape.delimiter, quotechar=shape.quote
-    )
+    reader = _reader(text, shape)
     line = 1
     for number, row in enumerate(reader):
         first, line = line, reader.line_num + 1
+        row = row or [""] * (wanted == 1)
         if number < shape.header:
             continue
         problem = _irregular(row, wanted)
@@ -163,7 +179,7 @@ def _by_rows(text: str, shape: _Shape) -> _Fields:
         else:
             errors.append(_error(shape, first, row, None, problem))
     schema = {f"c{i}": pl.String for i in range(wanted)}
-    return _Fields(pl.DataFrame(rows, schema=schema, orient="row"), lines, errors)
+    return _Fields(pl.DataFrame(rows, schema=schema, orient="row"), lines=lines, errors=errors)
 
 
 def _irregular(row: list[str], wanted: int) -> tuple[int, str] | None:
@@ -188,7 +204,7 @@ def _row_error(
         # Lines inside of quotes count as well.
         before = fields.frame.head(row)
         inner = sum(before[name].str.count_matches("\n").sum() for name in before.columns)
-        line = shape.header + row + inner + 1
+        line = fields.header + row + inner + 1
     return _error(shape, line, values, column, problem)
 
 

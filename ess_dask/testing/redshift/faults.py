@@ -67,7 +67,7 @@ class Faults:
         self._add(_Rule(Fault("cut_before"), pattern=_pattern(regex), left=count))
 
     def cut_after_matching(self, regex: str, count: int = 1) -> None:
-        """Run a statement in which the pattern is found, then lose the answer and the connection."""
+        """Run a statement in which the pattern is found, then lose answer and connection."""
         self._add(_Rule(Fault("cut_after"), pattern=_pattern(regex), left=count))
 
     def fail_matching(self, regex: str, code: str, message: str, count: int = 1) -> None:

@@ -56,7 +56,7 @@ def open_client(sock: socket.socket, door: Door) -> tuple[Peer, dict[str, str]] 
 
 
 def connect(client: Peer, parameters: dict[str, str], door: Door) -> tuple[Peer, int] | None:
-    """Log the client in at PostgreSQL; return the back end and its number, or nothing if refused."""
+    """Log the client in; return the back end and its number, or nothing if refused."""
     asked = {k: v for k, v in parameters.items() if k and k not in _REDSHIFT_ONLY}
     user = asked.get("user", "")
     if door.with_iam and user.startswith(_IAM):

@@ -76,9 +76,9 @@ class Journal:
             cursor.executemany(
                 f"insert into redshift.load_errors values ({', '.join(['%s'] * 15)})",  # noqa: S608
                 [
-                    (report.query, report.session, user, report.table_id, report.started, e.filename,
-                     e.line, e.column, e.type, e.length, e.position, e.raw_line, e.raw_value, e.code,
-                     e.reason)
+                    (report.query, report.session, user, report.table_id, report.started,
+                     e.filename, e.line, e.column, e.type, e.length, e.position, e.raw_line,
+                     e.raw_value, e.code, e.reason)
                     for e in report.errors
                 ],
             )  # fmt: skip

@@ -67,7 +67,7 @@ class Load:
             yield done.table, done.errors
 
     def finish(self, error: ServerError | None) -> str:
-        """Write the report to the system tables; return what Redshift says of a load that is done."""
+        """Write the report to the system tables; return what Redshift says of a done load."""
         self._journal.write(self.report, completed=error is None)
         bad = len(self.report.errors)
         return (

@@ -12,7 +12,8 @@ from ess_dask.testing.redshift.sources import Source
 _ROWS = 1 << 16
 _NAMES = {
     "bool": "boolean", "halffloat": "float16", "float": "float", "double": "double",
-    "string": "binary {} (UTF8)", "large_string": "binary {} (UTF8)", "date32[day]": "int32 {} (DATE)",
+    "string": "binary {} (UTF8)", "large_string": "binary {} (UTF8)",
+    "date32[day]": "int32 {} (DATE)",
     "int8": "int32 {} (INT_8)", "int16": "int32 {} (INT_16)", "uint8": "int32 {} (UINT_8)",
     "uint16": "int32 {} (UINT_16)", "uint32": "int32 {} (UINT_32)", "uint64": "int64 {} (UINT_64)",
     "timestamp[ms]": "int64 {} (TIMESTAMP_MILLIS)", "timestamp[us]": "int64 {} (TIMESTAMP_MICROS)",
@@ -193,4 +194,4 @@ def csv_bytes(table: Any) -> bytes:
 
     out = pa.BufferOutputStream()
     csv.write_csv(table, out, csv.WriteOptions(include_header=False, batch_size=_ROWS))
-    return out.getvalue().to_pybytes()
+    return bytes(out.getvalue().to_pybytes())

@@ -7,6 +7,7 @@ PostgreSQL refuses to run as root: then its processes run as ``nobody``, in a fo
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ess_dask.cluster.children import die_with_parent
-from ess_dask.errors import EssError
+from ess_dask.errors import EssError, UsageError
 from ess_dask.testing.redshift.rewrite import SETTINGS
 from ess_dask.testing.s3 import free_port
 
@@ -80,14 +81,16 @@ class Postgres:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
+def postgres(folder: Path, *, keep: bool = False) -> Iterator[Postgres]:
     """Run a PostgreSQL with its data below ``folder``, which is made where it is missing.
 
-    An existing data folder is taken as it is. The server dies with the thread that started it.
+    An existing data folder is taken as it is. Where the server's user cannot come to the folder,
+    the data is in a temporary one instead; ``keep`` refuses that.
+    The server dies with the thread that started it.
     """
     programs = _programs()
     with ExitStack() as stack:
-        home = _home(folder, stack)
+        home = _home(folder, keep, stack)
         programs = _reachable_programs(programs, home)
         data = home / "data"
         if not (data / "PG_VERSION").exists():
@@ -114,15 +117,20 @@ def _programs() -> Path:
 
 def _version(program: Path) -> int:
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return int(said.stdout.split()[2].split(".")[0].rstrip("develbtarc"))
+    return int(re.split(r"\D", said.stdout.split()[2])[0])
 
 
-def _home(folder: Path, stack: ExitStack) -> Path:
+def _home(folder: Path, keep: bool, stack: ExitStack) -> Path:
     """Return the folder to live in: the given one, where the server's user and socket can."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if len(str(folder)) > _LONGEST_SOCKET_FOLDER or (_is_root() and not _is_open(folder)):
-        folder = Path(tempfile.mkdtemp(prefix="ess-pg-"))
+        if keep:
+            raise UsageError(
+                f"the server's user cannot come to {folder}, or its name is too long for a socket",
+                hint="choose a short path whose folders everybody may pass",
+            )
+        folder = Path(tempfile.mkdtemp(prefix="ess-pg-", dir=_open_temporary_folder()))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
     if _is_root():
         shutil.chown(folder, "nobody")
@@ -130,8 +138,14 @@ def _home(folder: Path, stack: ExitStack) -> Path:
     return folder
 
 
+def _open_temporary_folder() -> str:
+    """Return a folder for temporary files that the server's user can pass."""
+    candidates = (tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108 - only as folders
+    return next((name for name in candidates if _is_open(Path(name) / "x")), candidates[0])
+
+
 def _reachable_programs(programs: Path, home: Path) -> Path:
-    """Return where the server's user can run the programs: a copy, if they are in a closed place."""
+    """Return where the server's user can run the programs: a copy, if it cannot there."""
     if not _is_root() or _is_open(programs):
         return programs
     copy = home / "programs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ess_dask.testing.redshift import ddl
 from ess_dask.testing.redshift.edits import Edits
@@ -10,8 +11,10 @@ from ess_dask.testing.redshift.errors import ServerError, not_simulated
 from ess_dask.testing.redshift.tokens import Token, identifier, literal, lower
 
 _LONGEST_NAME, _LONGEST_HERE = 127, 63
-_ONLY_IN_REDSHIFT = {"ATTENCODINGTYPE", "ATTISDISTKEY", "ATTSORTKEYORD", "ADSRC"}
-_SHADOWED = {"PG_ATTRIBUTE", "PG_ATTRDEF"}
+_ONLY_IN_REDSHIFT = {"ATTENCODINGTYPE", "ATTISDISTKEY", "ATTSORTKEYORD", "ADSRC", "RELDISTSTYLE"}
+_GIVEN_NAMES = {"SCHEMA", "TABLE_NAME", "RELNAME"}
+_SHADOWED = {"PG_ATTRIBUTE", "PG_ATTRDEF", "PG_CLASS"}
+_CALLED = {"NVL": "COALESCE", "JSON_SERIALIZE": "redshift.json_serialize"}
 _TEMPORARY = {"LOCAL", "TEMP", "TEMPORARY"}
 SETTINGS = {
     "analyze_threshold_percent": "10",
@@ -21,7 +24,7 @@ SETTINGS = {
     "query_group": "default",
     "wlm_query_slot_count": "1",
 }
-"""Redshift's parameters that a session may set and show; they have no effect but for names' case."""
+"""Redshift's parameters that a session may set and show; only names' case has an effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def _names(edits: Edits, context: Context) -> None:
 def _words(edits: Edits) -> None:
     """Translate words that may stand anywhere."""
     words = [edits.word(place) for place in range(len(edits))]
-    shadow = bool(_ONLY_IN_REDSHIFT & set(words))
+    shadow = bool(_ONLY_IN_REDSHIFT & set(words)) or ("WHERE", "1") in pairwise(words)
     for place, word in enumerate(words):
         if edits.token(place).kind != "word" or (place and words[place - 1] == "."):
             if shadow and word in _SHADOWED and words[place - 2] == "PG_CATALOG":
@@ -96,18 +99,26 @@ def _words(edits: Edits) -> None:
         follows = edits.word(place + 1)
         if word == "SYSDATE" and follows != "(":
             edits.after(place, "()")
-        elif word == "NVL" and follows == "(":
-            edits.put(place, "COALESCE")
+        elif word in _CALLED and follows == "(":
+            edits.put(place, _CALLED[word])
         elif word in ("DATEADD", "DATEDIFF") and follows == "(":
             unit = edits.token(place + 2)
             if unit.kind == "word":
                 edits.put(place + 2, literal(unit.value))
-        elif (
-            word == "WHERE"
-            and follows == "1"
-            and edits.word(place + 2) in ("AND", "UNION", "ORDER")
-        ):
-            edits.put(place + 1, "true")
+        elif word == "WHERE" and follows == "1":
+            _always_true(edits, place + 1)
+
+
+def _always_true(edits: Edits, place: int) -> None:
+    """Translate ``WHERE 1``, with which SQLAlchemy's dialect asks for external tables.
+
+    There are none: what it asks of their names, by names that the SELECT gives, is left out.
+    """
+    edits.put(place, "true")
+    place += 1
+    while edits.word(place) == "AND" and edits.word(place + 1) in _GIVEN_NAMES:
+        edits.drop(place, place + 4)
+        place += 4
 
 
 def _setting(edits: Edits) -> bool | None:

@@ -32,9 +32,9 @@ _STOP_SECONDS = 10.0
 class RedshiftServer:
     """A running stand-in; everything of it listens on 127.0.0.1 only.
 
-    ``role`` is the one role that may read and write the ``bucket``. ``control_plane`` is the address
-    of the AWS interfaces of redshift, sts and secretsmanager, where the store is moto. ``ca_file``
-    is the authority to trust, where the stand-in speaks TLS.
+    ``role`` is the one role that may read and write the ``bucket``. ``control_plane`` is the
+    address of the AWS interfaces of redshift, sts and secretsmanager, where the store is moto.
+    ``ca_file`` is the authority to trust, where the stand-in speaks TLS.
     """
 
     port: int
@@ -75,14 +75,18 @@ class RedshiftServer:
 
 
 @contextmanager
-def standin(folder: Path, store: str = "moto", *, tls: bool = False) -> Iterator[RedshiftServer]:
+def standin(
+    folder: Path, store: str = "moto", *, tls: bool = False, keep: bool = False
+) -> Iterator[RedshiftServer]:
     """Run a stand-in for Redshift; its data is below ``folder``, its S3 is moto's or rclone's.
 
+    Moto's state is one for a whole process: there, run one stand-in with it at a time. ``keep``
+    refuses a folder in which the data could not stay (see ``postgres``).
     Whatever it starts is ended with the block, and dies with the thread that entered it.
     """
     with ExitStack() as stack:
         s3 = _store(folder, store, stack)
-        behind = stack.enter_context(postgres(folder / "postgres"))
+        behind = stack.enter_context(postgres(folder / "postgres", keep=keep))
         _prepare(behind)
         journal = Journal(behind, _DATABASE)
         stack.callback(journal.close)
@@ -115,7 +119,7 @@ def _store(folder: Path, store: str, stack: ExitStack) -> S3Server:
 def _prepare(behind: Postgres) -> None:
     """Make database, user and catalog, unless the folder has them from an earlier start."""
     with behind.connect("postgres") as connection:
-        found = connection.execute("select from pg_database where datname = %s", (_DATABASE,))
+        found = connection.execute("select 1 from pg_database where datname = %s", (_DATABASE,))
         if found.fetchone():
             return
         connection.execute(f"create role {_USER} superuser login password '{_PASSWORD}'")

@@ -93,7 +93,7 @@ def _of_manifest(client: Any, copy: Copy) -> Iterator[Source]:
         if copy.is_parquet and "content_length" not in meta:
             raise ServerError(
                 f"Manifest file is not in correct json format: no content_length for {url}",
-                detail=f"error: 'meta.content_length' is required for columnar files context: {url}",
+                detail=f"error: columnar files need 'meta.content_length' context: {url}",
             )
         try:
             data = read(client, url)

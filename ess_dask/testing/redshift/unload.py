@@ -13,7 +13,7 @@ from ess_dask.testing.redshift import wire
 from ess_dask.testing.redshift.commands import Unload
 from ess_dask.testing.redshift.errors import ServerError, not_simulated
 from ess_dask.testing.redshift.options import switched_off
-from ess_dask.testing.redshift.sources import exists, split_url, write
+from ess_dask.testing.redshift.sources import exists, write
 from ess_dask.testing.redshift.tokens import literal
 
 SLICES = 4
@@ -25,7 +25,8 @@ _ARROW = {
 }  # fmt: skip
 _BASES = {
     "int16": "smallint", "int32": "integer", "int64": "bigint", "float32": "real",
-    "float64": "double precision", "bool": "boolean", "date32": "date", "string": "character varying",
+    "float64": "double precision", "bool": "boolean", "date32": "date",
+    "string": "character varying",
 }  # fmt: skip
 
 
@@ -51,9 +52,8 @@ def copy_out(unload: Unload, query: str) -> str:
     more = ["FORMAT csv"]
     if "HEADER" in options:
         more.append("HEADER")
-    for name in ("DELIMITER", "NULL"):
-        if name in options:
-            more.append(f"{name} {literal(options[name])}")
+    named = ("DELIMITER", "NULL")
+    more += [f"{name} {literal(options[name])}" for name in named if name in options]
     return f"COPY ({query}) TO STDOUT WITH ({', '.join(more)})"
 
 
@@ -91,9 +91,9 @@ class Unloading:
             self._client, self._unload.target
         ):
             raise ServerError(
-                "Specified unload destination on S3 is not empty. Consider using a different bucket "
-                "/ prefix, manually removing the target files in S3, or using the ALLOWOVERWRITE "
-                "option."
+                "Specified unload destination on S3 is not empty. Consider using a different "
+                "bucket / prefix, manually removing the target files in S3, or using the "
+                "ALLOWOVERWRITE option."
             )
 
     def take(self, line: bytes) -> None:
@@ -153,13 +153,6 @@ class Unloading:
         }
 
 
-def check_target(unload: Unload) -> None:
-    """Refuse a target that names no place in a bucket."""
-    bucket, key = split_url(unload.target)
-    if not bucket or not key:
-        raise ServerError(f"S3 path {unload.target} names no prefix in a bucket", "22023")
-
-
 def _element(field: Field) -> dict[str, Any]:
     kind = _arrow_type(field)
     base = _BASES.get(str(kind), str(kind))
@@ -195,7 +188,10 @@ def _parquet(fields: Sequence[Field], lines: list[bytes]) -> bytes:
             csv.ReadOptions(column_names=names),
             csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
             csv.ConvertOptions(
-                column_types={n: pa.string() if k is None else k for n, k in zip(names, kinds, strict=True)},
+                column_types={
+                    name: pa.string() if kind is None else kind
+                    for name, kind in zip(names, kinds, strict=True)
+                },
                 null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False,
                 true_values=["t"], false_values=["f"],
             ),
@@ -217,8 +213,9 @@ def _finished(field: Field, kind: Any, values: Any) -> Any:
     import pyarrow as pa
 
     if kind is None:
-        fractions = pl.Series(values).str.extract(r"\.(\d+)$").str.len_bytes().max() or 0
-        return values.cast(pa.decimal128(38, min(int(fractions), 37)))
+        longest = pl.Series(values).str.extract(r"\.(\d+)$").str.len_bytes().max()
+        fraction = longest if isinstance(longest, int) else 0
+        return values.cast(pa.decimal128(38, min(fraction, 37)))
     if field.oid == _BYTEA:
         return pl.Series(values).str.slice(2).str.decode("hex").to_arrow()
     return values

@@ -1,4 +1,4 @@
-"""Messages of PostgreSQL's protocol, version 3: framing, and the few bodies that are looked into."""
+"""Messages of PostgreSQL's protocol, version 3: framing, and the few bodies that we look into."""
 
 from __future__ import annotations
 
@@ -144,6 +144,7 @@ def row(body: bytes) -> list[bytes | None]:
 def row_body(values: Sequence[bytes | None]) -> bytes:
     """Return the body of a data row."""
     parts = [struct.pack("!h", len(values))]
-    for value in values:
-        parts.append(struct.pack("!i", -1 if value is None else len(value)) + (value or b""))
+    parts += [
+        struct.pack("!i", -1 if value is None else len(value)) + (value or b"") for value in values
+    ]
     return b"".join(parts)
