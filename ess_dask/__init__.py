@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.pipelines.report import RunReport
+    from ess_dask.warehouse.model import Hooks, TableLayout
 
 _HOMES = {
     "ess_dask.api.cluster": ("Cluster", "connect"),
@@ -70,6 +71,7 @@ _HOMES = {
     ),
     "ess_dask.pipelines.plan": ("RunPlan",),
     "ess_dask.pipelines.report": ("RunReport",),
+    "ess_dask.warehouse.model": ("Hooks", "TableLayout"),
 }
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "ConflictError",
     "DataError",
     "EssError",
+    "Hooks",
     "InterruptedRunError",
     "Lake",
     "LakeCategory",
@@ -96,6 +99,7 @@ __all__ = [
     "Selection",
     "SelectionPlan",
     "Table",
+    "TableLayout",
     "TransientError",
     "UsageError",
     "WorkerLostError",
