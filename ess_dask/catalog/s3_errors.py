@@ -32,7 +32,7 @@ def explain(
         return error
     code = _code(error)
     if code:
-        return _of_code(code, action, uri, endpoint, elapsed)
+        return of_code(code, action, uri, endpoint, elapsed)
     return _of_client(error, uri, endpoint, elapsed)
 
 
@@ -45,7 +45,8 @@ def _code(error: BaseException) -> str:
     return ""
 
 
-def _of_code(code: str, action: str, uri: str, endpoint: str, elapsed: float) -> EssError:
+def of_code(code: str, action: str, uri: str, endpoint: str, elapsed: float) -> EssError:
+    """Return the error to raise for a code of the service; arguments as of ``explain``."""
     bucket = uri.removeprefix("s3://").partition("/")[0]
     if code in _DENIED:
         return AccessError(

@@ -82,6 +82,23 @@ class BatchResult:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Clean rows that the destination cannot hold: their places in the table (ascending, int64),
+    and for each the column ('' for the whole row) and why."""
+
+    rows: np.ndarray
+    columns: list[str]
+    reasons: list[str]
+
+
+class RowCheck(Protocol):
+    """Finds clean rows that the destination cannot hold. A small picklable value."""
+
+    def unfit(self, table: pa.Table) -> Unfit:
+        """Return such rows of ``table``: they become rejects and reach no sink."""
+
+
 class SinkWriter(Protocol):
     """Takes the pieces of one batch, in order. Nothing it wrote counts until ``close`` returned."""
 

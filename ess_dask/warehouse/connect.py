@@ -33,7 +33,7 @@ def open_warehouse(url: str) -> Warehouse:
     ever shown: the rest may hold a password.
     """
     scheme, separator, _ = url.partition("://")
-    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+._-]*", scheme):
         raise ConfigError(
             "a warehouse is named by a URL with a scheme", hint=f"known: {', '.join(schemes())}"
         )

@@ -17,6 +17,14 @@ DAMAGE = {
 }
 
 
+@pytest.fixture(scope="module")
+def redshift(tmp_path_factory):
+    from ess_dask.testing.redshift import standin
+
+    with standin(tmp_path_factory.mktemp("redshift"), store="moto") as server:
+        yield server
+
+
 class TestRedshift(WarehouseConformance):
     @pytest.fixture
     def server(self, redshift, monkeypatch):

@@ -72,7 +72,7 @@ def test_a_file_that_goes_on_has_parts_of_its_own(tmp_path):
 
 
 def test_parts_are_begun_anew_by_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("ess_dask.warehouse.staging.ROW_GROUP_BYTES", 1000)
+    monkeypatch.setattr("ess_dask.warehouse.staging_part.ROW_GROUP_BYTES", 1000)
     steps = [piece(numbers(n * 200, 200), FILES[n % 2], FILES[2]) for n in range(6)]
     parts = stage(tmp_path, *steps, part_bytes=2000)
     assert len(parts) > 1
@@ -133,7 +133,7 @@ def test_bytes_are_the_same_every_time(tmp_path):
 
 
 def test_nothing_is_visible_before_close_and_abort_removes_all(tmp_path, monkeypatch):
-    monkeypatch.setattr("ess_dask.warehouse.staging.ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr("ess_dask.warehouse.staging_part.ROW_GROUP_BYTES", 1)
     writer = StagingSink(str(tmp_path)).open(Batch(0, FILES))
     writer.write(piece(numbers(0, 5), FILES[0], FILES[1]))
     assert not list(tmp_path.glob("*.parquet"))

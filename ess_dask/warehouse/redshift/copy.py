@@ -6,12 +6,11 @@ Source of the options: Amazon Redshift Database Developer Guide, "COPY" and "UNL
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from ess_dask.errors import ConfigError
 from ess_dask.warehouse.quote import quote
+from ess_dask.warehouse.redshift.place import Format
 
-Format = Literal["parquet", "csv"]
 HIDDEN = "..."
 
 

@@ -15,13 +15,15 @@ from ess_dask.records.spec import Column
 from ess_dask.warehouse.digest import Digest, compare
 from ess_dask.warehouse.model import LoadRequest
 from ess_dask.warehouse.quote import quote
-from ess_dask.warehouse.redshift.copy import Authorization, Copy, Format
+from ess_dask.warehouse.redshift.copy import Authorization, Copy
+from ess_dask.warehouse.redshift.csv_part import null_marker
 from ess_dask.warehouse.redshift.ddl import FILE_WIDTH, LOAD_WIDTH
 from ess_dask.warehouse.redshift.digest import combine, digest_sql, read_digest
 from ess_dask.warehouse.redshift.load_errors import copy
 from ess_dask.warehouse.redshift.manifest import write_manifest
+from ess_dask.warehouse.redshift.place import Format
 from ess_dask.warehouse.redshift.sideload import Side, stage_side
-from ess_dask.warehouse.redshift.staging import ORDER_COLUMN, null_marker
+from ess_dask.warehouse.redshift.staging import ORDER_COLUMN
 from ess_dask.warehouse.redshift.types import sql_type
 from ess_dask.warehouse.schema import FILE_COLUMN, LOAD_COLUMN
 
@@ -169,7 +171,7 @@ def check_told(request: LoadRequest) -> None:
 
 def _check_files(session: Session, request: LoadRequest) -> None:
     """Raise unless each file has the rows in the table that were told of it."""
-    counts = dict(
+    counts: dict[str, int] = dict(
         session.rows(f"SELECT {FILE_COLUMN}, count(*) FROM {quote(ROWS)} GROUP BY 1")  # noqa: S608
     )
     told = {file.uri: file.rows_loaded for file in request.files}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.warehouse.model import StagedPart
-from ess_dask.warehouse.redshift.copy import Format
-from ess_dask.warehouse.redshift.staging import put_table
+from ess_dask.warehouse.redshift.place import Format, S3Place, stage_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +40,12 @@ def stage_side(
         [pa.table([_fitted(each, *column) for column in side.columns],
                   names=[name for name, _ in side.columns]) for each in tables]
     )  # fmt: skip
-    return put_table(table, f"{prefix}/{side.name}", format_, load_id)
+    place = S3Place(stage_store(prefix), format_, load_id)
+    with tempfile.TemporaryDirectory(prefix="ess-") as folder:
+        local = Path(folder) / side.name
+        pq.write_table(table, local, compression="zstd")
+        ((url, size),) = place.publish([(local, side.name)])
+    return StagedPart(url, table.num_rows, size, ())
 
 
 def _fitted(table: pa.Table, name: str, sql: str) -> pa.ChunkedArray:

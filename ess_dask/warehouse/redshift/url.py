@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote_to_bytes
 from ess_dask.documents.fields import show_seconds
 from ess_dask.errors import ConfigError
 from ess_dask.warehouse.redshift.options import OPTIONS, read_options
+from ess_dask.warehouse.redshift.place import Format
 from ess_dask.warehouse.redshift.secret import SHOWN, Secret
 
 SCHEMES = ("redshift", "redshift+redshift_connector")
@@ -82,7 +83,7 @@ class LoadOptions:
     keys: bool = False
     schema: str = "public"
     lock_wait: float = 60.0
-    format: str = "parquet"
+    format: Format = "parquet"
     slices: int = 0
     text_digest: bool = False
     direct: bool = False

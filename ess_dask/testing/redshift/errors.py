@@ -1,0 +1,40 @@
+"""What the stand-in answers instead of PostgreSQL's own errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SYNTAX = "42601"
+UNDEFINED_TABLE = "42P01"
+UNDEFINED_COLUMN = "42703"
+NOT_SUPPORTED = "0A000"
+INTERNAL = "XX000"
+ACTIVE_TRANSACTION = "25001"
+
+
+@dataclass
+class ServerError(Exception):
+    """An error as a client gets it: message, SQLSTATE, detail."""
+
+    message: str
+    code: str = INTERNAL
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields of the protocol's error message."""
+        shown = {"S": "ERROR", "V": "ERROR", "C": self.code, "M": self.message}
+        return shown | ({"D": self.detail} if self.detail else {})
+
+
+def not_simulated(what: str) -> ServerError:
+    """Return the refusal of what Redshift can do and the stand-in cannot."""
+    return ServerError(f"the stand-in does not simulate {what}", NOT_SUPPORTED)
+
+
+def syntax_error(near: str) -> ServerError:
+    """Return the error of a text that is no statement."""
+    return ServerError(f'syntax error at or near "{near}"', SYNTAX)
