@@ -159,7 +159,7 @@ class _Run:
     @contextmanager
     def prepared(self) -> Iterator[_Tools]:
         """Make the run's folder, executor and sinks; stop the work and sweep on the way out."""
-        with run_folder(self.folder):
+        with run_folder(self.folder, self._staged_at()):
             session = self.given or self._session()
             executor = self._executor(session)
             segments = self._segment_sink(session)
@@ -174,6 +174,13 @@ class _Run:
                 executor.close()
                 if session is not None and self.given is None:
                     session.close()
+
+    def _staged_at(self) -> str:
+        if self.plan.load is None:
+            return ""
+        from ess_dask.warehouse.connect import open_warehouse
+
+        return open_warehouse(self.plan.load.target.url).staged_at(self.run_id)
 
     def _session(self) -> Session | None:
         if self.execution.memory is None:

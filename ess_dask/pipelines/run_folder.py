@@ -1,7 +1,7 @@
 """The folder of a run: rejects and report stay, what was staged goes with the run's process.
 
 lock          held while the run lives: the only proof of life, dropped by the kernel
-stage/        rows on their way into the warehouse
+stage/        rows on their way into the warehouse; ``elsewhere`` in it is the URL of what is in S3
 rejects/      rejected rows, kept
 report.json   the account, kept
 """
@@ -19,13 +19,16 @@ from pathlib import Path
 from ess_dask.errors import EssError
 from ess_dask.locks import is_held
 
+_ELSEWHERE = "elsewhere"
+
 
 @contextmanager
-def run_folder(folder: Path) -> Iterator[None]:
+def run_folder(folder: Path, staged_at: str = "") -> Iterator[None]:
     """Make a run's folder and hold it while the block runs; its ``stage`` is gone afterwards.
 
-    What runs with the same parent folder had staged when they were killed is removed first. Raises
-    ``EssError`` when the folder cannot be made or its disk is full.
+    So is what lies at ``staged_at``, an S3 URL, if that can be removed. What runs with the same
+    parent folder had staged when they were killed is removed first. Raises ``EssError`` when the
+    folder cannot be made or its disk is full.
     """
     try:
         # In two steps: the mode of parents that are made along is the user's own.
@@ -39,7 +42,10 @@ def run_folder(folder: Path) -> Iterator[None]:
         ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _sweep(folder.parent)
+        _sweep(folder.parent, elsewhere=bool(staged_at))
+        if staged_at:
+            (folder / "stage").mkdir(mode=0o700)
+            (folder / "stage" / _ELSEWHERE).write_text(staged_at)
         yield
     except OSError as error:
         # A write that fails half-way knows no file name: the run's own disk is named for it.
@@ -50,7 +56,7 @@ def run_folder(folder: Path) -> Iterator[None]:
             hint="make room there (or in ESS_CACHE_DIR), or set ESS_RUNS_FOLDER; then run again",
         ) from None
     finally:
-        shutil.rmtree(folder / "stage", ignore_errors=True)
+        _remove(folder / "stage", elsewhere=bool(staged_at))
         (folder / "lock").unlink(missing_ok=True)
         os.close(lock)
 
@@ -60,8 +66,31 @@ def _free_bytes(folder: Path) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-def _sweep(runs: Path) -> None:
+def _sweep(runs: Path, *, elsewhere: bool) -> None:
     # A run takes its lock before it stages anything: without one there is nothing to protect.
     for stage in runs.glob("*/stage"):
         if not is_held(stage.parent / "lock"):
-            shutil.rmtree(stage, ignore_errors=True)
+            _remove(stage, elsewhere=elsewhere)
+
+
+def _remove(stage: Path, *, elsewhere: bool) -> None:
+    """Remove a run's stage; with ``elsewhere`` what it names in S3, too, else such a stage stays.
+
+    So does one whose objects cannot be removed now: the next run that can tries again. A run that
+    stages nothing in S3 does not wait for it.
+    """
+    noted = stage / _ELSEWHERE
+    if noted.exists() and not (elsewhere and _removed_elsewhere(noted.read_text())):
+        return
+    shutil.rmtree(stage, ignore_errors=True)
+
+
+def _removed_elsewhere(url: str) -> bool:
+    from ess_dask.catalog.datastores import make_datastore
+    from ess_dask.catalog.s3_objects import remove_all
+
+    try:
+        remove_all(make_datastore(url))
+    except EssError:
+        return False
+    return True

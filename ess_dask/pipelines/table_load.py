@@ -61,16 +61,14 @@ def load_table(
             hint="use mode replace",
         )
     folder = runs_folder(settings) / load_id
-    with run_folder(folder):
+    with run_folder(folder, warehouse.staged_at(load_id)):
         sink = warehouse.sink(str(folder / "stage"), load_id, plan)
         parts = _stage(memory, sink, carrier)
         rows = sum(part.rows for part in parts)
         carrier = replace(carrier, rows_read=rows, rows_loaded=rows)
         files = tuple(carrier if file.uri == carrier.uri else file for file in plan.new)
-        digest = _digest(memory)
-        done = warehouse.load(
-            LoadRequest(load_id, warehouse.fit(plan, parts), digest, files, parts, whole=True)
-        )
+        digest, fitted = _digest(memory), warehouse.fit(plan, parts)
+        done = warehouse.load(LoadRequest(load_id, fitted, digest, files, parts, whole=True))
         return replace(done, files=len(files) - 1)
 
 

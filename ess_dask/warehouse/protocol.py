@@ -152,6 +152,12 @@ class Warehouse(Protocol):
         then and the staged parts are kept.
         """
 
+    def staged_at(self, load_id: str) -> str:
+        """Return the S3 URL under which all that is staged for a load lies, '' for its folder.
+
+        The load does not remove it: that is for whoever staged it.
+        """
+
     def verify(self, request: LoadRequest) -> Verification:
         """Compare the staged parts with the rows that this load has in the table now."""
 

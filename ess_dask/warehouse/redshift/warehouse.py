@@ -144,6 +144,16 @@ class RedshiftWarehouse:
             )
             return loading.run()
 
+    def staged_at(self, load_id: str) -> str:
+        """See ``Warehouse.staged_at``; raise ``ConfigError`` when the URL names no stage."""
+        stage = self.url.options.stage
+        if not stage:
+            raise ConfigError(
+                "loads into Redshift go through S3, and no place there is given",
+                hint="add stage=s3://bucket/prefix to the warehouse's URL",
+            )
+        return f"{stage.rstrip('/')}/{load_id}"
+
     def verify(self, request: LoadRequest) -> Verification:
         """See ``Warehouse.verify``: the digest that was recorded with the load, and today's."""
         name = self._name(request.plan.target.table)
@@ -199,13 +209,8 @@ class RedshiftWarehouse:
 
     def _staged(self, target: Target, load_id: str) -> Staged:
         options = self.url.options
-        if not options.stage:
-            raise ConfigError(
-                "loads into Redshift go through S3, and no place there is given",
-                hint="add stage=s3://bucket/prefix to the warehouse's URL",
-            )
         return Staged(
-            prefix=f"{options.stage.rstrip('/')}/{load_id}",
+            prefix=self.staged_at(load_id),
             authorization=self._authorization(),
             format=options.format,
             region=options.stage_region,
