@@ -78,7 +78,8 @@ def test_duckdb_has_no_distribution_keys(shop):
 def test_hooks_and_layouts_from_python(shop):
     code = f"""
 import ess_dask as ess
-lake = ess.select("lake").category("sold", "*.csv", columns={{"id": "int32", "name": "string"}}).between("*", "*")
+sold = ess.select("lake").category("sold", "*.csv", columns={{"id": "int32", "name": "string"}})
+lake = sold.all()
 with_layout = dict(layout=ess.TableLayout(dist_key="id"))
 try:
     lake.load("duckdb:///shop.duckdb", table="sales", **with_layout)
