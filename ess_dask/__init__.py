@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ess_dask.api.selection import Selection
     from ess_dask.api.steps import aq, python, shell, sql
     from ess_dask.api.table import Table
+    from ess_dask.api.unload import unload
     from ess_dask.api.warn import NoFilesWarning, RejectWarning
     from ess_dask.errors import (
         AccessError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.pipelines.report import RunReport
     from ess_dask.warehouse.model import Hooks, TableLayout
+    from ess_dask.warehouse.redshift.unload import UnloadedFile
 
 _HOMES = {
     "ess_dask.api.cluster": ("Cluster", "connect"),
@@ -52,6 +54,7 @@ _HOMES = {
     "ess_dask.api.selection": ("Selection",),
     "ess_dask.api.steps": ("aq", "python", "shell", "sql"),
     "ess_dask.api.table": ("Table",),
+    "ess_dask.api.unload": ("unload",),
     "ess_dask.api.warn": ("NoFilesWarning", "RejectWarning"),
     "ess_dask.errors": (
         "AccessError",
@@ -72,6 +75,7 @@ _HOMES = {
     "ess_dask.pipelines.plan": ("RunPlan",),
     "ess_dask.pipelines.report": ("RunReport",),
     "ess_dask.warehouse.model": ("Hooks", "TableLayout"),
+    "ess_dask.warehouse.redshift.unload": ("UnloadedFile",),
 }
 
 __all__ = [
@@ -101,6 +105,7 @@ __all__ = [
     "Table",
     "TableLayout",
     "TransientError",
+    "UnloadedFile",
     "UsageError",
     "WorkerLostError",
     "__version__",
@@ -112,6 +117,7 @@ __all__ = [
     "select",
     "shell",
     "sql",
+    "unload",
 ]
 
 

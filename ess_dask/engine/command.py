@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -25,6 +26,12 @@ def file_words(uri: str) -> dict[str, str]:
     path = PurePosixPath(uri.split("://", 1)[1].split("/", 1)[-1] if "://" in uri else uri)
     folder = str(path.parent)
     return {"path": "" if folder == "." else folder, "file": path.stem, "FILE": path.name}
+
+
+def thread_id() -> str:
+    """Return this thread's number among the parallel pipelines, from 0."""
+    number = threading.current_thread().name.rpartition("_")[2]
+    return number if number.isdigit() else "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +81,5 @@ class CommandStep:
 
     def pipe(self, source: Iterable[bytes], context: StepContext) -> Iterator[bytes]:
         """Yield what the command prints on one file's bytes."""
-        words = {**self.command.words, **file_words(context.uri)}
+        words = {**self.command.words, **file_words(context.uri), "thread_id": thread_id()}
         return replace(self.command, words=words).run(source, context, Place(None, 0))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
-from ess_dask.engine.command import Command, file_words, no_program
+from ess_dask.engine.command import Command, file_words, no_program, thread_id
 from ess_dask.engine.model import Batch
 from ess_dask.engine.substitute import expand
 from ess_dask.engine.turns import Place, Turns
@@ -131,19 +130,13 @@ def run_once(job: StreamJob) -> Output:
 
 
 def _stream_file(number: int, file: FileRef, job: StreamJob) -> Output:
-    words = {**job.words, **file_words(file.uri), "thread_id": _thread_id()}
+    words = {**job.words, **file_words(file.uri), "thread_id": thread_id()}
     shown = f"{_fetch_text(file)} | {expand(job.command or 'cat', words)}"
     tag = f"{number}-{file_words(file.uri)['file'][:40].replace(os.sep, '_')}"
     output = _captured(_Task(file.uri, shown, words, number), _blocks(file, job), job, tag)
     if job.out is None or output.error:
         return output
     return _send(output, expand(job.out_path, words), job)
-
-
-def _thread_id() -> str:
-    """Return this thread's number among the parallel pipelines, from 0."""
-    number = threading.current_thread().name.rpartition("_")[2]
-    return number if number.isdigit() else "0"
 
 
 def _fetch_text(file: FileRef) -> str:
