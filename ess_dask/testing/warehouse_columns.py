@@ -97,8 +97,8 @@ class ColumnsConformance:
 
     def test_table_that_changed_since_the_plan(self, loader: Loader, target: Target) -> None:
         request = loader.request(target, sales("a", 1))
-        loader.columns = columns(id="int16", name="string", price="float64")
-        loader.load(target, Version("b", ((2, "n", 1.0),)))
+        loader.columns = columns(id="int32", name="string")
+        loader.load(target, Version("b", ((2, "n"),)))
         with pytest.raises(ConflictError, match="not as planned"):
             loader.warehouse.load(request)
         assert self.ids(target) == [2]

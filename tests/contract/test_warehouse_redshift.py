@@ -35,13 +35,15 @@ class TestRedshift(WarehouseConformance):
     @pytest.fixture
     def warehouse_url(self, server):
         self.server, self.schema = server, f"t{uuid.uuid4().hex[:12]}"
+        server.query(f"CREATE SCHEMA {self.schema}")
         yield f"{server.url}&stage={server.stage}&iam_role={server.role}&schema={self.schema}"
-        server.query(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
-        server.query("DROP SCHEMA IF EXISTS shop CASCADE")
+        server.query(f"DROP SCHEMA {self.schema} CASCADE; DROP SCHEMA IF EXISTS shop CASCADE")
 
     def query(self, url, sql):
-        self.server.query(f"CREATE SCHEMA IF NOT EXISTS {self.schema}")
-        return self.server.query(f"SET search_path TO {self.schema}, public; {sql}")
+        with self.server.postgres.connect(self.server.database, self.server.user) as connection:
+            connection.execute(f"SET search_path TO {self.schema}, public")
+            cursor = connection.execute(sql)
+            return list(cursor.fetchall()) if cursor.description else []
 
     def damage_inserts(self, monkeypatch, change):
         insert = load.insert_rows

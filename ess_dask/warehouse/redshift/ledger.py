@@ -222,9 +222,11 @@ class Ledger:
     def rejects(self, table: str, pipeline: str, load_id: str, limit: int | None) -> Rows:
         """Return the rejected rows of files that stand, as ``Warehouse.rejects``; '' is any."""
         where, values = _where(table, pipeline, load_id, prefix="r.")
-        fields = ", ".join(f"r.{name}" for name in REJECT_COLUMNS[:-1])
+        # The driver takes the bytes of a VARBYTE for UTF-8; as digits they come as they are.
+        special = {"raw": "to_hex(r.raw)"}
+        fields = ", ".join(special.get(name, f"r.{name}") for name in REJECT_COLUMNS[:-1])
         ending = f" LIMIT {int(limit)}" if limit is not None else ""
-        return self.session.rows(
+        rows = self.session.rows(
             f"SELECT {fields} FROM {self.table('_ess_rejects')} r "  # noqa: S608
             f"JOIN {self.table('_ess_ledger')} l ON l.load_id = r.load_id "
             "AND l.table_name = r.table_name AND l.pipeline = r.pipeline AND l.uri = r.uri "
@@ -232,6 +234,8 @@ class Ledger:
             f"ORDER BY l.loaded_at, l.load_id, l.place, r.member, r.line, r.column_name{ending}",
             *values,
         )
+        raw = REJECT_COLUMNS.index("raw")
+        return [(*row[:raw], bytes.fromhex(row[raw] or ""), *row[raw + 1 :]) for row in rows]
 
     def stands(self, load_id: str) -> str:
         """Return the SQL that says whether what a load put in of a rejected row's file stands."""
