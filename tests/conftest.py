@@ -118,3 +118,22 @@ def end_processes():
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
         process.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def redshift(tmp_path_factory):
+    """Give the Redshift to load: the stand-in, or a cluster (see ``tests/redshift.py``)."""
+    from tests.redshift import redshift_server
+
+    with redshift_server(tmp_path_factory.mktemp("rs")) as server:
+        yield server
+
+
+@pytest.fixture
+def warehouse_client(redshift):
+    """Give a test its connections, tables and staged files of that Redshift."""
+    from tests.redshift import Client
+
+    client = Client(redshift)
+    yield client
+    client.close()

@@ -243,6 +243,17 @@ begin
       where indrelid = rel and indisunique;
   end loop;
 end $$;
+-- Why ALTER COLUMN TYPE VARCHAR is refused for a column; null if it is not.
+create function redshift.why_not_altered(name text, col text) returns text language sql stable as $$
+  select case
+    when a.atttypid not in ('varchar'::regtype, 'text'::regtype)
+      then format('column "%s" is not of type VARCHAR: its type cannot be altered', col)
+    when a.atthasdef then format('cannot alter column "%s": it has a default', col)
+    when exists (select from pg_index i where i.indrelid = a.attrelid and a.attnum = any (i.indkey))
+      then format('cannot alter column "%s": it is in a key', col)
+    end
+  from pg_attribute a where a.attrelid = to_regclass(name) and a.attname = col and not a.attisdropped
+$$;
 grant select on all tables in schema redshift to public;
 create event trigger redshift_after_ddl on ddl_command_end
   when tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE')

@@ -38,3 +38,14 @@ def not_simulated(what: str) -> ServerError:
 def syntax_error(near: str) -> ServerError:
     """Return the error of a text that is no statement."""
     return ServerError(f'syntax error at or near "{near}"', SYNTAX)
+
+
+def error_of(said: dict[str, str]) -> ServerError:
+    """Return PostgreSQL's error, by the fields of its message, as Redshift words it."""
+    code, text = said.get("C", INTERNAL), said.get("M", "")
+    declared, _, _ = said.get("n", "").partition(" #")
+    if code == "23514" and declared.startswith(("character", "varbyte")):
+        return ServerError(f"value too long for type {declared}", "22001")
+    if code == "23502":
+        return ServerError(f"Cannot insert a NULL value into column {said.get('c', '')}", code)
+    return ServerError(text, code, said.get("D", ""))

@@ -7,8 +7,10 @@ from typing import Any
 
 from ess_dask.testing.redshift.columns import Target
 from ess_dask.testing.redshift.commands import Copy
+from ess_dask.testing.redshift.delimited import read_delimited
 from ess_dask.testing.redshift.errors import ServerError
-from ess_dask.testing.redshift.journal import Journal, LoadedFile, LoadReport
+from ess_dask.testing.redshift.journal import Journal, LoadedFile, LoadReport, RowError
+from ess_dask.testing.redshift.options import whole_number
 from ess_dask.testing.redshift.parquet import csv_bytes, parquet_batches
 from ess_dask.testing.redshift.sources import Source, sources
 
@@ -19,7 +21,7 @@ class Load:
     """A COPY on its way; ``chunks`` is read once, then ``finish`` says how it ended."""
 
     def __init__(self, copy: Copy, target: Target, journal: Journal, session: int) -> None:
-        self._copy = copy
+        self.command = copy
         self._target = target
         self._journal = journal
         self.report = LoadReport(
@@ -32,24 +34,45 @@ class Load:
         )
 
     def chunks(self, client: Any) -> Iterator[bytes]:
-        """Yield the rows as CSV in pieces of bounded size; what cannot be loaded raises."""
-        for source in sources(client, self._copy):
-            rows = 0
-            for table in self._tables(source):
+        """Yield the rows as CSV in pieces of bounded size; what cannot be loaded raises.
+
+        Rows in error are left out up to MAXERROR; beyond it all files are looked through, no more
+        rows come, and then it raises.
+        """
+        limit = max(whole_number(self.command.options, "MAXERROR"), 1)
+        for source in sources(client, self.command):
+            rows, errors = 0, 0
+            for table, bad in self._tables(source):
                 rows += table.num_rows
-                if "NOLOAD" not in self._copy.options:
+                errors += len(bad)
+                # A slice stops at its own limit: there is no more to be seen of its file.
+                self.report.errors += bad[:limit]
+                if "NOLOAD" not in self.command.options and len(self.report.errors) < limit:
                     data = csv_bytes(table)
                     yield from (data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK))
-            self.report.files.append(LoadedFile(source.url, rows, len(source.data), 0))
+            self.report.files.append(LoadedFile(source.url, rows, len(source.data), errors))
+        if len(self.report.errors) >= limit:
+            raise ServerError(
+                f"Load into table '{self.report.table}' failed. "
+                "Check 'sys_load_error_detail' system table for details."
+            )
 
-    def _tables(self, source: Source) -> Iterator[Any]:
-        to_json = "SERIALIZETOJSON" in self._copy.options
-        return parquet_batches(source, self._target.columns, to_json)
+    def _tables(self, source: Source) -> Iterator[tuple[Any, list[RowError]]]:
+        options, columns = self.command.options, self._target.columns
+        if self.command.is_parquet:
+            for table in parquet_batches(source, columns, "SERIALIZETOJSON" in options):
+                yield table, []
+        else:
+            done = read_delimited(source, columns, options)
+            yield done.table, done.errors
 
     def finish(self, error: ServerError | None) -> str:
         """Write the report to the system tables; return what Redshift says of a load that is done."""
         self._journal.write(self.report, completed=error is None)
+        bad = len(self.report.errors)
         return (
             f"Load into table '{self.report.table}' completed, "
             f"{self.report.rows} record(s) loaded successfully."
+            + (f" {bad} record(s) could not be loaded. " if bad else "")
+            + ("Check 'sys_load_error_detail' system table for details." if bad else "")
         )

@@ -146,7 +146,10 @@ def _checked(column: Column, values: Any, source: Source) -> Any:
                 f"the table. Table: {column.length}, Data: {longest}",
                 source,
             )
-    if column.type == "character" and pc.all(pc.string_is_ascii(values)).as_py() not in (True, None):
+    if column.type == "character" and pc.all(pc.string_is_ascii(values)).as_py() not in (
+        True,
+        None,
+    ):
         raise scan_error(
             15001, f"Multibyte character not supported for CHAR: column {column.name}", source
         )

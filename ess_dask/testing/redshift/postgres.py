@@ -21,6 +21,7 @@ from typing import Any
 
 from ess_dask.cluster.children import die_with_parent
 from ess_dask.errors import EssError
+from ess_dask.testing.redshift.rewrite import SETTINGS
 from ess_dask.testing.s3 import free_port
 
 ADMIN = "rdsdb"
@@ -179,6 +180,7 @@ def _make(programs: Path, data: Path) -> None:
 def _start(programs: Path, data: Path, server: Postgres) -> subprocess.Popen[bytes]:
     version = _version(programs / "postgres")
     settings = {name: text for name, text in _SETTINGS.items() if _NEWER.get(name, 0) <= version}
+    settings |= {f"redshift.{name}": text for name, text in SETTINGS.items()}
     settings |= {"port": str(server.port), "unix_socket_directories": str(server.folder)}
     command = [str(programs / "postgres"), "-D", str(data)]
     command += [part for name, text in settings.items() for part in ("-c", f"{name}={text}")]

@@ -1,27 +1,33 @@
-"""One client's connection: its messages are carried to PostgreSQL and back, changed where needed."""
+"""One client's connection: messages are carried to PostgreSQL and back, changed where needed."""
 
 from __future__ import annotations
 
 import selectors
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ess_dask.testing.redshift import wire
 from ess_dask.testing.redshift.columns import Target, columns_query, target
-from ess_dask.testing.redshift.errors import ServerError, not_simulated
+from ess_dask.testing.redshift.commands import Copy, Unload
+from ess_dask.testing.redshift.errors import ServerError, error_of, not_simulated
 from ess_dask.testing.redshift.faults import Fault, Faults
 from ess_dask.testing.redshift.journal import Journal
 from ess_dask.testing.redshift.loading import Load
+from ess_dask.testing.redshift.results import as_redshift_types, with_hex
+from ess_dask.testing.redshift.rewrite import Context
 from ess_dask.testing.redshift.sources import s3_client
 from ess_dask.testing.redshift.statements import FAILING_SQL, Statement, understand
 from ess_dask.testing.redshift.tokens import identifier
+from ess_dask.testing.redshift.unload import Field, Unloading, copy_out, row_fields
 from ess_dask.testing.redshift.wire import Peer
 from ess_dask.testing.s3 import S3Server
 
-_IDLE, _FAILED = b"I", b"E"
+_IDLE, _OPEN, _FAILED = b"I", b"T", b"E"
 _ENDS_RUN = b"CIs"
-_NO_PORTAL = wire.text("ess: a scripted fault") + b"\0\0\0\0"
+_NO_PORTAL = wire.text("ess: not to be run") + b"\0\0\0\0"
+_DESCRIBED = "ess_described"
 
 
 class _CutError(Exception):
@@ -37,12 +43,20 @@ class Surroundings:
     s3: S3Server
     role: str
 
-    def s3_client(self, statement: Statement) -> Any:
+    def s3_client(self, command: Copy | Unload) -> Any:
         """Return the S3 client that a COPY or an UNLOAD may use."""
-        command = statement.copy or statement.unload
-        if command is None:
-            raise ValueError("only COPY and UNLOAD go to S3")
         return s3_client(self.s3, self.role, command.authorization)
+
+
+@dataclass
+class _Prepared:
+    """A statement that was looked up: COPY's target, UNLOAD's columns, places of VARBYTE."""
+
+    statement: Statement
+    target: Target | None = None
+    fields: Sequence[Field] = ()
+    types: bytes = b""
+    binary: tuple[int, ...] = ()
 
 
 @dataclass
@@ -50,18 +64,25 @@ class _Step:
     """A message that the back end has not answered yet; it ends with one of these kinds."""
 
     ends: bytes
-    statement: Statement | None = None
+    prepared: _Prepared | None = None
     error: ServerError | None = None
     load: Load | None = None
+    unloading: Unloading | None = None
     is_hidden: bool = False
     is_lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    statement: Statement
-    target: Target | None = None
-    types: bytes = b""
+@dataclass
+class _State:
+    """How a session stands."""
+
+    status: bytes = _IDLE
+    case_sensitive: bool = False
+    is_truncated: bool = False
+    is_spoiled: bool = False
+    is_losing: bool = False
+    pending: deque[_Step] = field(default_factory=deque)
+    holder: _Step | None = None
 
 
 class Session:
@@ -74,11 +95,7 @@ class Session:
         self._number = number
         self._prepared: dict[str, _Prepared] = {}
         self._portals: dict[str, _Prepared] = {}
-        self._pending: deque[_Step] = deque()
-        self._status = _IDLE
-        self._truncated = False
-        self._holder: _Step | None = None
-        self._losing = False
+        self._state = _State()
         self._selector = selectors.DefaultSelector()
         for peer in (client, backend):
             self._selector.register(peer.sock, selectors.EVENT_READ, peer)
@@ -101,7 +118,7 @@ class Session:
     def _turn(self) -> bool:
         if self._backend.has_message():
             self._from_backend(*self._backend.take())
-        elif self._holder is None and self._client.has_message():
+        elif self._state.holder is None and self._client.has_message():
             return self._from_client(*self._client.take())
         else:
             for key, _ in self._selector.select():
@@ -110,11 +127,12 @@ class Session:
 
     def _finish_alone(self) -> None:
         """A statement outside a transaction goes on in Redshift when its client is gone."""
-        if self._status != _IDLE or not any(b"Z" in step.ends for step in self._pending):
+        state = self._state
+        if state.status != _IDLE or not any(b"Z" in step.ends for step in state.pending):
             return
-        self._losing = True
+        state.is_losing = True
         try:
-            while self._pending:
+            while state.pending:
                 self._from_backend(*self._backend.take())
         except (ConnectionError, _CutError):
             return
@@ -133,19 +151,30 @@ class Session:
         elif kind == b"X":
             return False
         else:
-            if kind in b"DC":
-                self._pending.append(_Step(b"Tn" if kind == b"D" else b"3"))
-            elif kind == b"S":
-                self._pending.append(_Step(b"Z"))
-            self._backend.send(kind, body)
+            self._other(kind, body)
         return True
+
+    def _other(self, kind: bytes, body: bytes) -> None:
+        if kind == b"D":
+            named, (name, _) = body[:1], wire.split_text(body[1:])
+            known = self._prepared if named == b"S" else self._portals
+            self._expect(_Step(b"Tn", known.get(name)))
+        elif kind == b"C":
+            self._expect(_Step(b"3"))
+        elif kind == b"S":
+            self._expect(_Step(b"Z"))
+        self._backend.send(kind, body)
+
+    def _expect(self, step: _Step) -> None:
+        self._state.pending.append(step)
 
     def _parse(self, body: bytes) -> None:
         name, rest = wire.split_text(body)
         sql, types = wire.split_text(rest)
-        prepared = replace(self._prepare(sql), types=types)
+        prepared = self._prepare(sql)
+        prepared.types = types
         self._prepared[name] = prepared
-        self._pending.append(_Step(b"1", prepared.statement))
+        self._expect(_Step(b"1", prepared))
         self._send_parse(name, prepared)
 
     def _send_parse(self, name: str, prepared: _Prepared) -> None:
@@ -157,44 +186,41 @@ class Session:
         name, _ = wire.split_text(rest)
         prepared = self._prepared.get(name)
         if prepared is not None:
-            if prepared.statement.copy and name and not self._pending:
+            command = prepared.statement.copy or prepared.statement.unload
+            if command and name and not self._state.pending:
                 prepared = self._prepare_again(name, prepared)
             self._portals[portal] = prepared
-        self._pending.append(_Step(b"2", prepared.statement if prepared else None))
+        self._expect(_Step(b"2", prepared))
         self._backend.send(b"B", body)
 
     def _prepare_again(self, name: str, old: _Prepared) -> _Prepared:
         """A COPY that comes again may find its table changed: then its text is another one."""
-        new = replace(self._prepare(old.statement.sql), types=old.types)
-        if self._status != _FAILED and new.target != old.target:
-            self._prepared[name] = new
-            self._pending.append(_Step(b"3", is_hidden=True))
+        if self._state.status == _FAILED:
+            return old
+        new = self._prepare(old.statement.sql)
+        new.types = old.types
+        if new.statement.rewritten != old.statement.rewritten:
+            self._expect(_Step(b"3", is_hidden=True))
             self._backend.send(b"C", b"S" + wire.text(name))
-            self._pending.append(_Step(b"1", new.statement, is_hidden=True))
+            self._expect(_Step(b"1", new, is_hidden=True))
             self._send_parse(name, new)
+        self._prepared[name] = new
         return new
 
     def _execute(self, body: bytes) -> None:
         portal, _ = wire.split_text(body)
         prepared = self._portals.get(portal)
         fault = self._fault(prepared.statement.sql if prepared else "")
-        if fault is not None and fault.kind == "fail":
-            self._pending.append(_Step(_ENDS_RUN, error=ServerError(fault.message, fault.code)))
-            self._backend.send(b"E", _NO_PORTAL)
-            return
-        self._run(_Step(_ENDS_RUN), prepared, fault)
-        self._backend.send(b"E", body)
+        is_run = self._start(_Step(_ENDS_RUN, prepared), fault)
+        self._backend.send(b"E", body if is_run else _NO_PORTAL)
 
     def _query(self, body: bytes) -> None:
         sql, _ = wire.split_text(body)
         fault = self._fault(sql)
-        if fault is not None and fault.kind == "fail":
-            self._pending.append(_Step(b"Z", error=ServerError(fault.message, fault.code)))
-            self._backend.send(b"Q", wire.text(FAILING_SQL))
-            return
         prepared = self._prepare(sql)
-        self._run(_Step(b"Z"), prepared, fault)
-        self._backend.send(b"Q", wire.text(prepared.statement.rewritten))
+        is_run = self._start(_Step(b"Z", prepared), fault)
+        sql = prepared.statement.rewritten if is_run else FAILING_SQL
+        self._backend.send(b"Q", wire.text(sql))
 
     def _fault(self, sql: str) -> Fault | None:
         fault = self._around.faults.statement(sql)
@@ -202,89 +228,137 @@ class Session:
             raise _CutError
         return fault
 
-    def _run(self, step: _Step, prepared: _Prepared | None, fault: Fault | None) -> None:
+    def _start(self, step: _Step, fault: Fault | None) -> bool:
+        """Begin a statement; whether PostgreSQL is to run it. If not, the step has the error."""
+        self._expect(step)
+        if fault is not None and fault.kind == "fail":
+            step.error = ServerError(fault.message, fault.code)
+            return False
         step.is_lost = fault is not None
-        if prepared is not None:
-            step.statement = prepared.statement
-            if prepared.statement.copy and prepared.target and self._status != _FAILED:
-                step.load = Load(
-                    prepared.statement.copy, prepared.target, self._around.journal, self._number
-                )
-                # Its rows come first: a Sync in between would be swallowed.
-                self._holder = step
-        self._pending.append(step)
+        if step.prepared is None or self._state.status == _FAILED:
+            return True
+        try:
+            self._start_command(step, step.prepared)
+        except ServerError as error:
+            step.error = error
+            return False
+        return True
+
+    def _start_command(self, step: _Step, prepared: _Prepared) -> None:
+        statement = prepared.statement
+        if statement.copy and prepared.target:
+            step.load = Load(statement.copy, prepared.target, self._around.journal, self._number)
+            # Its rows come first: a Sync in between would be swallowed.
+            self._state.holder = step
+        elif statement.unload:
+            client = self._around.s3_client(statement.unload)
+            step.unloading = Unloading(statement.unload, prepared.fields, client)
+
+    # What a statement means hangs on the catalog: it is asked for unseen, while nothing is pending.
 
     def _prepare(self, sql: str) -> _Prepared:
-        """Understand a statement; for a COPY the table's columns are asked for, unseen."""
-        statement = understand(sql)
-        if statement.copy is None:
+        state = self._state
+        statement = understand(sql, Context(state.status != _IDLE, state.case_sensitive))
+        if not (statement.copy or statement.unload or statement.guard):
             return _Prepared(statement)
-        if self._status == _FAILED:
+        if state.status == _FAILED:
             return _Prepared(replace(statement, rewritten="select 1"))
         try:
-            if self._pending:
-                raise not_simulated("COPY in the middle of a pipeline")
-            found = target(statement.copy, self._ask(columns_query(statement.copy)))
+            if state.pending:
+                raise not_simulated("this statement in the middle of a pipeline")
+            return self._look_up(statement)
         except ServerError as error:
-            return _Prepared(replace(statement, copy=None, rewritten=FAILING_SQL, refusal=error))
-        names = ", ".join(identifier(column.name) for column in found.columns)
-        sql = f"COPY {statement.copy.sql_name} ({names}) FROM STDIN WITH (FORMAT csv)"
-        return _Prepared(replace(statement, rewritten=sql), found)
+            return _Prepared(Statement(sql, FAILING_SQL, refusal=error))
+
+    def _look_up(self, statement: Statement) -> _Prepared:
+        if statement.copy:
+            found = target(statement.copy, self._ask(columns_query(statement.copy)))
+            names = ", ".join(identifier(column.name) for column in found.columns)
+            sql = f"COPY {statement.copy.sql_name} ({names}) FROM STDIN WITH (FORMAT csv)"
+            return _Prepared(replace(statement, rewritten=sql), found)
+        if statement.unload:
+            fields = self._describe(statement.rewritten)
+            sql = copy_out(statement.unload, statement.rewritten)
+            return _Prepared(replace(statement, rewritten=sql), fields=fields)
+        for row in self._ask(statement.guard):
+            if row[0] is not None:
+                raise ServerError(row[0].decode(), "0A000")
+        return _Prepared(statement)
 
     def _ask(self, sql: str) -> list[list[bytes | None]]:
-        """Run SQL on the client's back end, in its transaction, unseen by it; nothing is pending."""
+        """Run SQL on the client's back end, in its transaction, unseen by it."""
         self._backend.send(b"Q", wire.text(sql))
-        rows: list[list[bytes | None]] = []
-        error: ServerError | None = None
-        while True:
-            kind, body = self._backend.take()
-            if kind == b"D":
-                rows.append(wire.row(body))
-            elif kind == b"E":
-                said = wire.fields(body)
-                error = ServerError(said.get("M", ""), said.get("C", ""), said.get("D", ""))
-            elif kind == b"Z":
-                self._status = body
-                if error is not None:
-                    raise error
-                return rows
+        return [wire.row(body) for kind, body in self._answers() if kind == b"D"]
+
+    def _describe(self, sql: str) -> list[Field]:
+        name = wire.text(_DESCRIBED)
+        self._backend.send(b"P", name + wire.text(sql) + b"\0\0")
+        self._backend.send(b"D", b"S" + name)
+        self._backend.send(b"C", b"S" + name)
+        self._backend.send(b"S")
+        found = [row_fields(body) for kind, body in self._answers() if kind == b"T"]
+        return found[0] if found else []
+
+    def _answers(self) -> list[tuple[bytes, bytes]]:
+        answers: list[tuple[bytes, bytes]] = []
+        while not answers or answers[-1][0] != b"Z":
+            answers.append(self._backend.take())
+        self._state.status = answers[-1][1]
+        for kind, body in answers:
+            if kind == b"E":
+                raise error_of(wire.fields(body))
+        return answers
 
     # From the back end.
 
     def _from_backend(self, kind: bytes, body: bytes) -> None:
-        step = self._pending[0] if self._pending else None
-        self._losing = self._losing or (step is not None and step.is_lost)
-        if kind == b"G" and step is not None and step.load is not None:
-            self._pump(step, step.load)
+        state = self._state
+        step = state.pending[0] if state.pending else None
+        if step is None:
+            self._tell(kind, body)
             return
-        if kind == b"E":
-            body = self._failed(step, body)
-        elif kind == b"C":
-            body = self._completed(step, body)
+        state.is_losing = state.is_losing or step.is_lost
+        if kind == b"G" and step.load is not None:
+            self._pump(step, step.load)
+        elif step.unloading is not None and kind in b"Hdc":
+            if kind == b"d":
+                step.unloading.take(body)
+        elif kind == b"E":
+            self._failed(step, error_of(wire.fields(body)))
         elif kind == b"Z":
-            body = self._ready(body)
-        hidden = step is not None and step.is_hidden and kind in step.ends
-        if step is not None and kind != b"Z" and kind in step.ends:
-            self._release(self._pending.popleft())
-        if not hidden:
+            self._ready(body)
+        elif kind == b"C":
+            self._completed(step, body)
+        else:
+            self._carry(step, kind, body)
+
+    def _carry(self, step: _Step, kind: bytes, body: bytes) -> None:
+        if kind == b"T":
+            body, places = as_redshift_types(body)
+            if step.prepared is not None:
+                step.prepared.binary = places
+        elif kind == b"D" and step.prepared is not None and step.prepared.binary:
+            body = with_hex(body, step.prepared.binary)
+        if kind in step.ends:
+            self._end(step)
+        if not (step.is_hidden and kind in step.ends):
             self._tell(kind, body)
 
-    def _release(self, step: _Step) -> None:
-        if step is self._holder:
-            self._holder = None
+    def _end(self, step: _Step) -> None:
+        self._state.pending.popleft()
+        if step is self._state.holder:
+            self._state.holder = None
 
     def _tell(self, kind: bytes, body: bytes) -> None:
-        if not self._losing:
+        if not self._state.is_losing:
             self._client.send(kind, body)
 
     def _pump(self, step: _Step, load: Load) -> None:
         """Send a COPY's rows; a failure of theirs becomes PostgreSQL's, whose text is replaced."""
         try:
-            if step.statement is None:
-                raise ValueError("a load has a statement")
-            for chunk in load.chunks(self._around.s3_client(step.statement)):
+            for chunk in load.chunks(self._around.s3_client(load.command)):
                 self._backend.send(b"d", chunk)
-                if self._status != _IDLE:
+                if self._state.status != _IDLE:
                     self._look_for_client()
         except ServerError as error:
             step.error = error
@@ -301,51 +375,67 @@ class Session:
             if key.data is self._client:
                 self._client.fill()
 
-    def _failed(self, step: _Step | None, body: bytes) -> bytes:
-        error = step and (step.error or (step.statement and step.statement.refusal))
-        said = error.fields if error else _as_redshift(wire.fields(body))
-        if step is not None and step.load is not None:
-            step.load.finish(ServerError(said["M"], said["C"]))
+    def _failed(self, step: _Step, said: ServerError) -> None:
+        refusal = step.prepared.statement.refusal if step.prepared else None
+        error = step.error or refusal or said
+        if step.load is not None:
+            step.load.finish(error)
             step.load = None
+        step.unloading = None
         # What follows an error is skipped up to the next Sync, and gets no answers.
-        while self._pending and b"Z" not in self._pending[0].ends:
-            self._losing = self._losing or self._pending[0].is_lost
-            self._release(self._pending.popleft())
-        return wire.fields_body(said)
+        pending = self._state.pending
+        while pending and b"Z" not in pending[0].ends:
+            self._state.is_losing = self._state.is_losing or pending[0].is_lost
+            self._end(pending[0])
+        self._tell(b"E", wire.fields_body(error.fields))
 
-    def _completed(self, step: _Step | None, body: bytes) -> bytes:
-        if body.startswith(b"TRUNCATE"):
-            self._truncated = True
-        if step is None or step.load is None:
-            return body
-        said, step.load = step.load.finish(None), None
+    def _completed(self, step: _Step, tag: bytes) -> None:
+        if step.load is not None:
+            self._inform(step.load.finish(None))
+            step.load, tag = None, b"COPY\0"
+        elif step.unloading is not None:
+            tag = b"UNLOAD\0"
+            try:
+                self._inform(step.unloading.finish())
+            except ServerError as error:
+                self._state.is_spoiled = True
+                self._failed(step, error)
+                return
+        elif tag.startswith(b"TRUNCATE"):
+            self._state.is_truncated = True
+        case = step.prepared.statement.case_sensitive if step.prepared else None
+        if case is not None:
+            self._state.case_sensitive = case
+        if b"C" in step.ends:
+            self._end(step)
+        self._tell(b"C", tag)
+
+    def _inform(self, said: str) -> None:
         self._tell(b"N", wire.fields_body({"S": "INFO", "V": "INFO", "C": "00000", "M": said}))
-        return b"COPY\0"
 
-    def _ready(self, status: bytes) -> bytes:
-        self._status = status
-        while self._pending:
-            step = self._pending.popleft()
-            self._release(step)
+    def _ready(self, status: bytes) -> None:
+        state = self._state
+        state.status = status
+        while state.pending:
+            step = state.pending[0]
+            self._end(step)
             if b"Z" in step.ends:
                 break
-        if self._truncated and not self._pending:
-            self._truncated = False
-            if self._status == b"T":
+        if not state.pending:
+            self._settle()
+            if state.is_losing:
+                raise _CutError
+        self._tell(b"Z", state.status)
+
+    def _settle(self) -> None:
+        """Do what belongs to a statement that is through: TRUNCATE commits, a failed one aborts."""
+        state = self._state
+        try:
+            if state.is_truncated and state.status == _OPEN:
                 self._ask("commit")
-        if self._losing and not self._pending:
-            raise _CutError
-        return self._status
-
-
-def _as_redshift(said: dict[str, str]) -> dict[str, str]:
-    """Return PostgreSQL's error as Redshift words it."""
-    declared, _, column = said.get("n", "").partition(" #")
-    if said.get("C") == "23514" and column.isdigit():
-        return {
-            "S": "ERROR",
-            "V": "ERROR",
-            "C": "22001",
-            "M": f"value too long for type {declared}",
-        }
-    return said
+            if state.is_spoiled and state.status == _OPEN:
+                self._ask(FAILING_SQL)
+        except ServerError:
+            # Meant so for a spoiled one; a commit that fails has left no transaction either.
+            pass
+        state.is_truncated = state.is_spoiled = False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ess_dask.testing.redshift.commands import Copy, Unload, parse_copy, parse_unload
 from ess_dask.testing.redshift.errors import ServerError, not_simulated
+from ess_dask.testing.redshift.rewrite import Context, Rewritten, rewrite
 from ess_dask.testing.redshift.tokens import significant, statements, tokenize
 
 FAILING_SQL = "select from where"
@@ -16,7 +17,8 @@ FAILING_SQL = "select from where"
 class Statement:
     """A client's SQL and what PostgreSQL gets for it.
 
-    ``refusal`` takes the place of the error that PostgreSQL then gives.
+    ``refusal`` takes the place of the error that PostgreSQL then gives. ``guard`` and
+    ``case_sensitive`` are those of ``Rewritten``.
     """
 
     sql: str
@@ -24,17 +26,19 @@ class Statement:
     copy: Copy | None = None
     unload: Unload | None = None
     refusal: ServerError | None = None
+    guard: str = ""
+    case_sensitive: bool | None = None
 
 
-def understand(sql: str) -> Statement:
+def understand(sql: str, context: Context) -> Statement:
     """Return what a client's SQL means; never raises."""
     try:
-        return _understand(sql)
+        return _understand(sql, context)
     except ServerError as error:
         return Statement(sql, FAILING_SQL, refusal=error)
 
 
-def _understand(sql: str) -> Statement:
+def _understand(sql: str, context: Context) -> Statement:
     parts = statements(tokenize(sql))
     firsts = [significant(part)[0].upper for part in parts]
     if len(parts) > 1 and {"COPY", "UNLOAD"} & set(firsts):
@@ -42,5 +46,29 @@ def _understand(sql: str) -> Statement:
     if firsts == ["COPY"]:
         return Statement(sql, "", copy=parse_copy(significant(parts[0])))
     if firsts == ["UNLOAD"]:
-        return Statement(sql, "", unload=parse_unload(significant(parts[0])))
-    return Statement(sql, sql)
+        unload = parse_unload(significant(parts[0]))
+        return Statement(sql, _inner(unload.query, context), unload=unload)
+    done = [rewrite(part, context) for part in parts]
+    return Statement(
+        sql,
+        ";".join(part.sql for part in done),
+        guard=_only(done).guard,
+        case_sensitive=_only(done).case_sensitive,
+    )
+
+
+def _only(done: list[Rewritten]) -> Rewritten:
+    """Return the statement that is looked at more closely; with others, it could come too late."""
+    if len(done) == 1:
+        return done[0]
+    if any(part.guard or part.case_sensitive is not None for part in done):
+        raise not_simulated("this statement in one query with others")
+    return Rewritten("")
+
+
+def _inner(query: str, context: Context) -> str:
+    """Return the query of an UNLOAD for PostgreSQL."""
+    parts = statements(tokenize(query))
+    if len(parts) != 1 or significant(parts[0])[0].upper not in ("SELECT", "WITH"):
+        raise ServerError("UNLOAD takes one SELECT", "42601")
+    return rewrite(parts[0], context).sql
