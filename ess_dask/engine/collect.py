@@ -51,7 +51,7 @@ def empty_table(job: Job) -> pa.Table:
         if isinstance(step, DescribingStep):
             piece = replace(piece, table=no_rows(step.describe(piece.table.schema)))
         else:
-            piece = clean(piece, (step,), job.context)[0]
+            piece = clean(piece, (step,), job.context).piece
     return piece.table
 
 

@@ -146,3 +146,5 @@ class Job:
     rejects_folder: str = ""
     reader: Reader | None = None
     """In place of reading the files themselves; bytes steps are then not run."""
+    check: RowCheck | None = None
+    """Finds clean rows that the destination cannot hold: they become rejects."""

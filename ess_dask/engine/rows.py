@@ -14,6 +14,7 @@ from ess_dask.errors import CleanError
 from ess_dask.records.arrays import from_numpy, to_numpy
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from ess_dask.records.chunk import Chunk
@@ -26,6 +27,19 @@ class StepCount:
     name: str
     rows_in: int
     rows_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A clean piece and the account of each step.
+
+    ``origins`` are the places that its rows had before, -1 where that is not known; None when all
+    rows are where they were.
+    """
+
+    piece: Piece
+    counts: list[StepCount]
+    origins: np.ndarray | None = None
 
 
 def gather(files: Sequence[FileRef], chunks: Sequence[Sequence[Chunk]]) -> Piece:
@@ -61,10 +75,8 @@ def _file_value(file: FileRef, name: str) -> object:
     return None if file.date is None or isinstance(file.date, int) else file.date.date()
 
 
-def clean(
-    piece: Piece, steps: Sequence[RowStep], context: StepContext
-) -> tuple[Piece, list[StepCount]]:
-    """Run the steps over a piece; return the clean piece and the account of each step.
+def clean(piece: Piece, steps: Sequence[RowStep], context: StepContext) -> Cleaned:
+    """Run the steps over a piece.
 
     Raises ``CleanError`` of the first step that fails, and ``LostRowLabelsError`` when a
     ``per: batch`` step lost track of its rows and the piece holds several files.
@@ -73,13 +85,13 @@ def clean(
 
     counts: list[StepCount] = []
     if not steps:
-        return piece, counts
+        return Cleaned(piece, counts)
     table = piece.table.append_column(ROW_LABEL, from_numpy(np.arange(piece.table.num_rows)))
     for step in steps:
         rows_in = table.num_rows
         table = _apply(step, table, context, alone=len(piece.files) == 1)
         counts.append(StepCount(step.name, rows_in, table.num_rows))
-    return _follow(piece, table), counts
+    return _follow(piece, table, counts)
 
 
 def _apply(step: RowStep, table: pa.Table, context: StepContext, *, alone: bool) -> pa.Table:
@@ -100,15 +112,17 @@ def _apply(step: RowStep, table: pa.Table, context: StepContext, *, alone: bool)
     return cleaned.append_column(ROW_LABEL, labels)
 
 
-def _follow(piece: Piece, table: pa.Table) -> Piece:
+def _follow(piece: Piece, table: pa.Table, counts: list[StepCount]) -> Cleaned:
     """Look up the file of each row by its label."""
     import numpy as np
 
+    origins = to_numpy(table.column(ROW_LABEL))
     if len(piece.files) == 1:
         file_of = np.zeros(table.num_rows, dtype=np.int32)
     else:
-        file_of = piece.file_of[to_numpy(table.column(ROW_LABEL))]
-    return Piece(table.drop_columns([ROW_LABEL]), piece.files, file_of)
+        file_of = piece.file_of[origins]
+    cleaned = Piece(table.drop_columns([ROW_LABEL]), piece.files, file_of)
+    return Cleaned(cleaned, counts, origins)
 
 
 def name_row(

@@ -21,6 +21,7 @@ from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece, Sink, SinkWriter
 from ess_dask.engine.patience import LIMIT, untried
+from ess_dask.engine.refusing import refuse_unfit
 from ess_dask.engine.rows import add_file_columns, clean, gather, name_row
 from ess_dask.engine.tally import BatchTally, FileTally, StepTally, reasons
 from ess_dask.errors import AccessError, CleanError, DataError, ReadError, TransientError
@@ -152,10 +153,11 @@ class _Work:
         return any(step.per == "file" for step in self.job.row_steps)
 
     def _clean_part(self, tally: FileTally, part: Part) -> None:
-        piece, steps = self._clean([tally.file], typed([tally], [[part]]))
-        tally.kept += piece.table.num_rows
-        tally.steps.merge(steps)
-        self.writer.write(piece)
+        done = self._clean([tally.file], typed([tally], [[part]]))
+        self.writer.write(done.piece)
+        tally.kept += done.piece.table.num_rows
+        tally.rejects += done.rejects.values()
+        tally.steps.merge(done.steps)
 
     def flush(self) -> None:
         """Clean the waiting files together and hand them to the sink."""
@@ -168,36 +170,47 @@ class _Work:
     def _clean_files(self, files: list[tuple[FileTally, list[Chunk]]]) -> None:
         try:
             self._deliver(files)
-        except CleanError as error:
-            if len(files) > 1:
-                # One file's rows must not take its neighbours down: each on its own.
-                for one in files:
-                    self._clean_files([one])
-            else:
+        except DataError as error:
+            # One file's rows must not take its neighbours down: each on its own.
+            for tally, _ in files:
+                self.writer.forget(tally.file)
+            if len(files) == 1:
                 self.tally.take_failure(files[0][0].file, error)
+                return
+            for tally, chunks in files:
+                self._clean_files([(tally, chunks)])
 
     def _deliver(self, files: list[tuple[FileTally, list[Chunk]]]) -> None:
         import numpy as np
 
-        refs = [tally.file for tally, _ in files]
-        piece, steps = self._clean(refs, [chunks for _, chunks in files])
-        self.writer.write(piece)
-        self.tally.steps.merge(steps)
-        rows = np.bincount(piece.file_of, minlength=len(refs)).tolist()
-        for (tally, _), kept in zip(files, rows, strict=True):
+        done = self._clean([tally.file for tally, _ in files], [chunks for _, chunks in files])
+        self.writer.write(done.piece)
+        self.tally.steps.merge(done.steps)
+        rows = np.bincount(done.piece.file_of, minlength=len(files)).tolist()
+        for place, ((tally, _), kept) in enumerate(zip(files, rows, strict=True)):
             tally.kept = kept
+            tally.rejects += [done.rejects[place]] if place in done.rejects else []
             self.tally.take_file(tally)
 
-    def _clean(self, files: list[FileRef], chunks: list[list[Chunk]]) -> tuple[Piece, StepTally]:
+    def _clean(self, files: list[FileRef], chunks: list[list[Chunk]]) -> _Done:
         piece = add_file_columns(gather(files, chunks), self.job.file_columns)
         alone = files[0].uri if len(files) == 1 else ""
         steps = StepTally()
         try:
-            cleaned, counts = clean(piece, self.job.row_steps, replace(self.job.context, uri=alone))
+            cleaned = clean(piece, self.job.row_steps, replace(self.job.context, uri=alone))
         except CleanError as error:
             raise name_row(error, files, chunks) from None
-        steps.take(counts, first=len(self.job.bytes_steps))
-        return cleaned, steps
+        steps.take(cleaned.counts, first=len(self.job.bytes_steps))
+        return _Done(*refuse_unfit(cleaned, piece, chunks, self.job), steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A clean piece for the sink, the rejects of each file by its place, and the steps' account."""
+
+    piece: Piece
+    rejects: dict[int, pa.Table]
+    steps: StepTally
 
 
 def typed(tallies: list[FileTally], parts: list[list[Part]]) -> list[list[Chunk]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import shown
 from ess_dask.engine.interrupt import Interrupt
-from ess_dask.engine.model import Batch, BatchResult, FileCount, Sink
+from ess_dask.engine.model import Batch, BatchResult, FileCount, RowCheck, Sink
 from ess_dask.engine.sinks import Only, Tee
 from ess_dask.errors import InterruptedRunError, RejectLimitError, WorkerLostError
 from ess_dask.pipelines.execution import Execution
@@ -217,6 +217,13 @@ class _Run:
             sinks.append(Only(segments, self.execution.memory.uris))
         return tuple(sinks)
 
+    def _check(self) -> RowCheck | None:
+        if self.plan.load is None:
+            return None
+        from ess_dask.warehouse.connect import open_warehouse
+
+        return open_warehouse(self.plan.load.target.url).check(self.plan.load)
+
     def work(self, tools: _Tools, interrupt: Interrupt) -> list[BatchResult]:
         """Run all batches; a batch whose worker died too often is told as failed files."""
         from ess_dask.engine.patience import Patience
@@ -227,6 +234,7 @@ class _Run:
         job = replace(
             self.execution.job,
             rejects_folder=str(self.rejects_folder) if keep else "",
+            check=self._check(),
             context=replace(self.execution.job.context, owner=self.run_id),
         )
         work = partial(process, job=job, sink=Tee(tools.sinks))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.catalog.bounds import Bounds
-    from ess_dask.engine.model import Sink
+    from ess_dask.engine.model import RowCheck, Sink
 
 
 class CapabilityError(UsageError):
@@ -132,6 +132,12 @@ class Warehouse(Protocol):
         """Return where the workers write the rows of a planned load, as this back end takes them.
 
         ``folder`` is the run's own, for what lies on the worker's disk.
+        """
+
+    def check(self, plan: LoadPlan) -> RowCheck | None:
+        """Return what finds rows that the planned table cannot hold: they become rejects.
+
+        None when it can hold whatever cleaning makes.
         """
 
     def fit(self, plan: LoadPlan, parts: Sequence[StagedPart]) -> LoadPlan:

@@ -23,10 +23,24 @@ OTHER_PAGES = ["CONTRIBUTING.md", "CHANGELOG.md", *sorted(
 STAND_INS = {"make demo\n": "ess demo\n"}
 """Commands that set up an environment first, and what they then do."""
 
-ONLY_SHOWN = {"README.md": ["make test", ". .venv/bin/activate"]}
-"""Commands that are not run: the environment is there already, and the tests are running."""
+ONLY_SHOWN = {
+    "README.md": ["make test", ". .venv/bin/activate"],
+    "docs/how-to/redshift-connect.md": [
+        'ess redshift sql "select current_user, version()"',
+        'ess redshift sql "select * from sales limit 5" --label prod --format csv',
+        "ess run woodworking --set load.to=redshift://prod",
+        'export ESS_REDSHIFT_PASSWORD="$(cat password-file)"',
+        'ess redshift sql "select 1" --label prod --password-stdin < password-file',
+        'ess redshift sql "select 1" --url "redshift://etl@/dev'
+        '?cluster=examplecluster&region=us-west-2&iam=true"',
+        'ess redshift sql "select 1" --url "redshift:///dev?workgroup=default-workgroup"',
+        'ess redshift sql "select 1" --url "redshift://?secret=prod/etl"',
+    ],
+}
+"""Commands that are not run: the environment is there already and the tests are running, or they
+ask a cluster that only its users have."""
 
-NEEDS_S3 = {"README.md", "docs/how-to/s3.md"}
+NEEDS_S3 = {"README.md", "docs/how-to/s3.md", "docs/how-to/redshift-connect.md"}
 
 
 @pytest.fixture

@@ -37,9 +37,7 @@ CYCLE = """
              are: 4023, 4024 (pid:9177)
 """
 ASSUME = "User arn:aws:redshift:us-east-1:1:dbuser:c/etl is not authorized to assume IAM Role x"
-DENIED = (
-    "S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid 7A1,ExtRid x,CanRetry 1"
-)
+DENIED = "S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid 7A1,CanRetry 1"
 MISSING = "S3ServiceException:The specified key does not exist.,Status 404,Error NoSuchKey,Rid 7"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ess_dask.catalog.model import WarehouseCluster
 from ess_dask.errors import ConfigError, UsageError
+from ess_dask.settings import load_settings
 from ess_dask.warehouse.redshift.options import OPTIONS
 from ess_dask.warehouse.redshift.registry import cluster_of, register, registered_url, url_of
 from ess_dask.warehouse.redshift.secret import Secret
@@ -166,6 +167,11 @@ def test_a_bad_option_is_named(query, message):
         "redshift://etl@db.example:x/dev",
         "redshift://etl@::1/dev",
         "redshift://etl@[::1/dev",
+        "redshift://etl@ho%20st.example/dev",
+        "redshift://etl@a..b/dev",
+        "redshift://etl@-a/dev",
+        f"redshift://etl@{'a-' * 5000}!/dev",
+        "redshift://etl@höst/dev",
         f"redshift://etl:{CANARY}@db.example:{CANARY}/dev",
         f"redshift://etl:pa/{CANARY}@db.example/dev",
         f"redshift://etl:12/{CANARY}@db.example/dev",
@@ -290,3 +296,17 @@ def test_every_option_is_documented():
     page = (ROOT / "docs" / "how-to" / "redshift-connect.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)=` \| (.*) \|$", page, re.MULTILINE)
     assert rows == [(name, option.about) for name, option in OPTIONS.items()]
+
+
+def test_the_profile_names_the_registered_warehouse(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REDSHIFT_STAGE", "s3://my-bucket/ess")
+    monkeypatch.setenv("REDSHIFT_ROLE", ROLE)
+    warehouse = load_settings(profile="redshift").warehouse
+    url = parse_url(warehouse, lambda label: KNOWN["prod"] if label == "warehouse" else "")
+    assert url.address.host == HOST
+    assert (url.options.stage, url.options.iam_role) == ("s3://my-bucket/ess", ROLE)
+    monkeypatch.delenv("REDSHIFT_STAGE")
+    with pytest.raises(ConfigError, match="REDSHIFT_STAGE is not set"):
+        load_settings(profile="redshift")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import logging
+import time
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -59,7 +61,12 @@ def connect(address: Address, ask: Ask | None = None, wait: float = START_SECOND
                 raise
             return _unavailable(error, login.address, status_now())
 
-    opened = retry.retrying(LostConnectionError, wait, attempt)
+    began = time.monotonic()
+    try:
+        opened = retry.retrying(LostConnectionError, wait, attempt)
+    except LostConnectionError as error:
+        message = f"{error.message} (tried for {time.monotonic() - began:.1f} s)"
+        raise LostConnectionError(message, hint=error.hint) from None
     if isinstance(opened, TransientError):
         raise opened
     return opened
@@ -110,6 +117,10 @@ def _driver() -> Any:
             f"Redshift needs a package that is not installed: {error.name}",
             hint='pip install "ess-dask[redshift]"',
         ) from None
+    log = logging.getLogger("redshift_connector")
+    if log.level == logging.NOTSET:
+        # At DEBUG it writes down every message, statements and rows; only who asks for it gets it.
+        log.setLevel(logging.INFO)
     return redshift_connector
 
 

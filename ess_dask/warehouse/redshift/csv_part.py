@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from ess_dask.errors import DataError
+from ess_dask.records.spec import MIB
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _LEVEL = 2
 _BATCH_ROWS = 65_536
+_BLOCK = 16 * MIB
+"""Bytes that are parsed at once; a row must fit in, and COPY takes rows of 4 MB."""
 
 
 def null_marker(load_id: str) -> str:
@@ -44,7 +47,10 @@ def write_csv(source: Path, target: Path, load_id: str) -> None:
         pq.ParquetFile(source) as part,
     ):
         for batch in part.iter_batches(_BATCH_ROWS):
-            _as_text(batch, marker).write_csv(packed, include_header=False, null_value=marker)
+            # All texts in quotes: one at the start of the file may look like a byte order mark.
+            _as_text(batch, marker).write_csv(
+                packed, include_header=False, null_value=marker, quote_style="non_numeric"
+            )
 
 
 def read_csv(path: Path, schema: pa.Schema, load_id: str) -> Iterator[pa.Table]:
@@ -55,8 +61,8 @@ def read_csv(path: Path, schema: pa.Schema, load_id: str) -> Iterator[pa.Table]:
 
     names = schema.names
     everything = csv.open_csv(
-        path,
-        read_options=csv.ReadOptions(column_names=names),
+        str(path),
+        read_options=csv.ReadOptions(column_names=names, block_size=_BLOCK),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -106,7 +112,7 @@ def _written(name: str, kind: pl.DataType) -> pl.Expr:
         # Redshift spells out what is no number.
         words = {"inf": "Infinity", "-inf": "-Infinity"}
         return column.cast(pl.String).replace(words)
-    return column.cast(pl.String)
+    return column.cast(pl.String) if kind in (pl.Date, pl.Categorical) else column
 
 
 def _typed(column: pl.Series, field: pa.Field) -> pa.Array:

@@ -92,20 +92,26 @@ class Ledger:
 
     def prepare(self) -> None:
         """Make the tables where they are missing, in a transaction of their own."""
-        if self.exists():
-            self.session.commit()
-            return
+        missing = not self.exists()
         self.session.commit()
+        if not missing:
+            return
+        try:
+            self._create()
+        except DataError:
+            # Another load made them at the same time: its transaction is over by now.
+            self.session.rollback()
+            if not self.exists():
+                raise
+        self.session.commit()
+
+    def _create(self) -> None:
         self.session.run(f"CREATE SCHEMA IF NOT EXISTS {quote(self.schema)}")
         for name, columns in _TABLES.items():
             small = name in {"_ess_meta", "_ess_loads"}
             style = "DISTSTYLE ALL" if small else "DISTSTYLE EVEN"
-            self.session.run(f"CREATE TABLE IF NOT EXISTS {self.table(name)} ({columns}) {style}")
-        self.session.run(f"LOCK {self.table('_ess_meta')}")
-        meta = self.table("_ess_meta")
-        if not self.session.value(f"SELECT count(*) FROM {meta}"):  # noqa: S608
-            self.session.run(f"INSERT INTO {meta} VALUES ({VERSION})")  # noqa: S608
-        self.session.commit()
+            self.session.run(f"CREATE TABLE {self.table(name)} ({columns}) {style}")
+        self.session.run(f"INSERT INTO {self.table('_ess_meta')} VALUES ({VERSION})")  # noqa: S608
 
     def lock(self) -> None:
         """Take the ledger for this transaction; must be its first statement.

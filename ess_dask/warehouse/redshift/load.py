@@ -208,6 +208,8 @@ class Loading:
 
     def _hooks_after(self) -> None:
         """Run the statements that come after a load; the load stands whatever they do."""
+        if not self.request.plan.target.hooks.after:
+            return
         name = self._state().name
         self.session.commit()
         run_after(self.request.plan.target.hooks, name.sql, self.session.outside)

@@ -37,7 +37,8 @@ def name_files(session: Session, work: Work) -> None:
     ordered = sorted(work.taken, key=lambda file: file_order(file.date, file.uri))
     taken = [(file.uri, file.etag, place) for place, file in enumerate(ordered)]
     _name(session, TAKEN, taken)
-    _name(session, REMOVED, [(uri, "", 0) for uri in work.removed])
+    if work.removed:
+        _name(session, REMOVED, [(uri, "", 0) for uri in work.removed])
 
 
 def _name(session: Session, table: str, rows: Sequence[tuple[str, str, int]]) -> None:

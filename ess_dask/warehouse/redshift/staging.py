@@ -85,30 +85,38 @@ class RedshiftShape:
         start = max((self._rows.get(file.uri, 0) for file in piece.files), default=0)
         arrays = {name: self._column(piece, name) for name in self._types}
         self._refuse_unfit(piece, arrays)
-        columns = [*arrays.values(), file_column(piece)]
-        fields = [pa.field(name, type_) for name, type_ in self._types.items()]
-        fields.append(pa.field(FILE_COLUMN, columns[-1].type, nullable=False))
-        for name, column in self._own(piece.table.num_rows, start):
-            columns.append(column)
-            fields.append(pa.field(name, column.type, nullable=False))
+        own = self._own(piece.table.num_rows, start)
         self._rows.update({file.uri: start + piece.table.num_rows for file in piece.files})
-        return pa.table(columns, schema=pa.schema(fields))
+        return pa.table([*arrays.values(), file_column(piece), *own], schema=self.schema)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of a part."""
+        import pyarrow as pa
+
+        name = pa.dictionary(pa.int32(), pa.string())
+        own = {FILE_COLUMN: name}
+        if self._sink.ordered:
+            own[ORDER_COLUMN] = pa.int64()
+        if self._sink.direct:
+            own[LOAD_COLUMN] = name
+        fields = [pa.field(name, type_) for name, type_ in self._types.items()]
+        return pa.schema([*fields, *(pa.field(*pair, nullable=False) for pair in own.items())])
 
     def forget(self, uri: str) -> None:
         """Number the file's rows from the start again."""
         self._rows.pop(uri, None)
 
-    def _own(self, rows: int, start: int) -> list[tuple[str, pa.Array]]:
+    def _own(self, rows: int, start: int) -> list[pa.Array]:
         import numpy as np
         import pyarrow as pa
 
         own = []
         if self._sink.ordered:
-            own.append((ORDER_COLUMN, from_numpy(np.arange(start, start + rows, dtype=np.int64))))
+            own.append(from_numpy(np.arange(start, start + rows, dtype=np.int64)))
         if self._sink.direct:
             same = from_numpy(np.zeros(rows, np.int32))
-            load = pa.DictionaryArray.from_arrays(same, strings([self._sink.load_id]))
-            own.append((LOAD_COLUMN, load))
+            own.append(pa.DictionaryArray.from_arrays(same, strings([self._sink.load_id])))
         return own
 
     def _column(self, piece: Piece, name: str) -> pa.ChunkedArray:

@@ -7,6 +7,7 @@ No message holds a secret: what the server wrote is redacted.
 from __future__ import annotations
 
 import struct
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,10 +66,7 @@ def translate(error: BaseException, what: str = "") -> EssError | BaseException:
         return _of_server(said, start)
     if _is_driver_error(error) or isinstance(error, OSError):
         return _of_driver(error, start)
-    if isinstance(error, (struct.error, IndexError, KeyError)) and _inside_driver(error):
-        # An answer that was cut in the middle; the driver takes it for a whole one.
-        return _lost(f"{start}the connection broke in the middle of an answer")
-    return error
+    return _of_answer(error, start) or error
 
 
 @contextmanager
@@ -96,12 +94,20 @@ def _is_driver_error(error: BaseException) -> bool:
     return (_DRIVER, "Error") in bases
 
 
-def _inside_driver(error: BaseException) -> bool:
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    module = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
-    return str(module).partition(".")[0] == _DRIVER
+def _of_answer(error: BaseException, start: str) -> EssError | None:
+    """Explain what the driver stumbles over: it takes an answer that was cut for a whole one."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    inside = [str(frame.f_globals.get("__name__")).startswith(_DRIVER) for frame in frames]
+    if isinstance(error, (struct.error, IndexError, KeyError)) and inside[-1:] == [True]:
+        return _lost(f"{start}the connection broke in the middle of an answer")
+    starting = any(
+        yes and frame.f_code.co_name == "__init__"
+        for frame, yes in zip(frames, inside, strict=True)
+    )
+    if isinstance(error, ValueError) and starting:
+        said = redact(_one_line(str(error)))
+        return _lost(f"{start}the answer is cut off, or not one of Redshift: {said}")
+    return None
 
 
 def _of_server(said: _Said, start: str) -> EssError:

@@ -31,6 +31,8 @@ PORT = 5439
 
 _AUTHORITY = re.compile(r"(?:(?P<user>[^:@]*)(?::(?P<password>.*))?@)?(?P<rest>[^@]*)", re.DOTALL)
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>.*))?")
+_LABEL = r"(?!-)[a-z0-9_-]+(?<!-)"
+_NAME = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*\.?)?")
 _CLUSTER_HOST = re.compile(r"([a-z0-9-]+)\.[a-z0-9]+\.([a-z0-9-]+)\.redshift\.amazonaws\.com.*")
 _WRITE_IT = "write it like redshift://user@host:5439/database"
 _ESCAPE = "in user and password write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for #"
@@ -170,6 +172,8 @@ def _read_authority(authority: str) -> dict[str, Any]:
         "user": _unescape(match["user"] or ""),
         "host": place["six"] or _unescape(place["name"] or "").lower(),
     }
+    if not place["six"] and not _NAME.fullmatch(fields["host"]):
+        raise ConfigError("the host of the Redshift URL is no name of a host", hint=_WRITE_IT)
     if match["password"]:
         fields["password"] = Secret(_unescape(match["password"]))
     if place["port"]:

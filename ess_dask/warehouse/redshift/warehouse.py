@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from ess_dask import retry
 from ess_dask.errors import ConfigError, TransientError
@@ -53,9 +54,27 @@ _CAPABILITIES = Capabilities(
     lays_out=True,
 )
 
-RETRY_SECONDS = 600.0
-"""How long a load is tried again while its connection breaks or another transaction is in its
-way."""
+LOAD_SECONDS, READ_SECONDS = 600.0, 30.0
+"""How long a load, and a question, is tried again while its connection breaks or another
+transaction is in its way."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _again(seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a method be tried again: what it did before it broke is taken back, or done."""
+
+    def decorate(method: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(method)
+        def tried(*args: P.args, **kwargs: P.kwargs) -> T:
+            limits = {"attempts": None, "timeout": seconds, "wait_max": 10.0}
+            call = functools.partial(method, *args, **kwargs)
+            return retry.retrying(TransientError, call, logging.WARNING, **limits)
+
+        return tried
+
+    return decorate
 
 
 def open_redshift(url: str) -> RedshiftWarehouse:
@@ -81,6 +100,7 @@ class RedshiftWarehouse:
         """What Redshift can do."""
         return _CAPABILITIES
 
+    @_again(READ_SECONDS)
     def plan(
         self,
         target: Target,
@@ -111,6 +131,7 @@ class RedshiftWarehouse:
             text_digest=staged.text_digest,
         )
 
+    @_again(READ_SECONDS)
     def fit(self, plan: LoadPlan, parts: Sequence[StagedPart]) -> LoadPlan:
         """See ``Warehouse.fit``: texts and binaries get the length of their longest value."""
         widths: dict[str, int] = {}
@@ -129,10 +150,9 @@ class RedshiftWarehouse:
         """See ``Warehouse.load``."""
         check_target(request.plan.target, request.plan.columns, _CAPABILITIES)
         check_request(request)
-        limits = {"attempts": None, "timeout": RETRY_SECONDS, "wait_max": 10.0}
-        call: Callable[[], LoadResult] = lambda: self._load(request)  # noqa: E731
-        return retry.retrying(TransientError, call, logging.WARNING, **limits)
+        return self._load(request)
 
+    @_again(LOAD_SECONDS)
     def _load(self, request: LoadRequest) -> LoadResult:
         staged = self._staged(request.plan.target, request.load_id)
         with self.session() as session:
@@ -154,6 +174,7 @@ class RedshiftWarehouse:
             )
         return f"{stage.rstrip('/')}/{load_id}"
 
+    @_again(READ_SECONDS)
     def verify(self, request: LoadRequest) -> Verification:
         """See ``Warehouse.verify``: the digest that was recorded with the load, and today's."""
         name = self._name(request.plan.target.table)
@@ -164,11 +185,13 @@ class RedshiftWarehouse:
                 return Verification(staged, 0, ("the load is not in the table",))
             return verify_load(ledger, request, name, text=self.url.options.text_digest)
 
+    @_again(READ_SECONDS)
     def loads(self, table: str = "", pipeline: str = "") -> tuple[LoadEntry, ...]:
         """See ``Warehouse.loads``."""
         with self._reading() as ledger:
             return ledger.loads(self._folded(table), pipeline) if ledger else ()
 
+    @_again(READ_SECONDS)
     def ledger(
         self, table: str = "", pipeline: str = "", *, history: bool = False
     ) -> tuple[LedgerEntry, ...]:
@@ -178,6 +201,7 @@ class RedshiftWarehouse:
                 return ()
             return ledger.entries(self._folded(table), pipeline, history=history)
 
+    @_again(READ_SECONDS)
     def rejects(
         self, table: str = "", pipeline: str = "", *, load_id: str = "", limit: int | None = None
     ) -> pa.Table:
