@@ -100,8 +100,8 @@ def _table_columns(table: str, url: RedshiftURL) -> tuple[Column, ...]:
     for column in columns:
         if column.type.name not in REDSHIFT_TYPES:
             raise DataError(
-                f"{state.name}: no field of a text becomes a {column.type.name} (column "
-                f"{column.name})",
+                f"column {column.name} of {state.name} has the type {column.type.name}, which no "
+                "load can fill",
                 hint="stream into a table of other types, and convert there",
             )
     return columns

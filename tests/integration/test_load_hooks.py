@@ -3,6 +3,8 @@
 import duckdb
 import pytest
 
+from tests.redshift import only_standin
+
 pytestmark = pytest.mark.slow
 
 PIPELINE = """
@@ -73,6 +75,30 @@ def test_duckdb_has_no_distribution_keys(shop):
     shop.write("  dist_key: id")
     said = shop.ess("run", "p.yaml", code=2).stderr
     assert "no distribution and sort keys" in said
+
+
+def test_redshift_has_keys_and_hooks(shop, redshift):
+    server = only_standin(redshift)
+    server.query("create role analyst")
+    server.query("create schema keyed")
+    where = f"{server.url}&stage={server.stage}&iam_role={server.role}&schema=keyed"
+    shop.write(
+        "  dist_key: id\n  sort_key: [name, id]\n  hooks:\n"
+        "    inside: GRANT SELECT ON {table} TO analyst\n    after: ANALYZE {table}\n"
+    )
+    set_to, env = f"load.to={where}", server.env
+    try:
+        plan = shop.ess("plan", "p.yaml", "--set", set_to, env=env).stdout
+        assert 'DISTKEY ("id")' in plan
+        assert 'SORTKEY ("name", "id")' in plan
+        shop.ess("run", "p.yaml", "--set", set_to, env=env)
+        assert server.query("select count(*) from keyed.sales") == [(2,)]
+        granted = "select has_table_privilege('analyst', 'keyed.sales', 'select')"
+        assert server.query(granted) == [(True,)]
+        assert "nothing new" in shop.ess("run", "p.yaml", "--set", set_to, env=env).stdout
+    finally:
+        server.query("drop schema keyed cascade")
+        server.query("drop role analyst")
 
 
 def test_hooks_and_layouts_from_python(shop):

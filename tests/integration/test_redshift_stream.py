@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from ess_dask.testing.redshift import standin
+from tests.redshift import only_standin
 
 pytestmark = pytest.mark.slow
 
@@ -16,10 +16,9 @@ LONG = "é" * 200
 NAMES = ["it's", 'say "x"', LONG]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with standin(tmp_path_factory.mktemp("standin")) as running:
-        yield running
+@pytest.fixture
+def server(redshift):
+    return only_standin(redshift)
 
 
 def line(name, number):
@@ -179,6 +178,11 @@ def test_cat_is_the_default_and_rejects_are_kept(user):
 
 def test_what_cannot_be(user):
     ask(user, "create table foreign_one (id int)")
+    ask(
+        user,
+        "create table letters (a char(3), _ess_load varchar(256), _ess_file varchar(4096))",
+    )
+    assert "column a of" in stream(user, "*", "*", table="letters", code=3).stderr
     ask(user, "create table empty_one (id int, _ess_load varchar(256), _ess_file varchar(4096))")
     assert "no table" in stream(user, "*", "*", table="nix", code=3).stderr
     assert "_ess_load" in stream(user, "*", "*", table="foreign_one", code=3).stderr

@@ -6,26 +6,26 @@ import json
 
 import pytest
 
-from ess_dask.testing.redshift import standin
+from tests.redshift import only_standin
 
 pytestmark = pytest.mark.slow
 
 ODD = "a 'b' \\ $$ ; -- é"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with standin(tmp_path_factory.mktemp("standin")) as running:
-        running.query(
-            'create table "odd ""näme"" x" (id int, "näme" varchar(100), price numeric(10,2), '
-            "big bigint, day date, ok boolean, _ess_load varchar(256), _ess_file varchar(4096))"
-        )
-        running.query(
-            'insert into "odd ""näme"" x" select n, $q$' + ODD + "$q$ || chr(10) || n, n / 4.0, "
-            "n * 10000000000, date '2014-09-01' + n, n % 2 = 0, 'l', 'f' "
-            "from generate_series(1, 10) n"
-        )
-        yield running
+@pytest.fixture
+def server(redshift):
+    running = only_standin(redshift)
+    running.query(
+        'create table "odd ""näme"" x" (id int, "näme" varchar(100), price numeric(10,2), '
+        "big bigint, day date, ok boolean, _ess_load varchar(256), _ess_file varchar(4096))"
+    )
+    running.query(
+        'insert into "odd ""näme"" x" select n, $q$' + ODD + "$q$ || chr(10) || n, n / 4.0, "
+        "n * 10000000000, date '2014-09-01' + n, n % 2 = 0, 'l', 'f' from generate_series(1, 10) n"
+    )
+    yield running
+    running.query('drop table "odd ""näme"" x"')
 
 
 @pytest.fixture
@@ -123,6 +123,17 @@ def test_a_category_of_what_was_unloaded(user, server):
     user.ess("redshift", "unload", less, to, "--category", "sold", "--overwrite", "--header")
     out = user.ess("stream", "sold", "*", "*", "aq_pp -f,+1,qui - -d %cols -o,notitle - -c id")
     assert out.stdout.splitlines() == ["3"]
+
+
+def test_frames_need_a_stage(user, server):
+    code = f"""
+import ess_dask as ess
+try:
+    ess.unload("select 1 a", {server.url!r})
+except ess.ConfigError as error:
+    print(error)
+"""
+    assert "stage=s3://bucket/prefix" in user.python(code).stdout
 
 
 def test_what_cannot_be(user, server):
