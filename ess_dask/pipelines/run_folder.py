@@ -86,11 +86,10 @@ def _remove(stage: Path, *, elsewhere: bool) -> None:
 
 
 def _removed_elsewhere(url: str) -> bool:
-    from ess_dask.catalog.datastores import make_datastore
-    from ess_dask.catalog.s3_objects import remove_all
+    from ess_dask.warehouse.redshift.manifest import sweep
 
     try:
-        remove_all(make_datastore(url))
+        sweep(url)
     except EssError:
         return False
     return True

@@ -18,14 +18,6 @@ STRIDE = 1 if os.environ.get("ESS_STRESS") else 5
 """Without it a load with rare statements is cut at every fifth of them."""
 
 
-@pytest.fixture(scope="module")
-def redshift(tmp_path_factory):
-    from ess_dask.testing.redshift import standin
-
-    with standin(tmp_path_factory.mktemp("redshift"), store="moto") as server:
-        yield server
-
-
 @pytest.fixture
 def url(redshift, monkeypatch):
     """A schema of the test's own; what is tried again is tried at once."""

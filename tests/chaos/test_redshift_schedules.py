@@ -31,14 +31,6 @@ STATEMENTS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def redshift(tmp_path_factory):
-    from ess_dask.testing.redshift import standin
-
-    with standin(tmp_path_factory.mktemp("redshift"), store="moto") as server:
-        yield server
-
-
 @pytest.fixture
 def url(redshift, monkeypatch):
     for name, value in redshift.env.items():

@@ -527,7 +527,9 @@ class TestUnload:
         sql = f"unload ('select * from nope') to '{client.prefix}/x/' iam_role default parquet"
         assert refused(con, sql)["C"] == "42P01"
         assert client.files(client.prefix + "/x/") == []
-        assert "role" in refused(con, sql.replace("default", "'arn:aws:iam::1:role/x'"))["M"].lower()
+        assert (
+            "role" in refused(con, sql.replace("default", "'arn:aws:iam::1:role/x'"))["M"].lower()
+        )
 
 
 class TestTables:
@@ -573,7 +575,9 @@ class TestTables:
 
     def test_null_into_not_null(self, client, con):
         table = client.table("id int not null")
-        assert "Cannot insert a NULL value" in refused(con, f"insert into {table} values (null)")["M"]
+        assert (
+            "Cannot insert a NULL value" in refused(con, f"insert into {table} values (null)")["M"]
+        )
 
     def test_names_are_folded_even_in_quotes(self, client, con):
         table = client.table('"ID" int, "Größe" int')

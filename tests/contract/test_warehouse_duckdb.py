@@ -30,6 +30,9 @@ class TestDuckDB(WarehouseConformance):
         with duckdb.connect(str(open_warehouse(url).path)) as connection:
             return connection.execute(sql).fetchall()
 
+    def hex_of(self, name):
+        return f"lower(hex({name}))"
+
     def damage_inserts(self, monkeypatch, change):
         insert = transaction._insert
 

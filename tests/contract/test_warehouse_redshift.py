@@ -1,4 +1,4 @@
-"""The Redshift back end against the conformance suite of warehouses, through the stand-in."""
+"""The Redshift back end against the conformance suite of warehouses: the stand-in, or a cluster."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from ess_dask.testing.warehouse import WarehouseConformance
 from ess_dask.warehouse.redshift import load
+from tests.redshift import run
 
 pytestmark = pytest.mark.slow
 
@@ -17,33 +18,29 @@ DAMAGE = {
 }
 
 
-@pytest.fixture(scope="module")
-def redshift(tmp_path_factory):
-    from ess_dask.testing.redshift import standin
-
-    with standin(tmp_path_factory.mktemp("redshift"), store="moto") as server:
-        yield server
-
-
 class TestRedshift(WarehouseConformance):
     @pytest.fixture
-    def server(self, redshift, monkeypatch):
+    def warehouse_url(self, redshift, warehouse_client, monkeypatch):
         for name, value in redshift.env.items():
             monkeypatch.setenv(name, value)
-        return redshift
-
-    @pytest.fixture
-    def warehouse_url(self, server):
-        self.server, self.schema = server, f"t{uuid.uuid4().hex[:12]}"
-        server.query(f"CREATE SCHEMA {self.schema}")
-        yield f"{server.url}&stage={server.stage}&iam_role={server.role}&schema={self.schema}"
-        server.query(f"DROP SCHEMA {self.schema} CASCADE; DROP SCHEMA IF EXISTS shop CASCADE")
+        self.connection, self.schema = warehouse_client.connect(), f"t{uuid.uuid4().hex[:12]}"
+        self.query("", f"CREATE SCHEMA {self.schema}")
+        more = "&" if "?" in redshift.url else "?"
+        yield (
+            f"{redshift.url}{more}stage={redshift.stage}&iam_role={redshift.role}"
+            f"&schema={self.schema}"
+        )
+        self.query("", f"DROP SCHEMA {self.schema} CASCADE")
+        self.query("", "DROP SCHEMA IF EXISTS shop CASCADE")
 
     def query(self, url, sql):
-        with self.server.postgres.connect(self.server.database, self.server.user) as connection:
-            connection.execute(f"SET search_path TO {self.schema}, public")
-            cursor = connection.execute(sql)
-            return list(cursor.fetchall()) if cursor.description else []
+        run(self.connection, f"SET search_path TO {self.schema}, public")
+        rows = run(self.connection, sql)
+        self.connection.commit()
+        return rows or []
+
+    def hex_of(self, name):
+        return f"to_hex({name})"
 
     def damage_inserts(self, monkeypatch, change):
         insert = load.insert_rows

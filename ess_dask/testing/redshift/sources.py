@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,9 +24,6 @@ class Source:
 
 def s3_client(server: S3Server, role: str, shown: Authorization) -> Any:
     """Return an S3 client for what a statement shows; a role that is not ours is refused."""
-    import botocore.session
-    from botocore.config import Config
-
     access, secret = shown.access_key, shown.secret_key
     if shown.role:
         if shown.role not in (role, "default"):
@@ -36,13 +34,22 @@ def s3_client(server: S3Server, role: str, shown: Authorization) -> Any:
                 f"IAM Role={shown.role}",
             )
         access, secret = server.access_key, server.secret_key
+    return _client(server, access, secret, shown.token)
+
+
+@functools.lru_cache(maxsize=8)
+def _client(server: S3Server, access: str, secret: str, token: str) -> Any:
+    """Return a client, made once: that takes longer than a small COPY. Clients may be shared."""
+    import botocore.session
+    from botocore.config import Config
+
     return botocore.session.Session().create_client(
         "s3",
         region_name=server.region,
         endpoint_url=server.endpoint,
         aws_access_key_id=access,
         aws_secret_access_key=secret,
-        aws_session_token=shown.token or None,
+        aws_session_token=token or None,
         config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
     )
 

@@ -107,7 +107,7 @@ def fill(session: Session, staged: Staged, request: LoadRequest) -> None:
 
 def copy_rows(session: Session, staged: Staged, request: LoadRequest, table: str) -> None:
     """Copy all staged rows into a table (quoted SQL)."""
-    manifest = write_manifest(staged.prefix, request.parts, "rows")
+    manifest = write_manifest(staged.prefix, request.parts, "rows.manifest")
     names = staged.columns(request)
     copy(session, staged.copy(table, names, manifest, request.load_id))
 
@@ -147,7 +147,7 @@ def _fill_side(
 ) -> None:
     _make(session, table, ", ".join(f"{quote(name)} {type_}" for name, type_ in side.columns))
     part = stage_side(side, paths, staged.prefix, staged.format, request.load_id)
-    manifest = write_manifest(staged.prefix, [part], side.name)
+    manifest = write_manifest(staged.prefix, [part], f"{side.name}.manifest")
     names = [name for name, _ in side.columns]
     copy(session, staged.copy(quote(table), names, manifest, request.load_id))
 
