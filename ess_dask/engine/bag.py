@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from ess_dask.engine.model import Batch
-
 if TYPE_CHECKING:
     from dask.bag import Bag
     from dask.delayed import Delayed
 
-Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 SLAB = 64
 """Batches per graph when a job runs: submitting one partition costs time in its graph's size."""
 
 
-def make_bag(batches: Sequence[Batch], work: Callable[[Batch], object]) -> Bag:
+def make_bag(batches: Sequence[Item], work: Callable[[Item], object]) -> Bag:
     """Return a bag of ``work(batch)``; one partition with one element for each batch, in order."""
     import dask.bag
 
@@ -26,7 +24,7 @@ def make_bag(batches: Sequence[Batch], work: Callable[[Batch], object]) -> Bag:
     return bag
 
 
-def partitions(batches: Iterable[Batch], work: Callable[[Batch], object]) -> Iterator[Delayed]:
+def partitions(batches: Iterable[Item], work: Callable[[Item], object]) -> Iterator[Delayed]:
     """Yield each partition of the job's bag, in order; graphs are made slab by slab."""
     todo = iter(batches)
     while slab := list(islice(todo, SLAB)):

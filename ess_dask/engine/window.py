@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 from ess_dask.engine.bag import partitions
 from ess_dask.engine.executor import Executor
-from ess_dask.engine.model import Batch
 from ess_dask.errors import WorkerLostError
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -28,11 +28,11 @@ class Drain(Protocol):
 
 
 def run_ordered(
-    batches: Sequence[Batch],
-    work: Callable[[Batch], Result],
+    batches: Sequence[Item],
+    work: Callable[[Item], Result],
     executor: Executor,
     drain: Drain | None = None,
-    lost: Callable[[Batch, WorkerLostError], Result] | None = None,
+    lost: Callable[[Item, WorkerLostError], Result] | None = None,
     limit: int = 0,
 ) -> Generator[Result, None, None]:
     """Yield ``work(batch)`` for each batch, in order; ``limit`` of them in flight (0: two a slot).
@@ -43,7 +43,7 @@ def run_ordered(
     more often than it is tried; without it that error is raised.
     """
     todo = zip(batches, partitions(batches, work), strict=True)
-    window: deque[tuple[Batch, Any]] = deque()
+    window: deque[tuple[Item, Any]] = deque()
     limit = limit or 2 * executor.slots
     done = False
     try:
@@ -52,10 +52,10 @@ def run_ordered(
             while draining and window and executor.withdraw(window[-1][1]):
                 window.pop()
             while not done and not draining and len(window) < limit:
-                batch, partition = next(todo, (None, None))
-                if batch is None or partition is None:
+                if (following := next(todo, None)) is None:
                     done = True
                 else:
+                    batch, partition = following
                     window.append((batch, executor.submit(partition)))
             if not window:
                 return
@@ -70,9 +70,9 @@ def run_ordered(
 
 def _result(
     executor: Executor,
-    batch: Batch,
+    batch: Item,
     handle: Any,
-    lost: Callable[[Batch, WorkerLostError], Result] | None,
+    lost: Callable[[Item, WorkerLostError], Result] | None,
 ) -> Result:
     try:
         result: Result = executor.result(handle)

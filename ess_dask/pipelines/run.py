@@ -94,7 +94,7 @@ def execute(
         totals = add_up(results)
         run.check_whole(totals, interrupt)
         run.check_limit(totals, time.monotonic() - started)
-        loaded = run.load(results, totals)
+        loaded = run.load(tools, results, totals)
         table = run.publish(tools, results)
     totals = run.own_part(totals, loaded)
     report = run.report(totals, loaded, interrupt.draining, time.monotonic() - started)
@@ -207,12 +207,8 @@ class _Run:
         """The staging sink first, then the memory's: ``parts`` come back in this order."""
         sinks: list[Sink] = []
         if self.plan.load is not None:
-            from ess_dask.warehouse.connect import open_warehouse
-
             wanted = frozenset(f.uri for f in (*self.plan.load.new, *self.plan.load.changed))
-            warehouse = open_warehouse(self.plan.load.target.url)
-            stage = warehouse.sink(str(self.folder / "stage"), self.run_id, self.plan.load)
-            sinks.append(Only(stage, wanted))
+            sinks.append(Only(self._staging_sink(self.plan.load), wanted))
         if segments is not None and self.execution.memory is not None:
             sinks.append(Only(segments, self.execution.memory.uris))
         return tuple(sinks)
@@ -223,6 +219,12 @@ class _Run:
         from ess_dask.warehouse.connect import open_warehouse
 
         return open_warehouse(self.plan.load.target.url).check(self.plan.load)
+
+    def _staging_sink(self, plan: LoadPlan) -> Sink:
+        from ess_dask.warehouse.connect import open_warehouse
+
+        stage = str(self.folder / "stage")
+        return open_warehouse(plan.target.url).sink(stage, self.run_id, plan)
 
     def work(self, tools: _Tools, interrupt: Interrupt) -> list[BatchResult]:
         """Run all batches; a batch whose worker died too often is told as failed files."""
@@ -272,7 +274,9 @@ class _Run:
                 hint=f"see: ess rejects show {self.run_id}",
             )
 
-    def load(self, results: Sequence[BatchResult], totals: Totals) -> LoadResult | None:
+    def load(
+        self, tools: _Tools, results: Sequence[BatchResult], totals: Totals
+    ) -> LoadResult | None:
         """Load what was staged: rows, ledger and rejects in one transaction."""
         if self.plan.load is None:
             return None
@@ -282,7 +286,9 @@ class _Run:
         if not files:
             return None
         warehouse = open_warehouse(self.plan.load.target.url)
-        parts = tuple(part for result in results for part in _parts(result, 0))
+        staged = [part for result in results for part in _parts(result, 0)]
+        sink = self._staging_sink(self.plan.load)
+        parts = warehouse.spread(sink, staged, partial(_everywhere, tools.executor))
         plan = warehouse.fit(self.plan.load, parts)
         for statement in plan.ddl:
             if statement not in self.plan.load.ddl:
@@ -349,6 +355,15 @@ class _Run:
             rejects=str(self.rejects_folder) if totals.rejected else "",
             exit_code=_exit_code(totals.failed, drained),
         )
+
+
+def _everywhere(
+    executor: Executor, function: Callable[[Any], Any], values: Sequence[Any]
+) -> list[Any]:
+    """Return ``function(value)`` of each value, done by the workers, in order."""
+    from ess_dask.engine.window import run_ordered
+
+    return list(run_ordered(values, function, executor))
 
 
 def _parts(result: BatchResult, place: int) -> tuple[Any, ...]:

@@ -63,7 +63,7 @@ def load_table(
     folder = runs_folder(settings) / load_id
     with run_folder(folder, warehouse.staged_at(load_id)):
         sink = warehouse.sink(str(folder / "stage"), load_id, plan)
-        parts = _stage(memory, sink, carrier)
+        parts = warehouse.spread(sink, _stage(memory, sink, carrier), memory.run)
         rows = sum(part.rows for part in parts)
         carrier = replace(carrier, rows_read=rows, rows_loaded=rows)
         files = tuple(carrier if file.uri == carrier.uri else file for file in plan.new)

@@ -88,6 +88,10 @@ class MemoryTable:
         )
         return self._gather(results)
 
+    def run(self, function: Callable[[Any], T], values: Sequence[Any]) -> list[T]:
+        """Return ``function(value)`` of each value, done by the workers, in order."""
+        return self._gather(self._client.map(function, values, pure=False))
+
     def to_arrow(self) -> pa.Table:
         """Return all rows, here."""
         import pyarrow as pa

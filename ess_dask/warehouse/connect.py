@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from ess_dask.errors import ConfigError
@@ -17,11 +16,23 @@ from ess_dask.warehouse.protocol import Warehouse
 GROUP = "ess_dask.warehouses"
 """Entry-point group of the back ends."""
 
-_REDSHIFT = "ess_dask.warehouse.redshift.warehouse:open_redshift"
+
+def _open_duckdb(url: str) -> Warehouse:
+    from ess_dask.warehouse.duckdb.warehouse import open_duckdb
+
+    return open_duckdb(url)
+
+
+def _open_redshift(url: str) -> Warehouse:
+    from ess_dask.warehouse.redshift.warehouse import open_redshift
+
+    return open_redshift(url)
+
+
 BUILT_IN = {
-    "duckdb": "ess_dask.warehouse.duckdb.warehouse:open_duckdb",
-    "redshift": _REDSHIFT,
-    "redshift+redshift_connector": _REDSHIFT,
+    "duckdb": _open_duckdb,
+    "redshift": _open_redshift,
+    "redshift+redshift_connector": _open_redshift,
 }
 """Back ends of the product itself; a plug-in cannot take their schemes."""
 
@@ -57,9 +68,7 @@ def _plug_ins() -> dict[str, EntryPoint]:
 
 def _opener(scheme: str) -> Callable[[str], Warehouse] | None:
     if scheme in BUILT_IN:
-        module, _, name = BUILT_IN[scheme].partition(":")
-        opener: Callable[[str], Warehouse] = getattr(import_module(module), name)
-        return opener
+        return BUILT_IN[scheme]
     point = _plug_ins().get(scheme)
     loaded: Callable[[str], Warehouse] | None = point.load() if point else None
     return loaded

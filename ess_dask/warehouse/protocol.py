@@ -6,9 +6,9 @@ A back end is found by the scheme of its URL (``connect.open_warehouse``) and he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ess_dask.errors import UsageError
 from ess_dask.records.spec import Column
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
     from ess_dask.catalog.bounds import Bounds
     from ess_dask.engine.model import RowCheck, Sink
+
+
+Run = Callable[[Callable[[Any], Any], Sequence[Any]], Sequence[Any]]
+"""Calls a function with each element of a list, on workers; returns the answers in order."""
 
 
 class CapabilityError(UsageError):
@@ -138,6 +142,13 @@ class Warehouse(Protocol):
         """Return what finds rows that the planned table cannot hold: they become rejects.
 
         None when it can hold whatever cleaning makes.
+        """
+
+    def spread(self, sink: Sink, parts: Sequence[StagedPart], run: Run) -> tuple[StagedPart, ...]:
+        """Return the parts in a number that the back end reads side by side.
+
+        ``sink`` is the one they were written with; ``run`` calls a function with each element of a
+        list on the workers, and returns the answers in order.
         """
 
     def fit(self, plan: LoadPlan, parts: Sequence[StagedPart]) -> LoadPlan:

@@ -27,7 +27,7 @@ from ess_dask.warehouse.model import (
     Target,
 )
 from ess_dask.warehouse.planning import Standing, check_target, make_plan
-from ess_dask.warehouse.protocol import Capabilities, LedgerEntry, LoadEntry, Verification
+from ess_dask.warehouse.protocol import Capabilities, LedgerEntry, LoadEntry, Run, Verification
 from ess_dask.warehouse.quote import TableName, fold, parse_table
 from ess_dask.warehouse.retry import retrying
 from ess_dask.warehouse.schema import TableState
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.catalog.bounds import Bounds
+    from ess_dask.engine.model import Sink
 
 _CAPABILITIES = Capabilities(
     name="DuckDB",
@@ -141,6 +142,10 @@ class DuckDBWarehouse:
 
     def check(self, plan: LoadPlan) -> None:
         """Return nothing: a DuckDB table has no narrower limits than Arrow."""
+
+    def spread(self, sink: Sink, parts: Sequence[StagedPart], run: Run) -> tuple[StagedPart, ...]:
+        """Return the parts as they are: DuckDB reads row groups side by side."""
+        return tuple(parts)
 
     def fit(self, plan: LoadPlan, parts: Sequence[StagedPart]) -> LoadPlan:
         """Return the plan as it is: nothing in a DuckDB table depends on the values."""

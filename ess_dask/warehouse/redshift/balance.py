@@ -9,15 +9,16 @@ from __future__ import annotations
 import heapq
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ess_dask.errors import DataError
 from ess_dask.records.spec import MIB
 from ess_dask.warehouse.model import StagedPart
+from ess_dask.warehouse.protocol import Run
 from ess_dask.warehouse.redshift.csv_part import read_csv
 from ess_dask.warehouse.redshift.measure import RedshiftMeasure
 from ess_dask.warehouse.redshift.place import S3Place, stage_store
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 LEAST_BYTES = MIB
 """No part is divided into smaller ones: AWS advises 1 MB to 1 GB."""
 _BATCH_ROWS = 65_536
-
-Run = Callable[[Callable[[Any], Any], Sequence[Any]], Sequence[Any]]
-"""Calls a function with each element of a list, on workers; returns the answers in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,16 @@ from ess_dask.warehouse.model import (
     Target,
 )
 from ess_dask.warehouse.planning import Standing, check_target, make_plan
-from ess_dask.warehouse.protocol import Capabilities, LedgerEntry, LoadEntry, Verification
+from ess_dask.warehouse.protocol import Capabilities, LedgerEntry, LoadEntry, Run, Verification
 from ess_dask.warehouse.quote import TableName, parse_table
+from ess_dask.warehouse.redshift.balance import LEAST_BYTES, balanced
 from ess_dask.warehouse.redshift.connection import connect, translating
 from ess_dask.warehouse.redshift.copy import Authorization
 from ess_dask.warehouse.redshift.ddl import RedshiftDialect
 from ess_dask.warehouse.redshift.existing import table_state
 from ess_dask.warehouse.redshift.incoming import Staged
 from ess_dask.warehouse.redshift.ledger import Ledger
+from ess_dask.warehouse.redshift.limits import RedshiftCheck
 from ess_dask.warehouse.redshift.load import Loading, Watch
 from ess_dask.warehouse.redshift.session import Session
 from ess_dask.warehouse.redshift.staging import RedshiftSink
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.catalog.bounds import Bounds
-    from ess_dask.engine.model import Sink
+    from ess_dask.engine.model import RowCheck, Sink
 
 _CAPABILITIES = Capabilities(
     name="Redshift",
@@ -57,6 +59,9 @@ _CAPABILITIES = Capabilities(
 LOAD_SECONDS, READ_SECONDS = 600.0, 30.0
 """How long a load, and a question, is tried again while its connection breaks or another
 transaction is in its way."""
+
+LEAST_SPREAD = 2 * LEAST_BYTES
+"""Staged bytes below which no part could be divided."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,6 +135,21 @@ class RedshiftWarehouse:
             format=staged.format,
             text_digest=staged.text_digest,
         )
+
+    def check(self, plan: LoadPlan) -> RowCheck:
+        """See ``Warehouse.check``: texts and times have limits."""
+        return RedshiftCheck(plan.columns)
+
+    def spread(self, sink: Sink, parts: Sequence[StagedPart], run: Run) -> tuple[StagedPart, ...]:
+        """See ``Warehouse.spread``: a multiple of the cluster's slices."""
+        if not isinstance(sink, RedshiftSink) or sum(part.bytes for part in parts) < LEAST_SPREAD:
+            return tuple(parts)
+        return balanced(parts, self.url.options.slices or self._slices(), run, sink)
+
+    @_again(READ_SECONDS)
+    def _slices(self) -> int:
+        with self.session() as session:
+            return int(session.value("SELECT count(*) FROM stv_slices"))
 
     @_again(READ_SECONDS)
     def fit(self, plan: LoadPlan, parts: Sequence[StagedPart]) -> LoadPlan:
