@@ -173,7 +173,16 @@ def pipeline_page() -> str:
         section = schema["$defs"].get(name.capitalize()) or field.get("items")
         if section and "properties" in section:
             lines += [f"## {name}", "", *_fields(section)]
+            lines += _inner_sections(name, section, schema["$defs"])
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _inner_sections(name: str, section: dict[str, Any], known: dict[str, Any]) -> Iterator[str]:
+    """Write the mappings that stand inside a section."""
+    for key, field in section["properties"].items():
+        inner = known.get(str(field.get("$ref", "")).rpartition("/")[2], {})
+        if "properties" in inner:
+            yield from (f"### {name}.{key}", "", *_fields(inner))
 
 
 def _fields(schema: dict[str, Any]) -> list[str]:

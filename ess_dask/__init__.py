@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ess_dask.api.selection import Selection
     from ess_dask.api.steps import aq, python, shell, sql
     from ess_dask.api.table import Table
+    from ess_dask.api.unload import unload
     from ess_dask.api.warn import NoFilesWarning, RejectWarning
     from ess_dask.errors import (
         AccessError,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     )
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.pipelines.report import RunReport
+    from ess_dask.warehouse.model import Hooks, TableLayout
+    from ess_dask.warehouse.redshift.unload import UnloadedFile
 
 _HOMES = {
     "ess_dask.api.cluster": ("Cluster", "connect"),
@@ -51,6 +54,7 @@ _HOMES = {
     "ess_dask.api.selection": ("Selection",),
     "ess_dask.api.steps": ("aq", "python", "shell", "sql"),
     "ess_dask.api.table": ("Table",),
+    "ess_dask.api.unload": ("unload",),
     "ess_dask.api.warn": ("NoFilesWarning", "RejectWarning"),
     "ess_dask.errors": (
         "AccessError",
@@ -70,6 +74,8 @@ _HOMES = {
     ),
     "ess_dask.pipelines.plan": ("RunPlan",),
     "ess_dask.pipelines.report": ("RunReport",),
+    "ess_dask.warehouse.model": ("Hooks", "TableLayout"),
+    "ess_dask.warehouse.redshift.unload": ("UnloadedFile",),
 }
 
 __all__ = [
@@ -83,6 +89,7 @@ __all__ = [
     "ConflictError",
     "DataError",
     "EssError",
+    "Hooks",
     "InterruptedRunError",
     "Lake",
     "LakeCategory",
@@ -96,7 +103,9 @@ __all__ = [
     "Selection",
     "SelectionPlan",
     "Table",
+    "TableLayout",
     "TransientError",
+    "UnloadedFile",
     "UsageError",
     "WorkerLostError",
     "__version__",
@@ -108,6 +117,7 @@ __all__ = [
     "select",
     "shell",
     "sql",
+    "unload",
 ]
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from ess_dask.api.cluster import Cluster, active_cluster, connect, tell
-from ess_dask.api.forms import names_of
 from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 from ess_dask.errors import ConflictError, UsageError
 from ess_dask.pipelines.execution import MemoryTarget, RunSpec, Window
-from ess_dask.warehouse.model import LoadResult, Mode, OnChange, Target
+from ess_dask.warehouse.model import LoadResult, OnChange, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ess_dask.api.selection import Selection
     from ess_dask.api.table import Table
     from ess_dask.pipelines.plan import RunPlan
@@ -85,20 +83,17 @@ def load_rows(selection: Selection, target: Target, rejects: str) -> RunReport:
     return raise_unless_done(report)
 
 
-def load_memory(
-    memory: MemoryTable, url: str, table: str, mode: Mode, key: str | Iterable[str]
-) -> LoadResult:
-    """Load a memory table into a warehouse; see ``Table.load``."""
+def load_memory(memory: MemoryTable, target: Target) -> LoadResult:
+    """Load a memory table into a warehouse; see ``Table.load``. The ledger's name is its own."""
     from ess_dask.pipelines import rules
     from ess_dask.pipelines.model import Load
     from ess_dask.pipelines.table_load import ledger_name, load_table
     from ess_dask.settings import load_settings
 
-    columns = names_of(key)
-    rules.target_table(table)
-    Load(table, url, mode, columns)
-    target = Target(url, table, ledger_name(memory), mode, columns)
-    return load_table(memory, target, load_settings(), partial(warn, kind=UserWarning))
+    rules.target_table(target.table)
+    Load(target.table, target.url, target.mode, target.key)
+    own = replace(target, pipeline=ledger_name(memory))
+    return load_table(memory, own, load_settings(), partial(warn, kind=UserWarning))
 
 
 def _plan(selection: Selection, spec: RunSpec) -> RunPlan:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ess_dask.api.table import Table
     from ess_dask.pipelines.report import RunReport
     from ess_dask.settings import Settings
-    from ess_dask.warehouse.model import Mode, OnChange
+    from ess_dask.warehouse.model import Hooks, Mode, OnChange, TableLayout
 
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")
@@ -346,6 +346,8 @@ class Selection:
         pipeline: str = "",
         on_change: OnChange = "fail",
         rejects: str | int = "5%",
+        layout: TableLayout | None = None,
+        hooks: Hooks | None = None,
     ) -> RunReport:
         """Load the clean rows into a warehouse (``duckdb:///shop.duckdb``), each file exactly once.
 
@@ -353,19 +355,28 @@ class Selection:
         file that it loaded before is not loaded again. ``mode``: ``append``, ``replace`` (what it
         loaded for the same date range goes first) or ``upsert`` (rows with the same ``key`` are
         replaced). ``on_change``: what to do with a file that changed since it was loaded. More
-        rejected rows than ``rejects``, a share or a number, publish nothing.
+        rejected rows than ``rejects``, a share or a number, publish nothing. ``layout``:
+        distribution and sort keys of a table that is made (Redshift). ``hooks``: SQL around the
+        load.
 
         Returns the account. Raises ``DataError`` or ``TransientError`` naming a file that failed
         (the others are loaded), ``RejectLimitError``, ``ConflictError``, ``LockedError``,
         ``InterruptedRunError`` after Ctrl-C (what was finished is loaded).
         """
         from ess_dask.api.loading import load_rows
-        from ess_dask.warehouse.model import Target
+        from ess_dask.warehouse.model import Hooks, TableLayout, Target
 
-        name = pipeline or self.category.name
-        return load_rows(
-            self, Target(url, table, name, mode, names_of(key), on_change), str(rejects)
+        target = Target(
+            url=url,
+            table=table,
+            pipeline=pipeline or self.category.name,
+            mode=mode,
+            key=names_of(key),
+            on_change=on_change,
+            layout=layout or TableLayout(),
+            hooks=hooks or Hooks(),
         )
+        return load_rows(self, target, str(rejects))
 
     def _rows(self) -> pa.Table:
         collected = self.collect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ess_dask.api.forms import as_frame, as_polars, describe_schema
+from ess_dask.api.forms import as_frame, as_polars, describe_schema, names_of
 from ess_dask.errors import UsageError
 from ess_dask.markup import facts, grid, page
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ess_dask.api.cluster import Cluster
     from ess_dask.api.results import Answer
     from ess_dask.tables.table import MemoryTable
-    from ess_dask.warehouse.model import LoadResult, Mode
+    from ess_dask.warehouse.model import Hooks, LoadResult, Mode, TableLayout
 
 
 class Table:
@@ -99,20 +99,38 @@ class Table:
         return Answer(ask(self.memory, statement, load_settings().memory_limit))
 
     def load(
-        self, url: str, *, table: str, mode: Mode = "append", key: str | Iterable[str] = ()
+        self,
+        url: str,
+        *,
+        table: str,
+        mode: Mode = "append",
+        key: str | Iterable[str] = (),
+        layout: TableLayout | None = None,
+        hooks: Hooks | None = None,
     ) -> LoadResult:
         """Load this version into a warehouse (``duckdb:///shop.duckdb``), whole and only once.
 
         ``mode``: ``append``, ``replace`` (what was loaded from this table before goes first) or
-        ``upsert`` (rows with the same ``key`` are replaced). Returns the account; its
+        ``upsert`` (rows with the same ``key`` are replaced). ``layout``: distribution and sort keys
+        of a table that is made (Redshift). ``hooks``: SQL around the load. Returns the account; its
         ``rows_loaded`` is 0 when all files of the table were loaded from it before (with a
         ``UserWarning`` when it was imported anew since). Raises ``ConflictError`` when some of them
         were, or another pipeline loaded one of them into the same table (not for ``upsert``: it
         finds its rows by key), or one changed since it was loaded (``upsert``); ``LockedError``.
         """
         from ess_dask.api.loading import load_memory
+        from ess_dask.warehouse.model import Hooks, TableLayout, Target
 
-        return load_memory(self.memory, url, table, mode, key)
+        target = Target(
+            url=url,
+            table=table,
+            pipeline="",
+            mode=mode,
+            key=names_of(key),
+            layout=layout or TableLayout(),
+            hooks=hooks or Hooks(),
+        )
+        return load_memory(self.memory, target)
 
     def drop(self) -> None:
         """Remove the table from the cluster's memory, in all versions; this one is closed.

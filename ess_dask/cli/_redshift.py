@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +27,19 @@ class Chosen:
     url: RedshiftURL
     ask: Ask | None
 
+    def with_password(self) -> RedshiftURL:
+        """Return the URL for work that cannot ask: a person is asked now, where nobody else knows
+        the password."""
+        from ess_dask.warehouse.redshift.credentials import VARIABLE, resolve
+
+        address = self.url.address
+        known = address.password or address.secret or address.iam or os.environ.get(VARIABLE)
+        if known or self.ask is None:
+            return self.url
+        login = resolve(address, self.ask)
+        found = replace(login.address, password=login.credentials.password)
+        return replace(self.url, address=found)
+
 
 def cluster_options(command: F) -> F:
     """``--url``, ``--label`` and ``--password-stdin``; pass them to ``choose``."""
@@ -35,6 +49,18 @@ def cluster_options(command: F) -> F:
     command = click.option("--label", metavar="L", default="", help="A registered cluster.")(
         command
     )
+    return click.option("--url", metavar="URL", default="", help="A Redshift URL.")(command)
+
+
+def table_cluster_options(command: F) -> F:
+    """``--url``, ``--cluster`` and ``--password-stdin``, where ``--label`` is a datastore's; pass
+    them to ``choose``."""
+    command = click.option(
+        "--password-stdin", is_flag=True, help="Read the password from the standard input."
+    )(command)
+    command = click.option(
+        "--cluster", metavar="L", default="", help="A registered cluster (default: current)."
+    )(command)
     return click.option("--url", metavar="URL", default="", help="A Redshift URL.")(command)
 
 

@@ -42,7 +42,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo:demo", "Make a dirty lake, clean it, load it and ask it a question."),
     "plan": ("run:plan", "Show what a run of a pipeline would do."),
     "preview": ("run:preview", "Show the first clean rows of a pipeline; nothing is loaded."),
-    "redshift": ("redshift:redshift", "Register Redshift clusters and ask them."),
+    "redshift": (
+        "redshift:redshift",
+        "Register Redshift clusters, ask them, load and unload their tables.",
+    ),
     "rejects": ("rejects:rejects", "List, show and replay rejected rows."),
     "run": ("run:run", "Run a pipeline: clean and load what is not loaded yet."),
     "config": ("config:config", "Print the settings in force."),

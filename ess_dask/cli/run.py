@@ -44,7 +44,8 @@ def _make_plan(
     return plan, opened.settings
 
 
-def _print_plan(plan: RunPlan, as_json: bool) -> None:
+def print_plan(plan: RunPlan, as_json: bool) -> None:
+    """Print what a run would do."""
     import json
 
     text = json.dumps(plan.to_dict(), indent=2, ensure_ascii=False) + "\n"
@@ -59,7 +60,7 @@ def plan(pipeline: str, lower: str, upper: str, overrides: tuple[str, ...], as_j
 
     PIPELINE is a file, or the name of a shipped pipeline. Nothing is read, loaded or written.
     """
-    _print_plan(_make_plan(pipeline, overrides, lower, upper)[0], as_json)
+    print_plan(_make_plan(pipeline, overrides, lower, upper)[0], as_json)
 
 
 @click.command("run")
@@ -84,14 +85,19 @@ def run(
     not done twice. Exit codes: 0 done, 1 may be retried, 2 usage, 3 data, 4 too many rejects,
     75 locked, 130 interrupted.
     """
-    from ess_dask.cli._progress import counting
-    from ess_dask.pipelines.run import Listener, run_plan
-
     made, settings = _make_plan(pipeline, overrides, lower, upper)
     _refuse_empty(made, fail_if_empty)
     if dry_run:
-        _print_plan(made, as_json)
+        print_plan(made, as_json)
         return 0
+    return run_and_print(made, settings, as_json=as_json, quiet=quiet)
+
+
+def run_and_print(made: RunPlan, settings: Settings, *, as_json: bool, quiet: bool) -> int:
+    """Run a plan with progress on a terminal; print the account, return the exit code."""
+    from ess_dask.cli._progress import counting
+    from ess_dask.pipelines.run import Listener, run_plan
+
     for warning in () if quiet else made.warnings:
         click.echo(f"warning: {warning}", err=True)
     shown = sys.stderr.isatty() and not quiet

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BufferedReader, BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
+from ess_dask.engine.command import Command, file_words, no_program, thread_id
 from ess_dask.engine.model import Batch
-from ess_dask.engine.stages import leading_stages
-from ess_dask.engine.substitute import expand, substitute
+from ess_dask.engine.substitute import expand
 from ess_dask.engine.turns import Place, Turns
 from ess_dask.errors import EssError, InterruptedRunError, TransientError
 from ess_dask.records.spec import ReadSpec
@@ -34,10 +33,6 @@ INLINE_BYTES = 1 << 16
 STREAM_FILES = 8
 STREAM_BYTES = 4 << 20
 """Smaller batches than for rows: here a file costs a process, not a share of a read."""
-
-
-def no_program(words: Sequence[str]) -> None:
-    """Find none: every command is bash's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +97,6 @@ class Output:
             target.write(block)
 
 
-def file_words(uri: str) -> dict[str, str]:
-    """Return ``%path`` (folder), ``%file`` (name without its last extension) and ``%FILE``."""
-    path = PurePosixPath(uri.split("://", 1)[1].split("/", 1)[-1] if "://" in uri else uri)
-    folder = str(path.parent)
-    return {"path": "" if folder == "." else folder, "file": path.stem, "FILE": path.name}
-
-
 def stream_batch(
     batch: Batch, job: StreamJob, draining: Callable[[], bool] = lambda: False
 ) -> tuple[Output, ...]:
@@ -142,19 +130,13 @@ def run_once(job: StreamJob) -> Output:
 
 
 def _stream_file(number: int, file: FileRef, job: StreamJob) -> Output:
-    words = {**job.words, **file_words(file.uri), "thread_id": _thread_id()}
+    words = {**job.words, **file_words(file.uri), "thread_id": thread_id()}
     shown = f"{_fetch_text(file)} | {expand(job.command or 'cat', words)}"
     tag = f"{number}-{file_words(file.uri)['file'][:40].replace(os.sep, '_')}"
     output = _captured(_Task(file.uri, shown, words, number), _blocks(file, job), job, tag)
     if job.out is None or output.error:
         return output
     return _send(output, expand(job.out_path, words), job)
-
-
-def _thread_id() -> str:
-    """Return this thread's number among the parallel pipelines, from 0."""
-    number = threading.current_thread().name.rpartition("_")[2]
-    return number if number.isdigit() else "0"
 
 
 def _fetch_text(file: FileRef) -> str:
@@ -188,18 +170,9 @@ def _output(
     """Yield what the command prints, whether it runs inside or in bash."""
     if not job.command:
         return iter(source or ())
-    command = substitute(job.command, task.words)
-    context = replace(job.context, uri=task.uri, env={**job.context.env, **command.env})
-    stages = leading_stages(job.command, task.words, job.find_program)
-    if not stages.words:
-        from ess_dask.clean.shell import run_command
-
-        return run_command(command.text, source, context, hear)
-    from ess_dask.engine.inside import Staged, run_staged
-
-    staged = Staged(stages.words, substitute(stages.rest, task.words).text, command.text)
+    command = Command(job.command, task.words, job.find_program)
     place = Place(job.turns, task.number)
-    return run_staged(staged, source, context, job.find_program, place, hear)
+    return command.run(source, replace(job.context, uri=task.uri), place, hear)
 
 
 def _captured(task: _Task, source: Iterable[bytes] | None, job: StreamJob, tag: str) -> Output:

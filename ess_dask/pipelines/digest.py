@@ -1,9 +1,10 @@
 """A pipeline's digest: equal when the same files would give the same rows in the same table.
 
 It covers how files are read, the cleaning steps in order, and the target table with its mode and
-key. It leaves out where things are (store, pattern, warehouse URL), the memory table, limits and
-settings. Of a Python step it covers the module's source text, without running it, but not what that
-module imports.
+key. It leaves out where things are (store, pattern, warehouse URL), how the table lies
+(distribution and sort keys) and the SQL around a load, as neither changes what a file's rows are;
+the memory table, limits and settings. Of a Python step it covers the module's source text, without
+running it, but not what that module imports.
 """
 
 from __future__ import annotations

@@ -189,6 +189,36 @@ class Memory:
     )
 
 
+_STATEMENTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadHooks:
+    """SQL around a load; `{table}` in it stands for the table's quoted name."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
+
+    inside: Annotated[
+        tuple[Annotated[str, checked(rules.hook_inside)], ...], Before(as_list, _STATEMENTS)
+    ] = field(
+        default=(),
+        metadata=_about(
+            "Statement, or a list of them, that end the load's transaction (GRANT, a row in an "
+            "audit table). `{table}` is the table's quoted name. When one fails nothing is loaded."
+        ),
+    )
+    after: Annotated[
+        tuple[Annotated[str, checked(rules.hook_after)], ...], Before(as_list, _STATEMENTS)
+    ] = field(
+        default=(),
+        metadata=_about(
+            "Statement, or a list of them, run one by one when the load is committed (ANALYZE, "
+            "VACUUM). When one fails the rows stay loaded and the exit code is 3. A run that finds "
+            "nothing to load runs no hooks."
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """Where the clean rows go, each file exactly once."""
@@ -224,13 +254,43 @@ class Load:
         default="fail",
         metadata=_about("What to do with a file that has changed since it was loaded."),
     )
+    dist_key: Text = field(
+        default="",
+        metadata=_about(
+            "Column whose equal values lie together on the machines of a warehouse that has "
+            "several (Redshift). This and the two below are for a table that is made: one that "
+            "there is stays as it lies."
+        ),
+    )
+    dist_style: Annotated[Literal["", "auto", "even", "all"], choice("auto", "even", "all")] = (
+        field(
+            default="",
+            metadata=_about(
+                "How rows are spread without a dist_key: auto leaves it to the warehouse, even in "
+                "turn, all puts the whole table on every machine."
+            ),
+        )
+    )
+    sort_key: Texts = field(
+        default=(), metadata=_about("Column, or columns, by which the warehouse sorts the table.")
+    )
+    hooks: LoadHooks = field(
+        default_factory=LoadHooks, metadata=_about("SQL to run with each load that has files.")
+    )
 
     def __post_init__(self) -> None:
+        if self.dist_key and self.dist_style:
+            what = "dist_style and dist_key exclude each other"
+            raise FieldError(what, hint="a key is a style: keep one", key="dist_style")
         if self.mode == "upsert" and not self.key:
             raise FieldError("upsert needs a key", hint="add key: [column, ...]", key="mode")
         if self.mode != "upsert" and self.key:
             what = f"a key means nothing with mode {self.mode}"
             raise FieldError(what, hint="write mode: upsert, or drop the key", key="key")
+
+    def named_columns(self) -> tuple[str, ...]:
+        """Return the columns that this section names."""
+        return (*self.key, *filter(None, (self.dist_key,)), *self.sort_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +357,7 @@ class Pipeline:
         self._check_case()
         if not any(step.changes_columns for step in self.clean):
             self._check_known("memory", self.memory.key + self.memory.sort if self.memory else ())
-            self._check_known("load", self.load.key if self.load else ())
+            self._check_known("load", self.load.named_columns() if self.load else ())
 
     def digest(self, folder: Path) -> str:
         """Return the digest of what decides the loaded rows; see ``pipelines.digest``."""

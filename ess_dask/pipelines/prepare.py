@@ -26,7 +26,7 @@ from ess_dask.pipelines.execution import (
 from ess_dask.pipelines.plan import RunPlan
 from ess_dask.pipelines.steps import make_step
 from ess_dask.records.spec import Column
-from ess_dask.warehouse.model import LoadFile, LoadPlan, Target
+from ess_dask.warehouse.model import Hooks, LoadFile, LoadPlan, TableLayout, Target
 
 if TYPE_CHECKING:
     from ess_dask.catalog.selection import Selection
@@ -211,6 +211,8 @@ def target_of(pipeline: Pipeline, load: Load, settings: Settings) -> Target:
         mode=load.mode,
         key=load.key,
         on_change=load.on_change,
+        layout=TableLayout(load.dist_style, load.dist_key, load.sort_key),
+        hooks=Hooks(load.hooks.inside, load.hooks.after),
     )
 
 

@@ -98,7 +98,9 @@ def _section(name: str, section: Any, always: tuple[str, ...] = ()) -> Iterator[
     lines = []
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)
-        if field.name != "columns" and (value != field.default or field.name in always):
+        if dataclasses.is_dataclass(value):
+            lines += [f"  {line}" for line in _section(field.name, value)]
+        elif field.name != "columns" and (value != field.default or field.name in always):
             lines.append(f"  {field.name}: {_value(value)}")
     if lines:
         yield f"{name}:"

@@ -118,6 +118,20 @@ def url(text: str) -> None:
         raise FieldError("not a warehouse URL", hint="write it like duckdb:///shop.duckdb")
 
 
+def hook_inside(text: str) -> None:
+    """One SQL statement that a load's transaction can hold."""
+    from ess_dask.warehouse.hooks import check_hook
+
+    check_hook(text, inside=True)
+
+
+def hook_after(text: str) -> None:
+    """One SQL statement."""
+    from ess_dask.warehouse.hooks import check_hook
+
+    check_hook(text, inside=False)
+
+
 def limit(text: str) -> None:
     """A share such as ``5%`` or a number of rows."""
     if not _LIMIT.fullmatch(text):

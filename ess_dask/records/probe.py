@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -113,7 +113,7 @@ def _structure(delimiter: str, rows: list[list[str]]) -> Probe:
     if not header:
         body = [row for row in rows if len(row) == width]
     columns = tuple(zip(*body, strict=True)) if body else ((),) * width
-    named = zip(_names(titles), titles, columns, strict=True)
+    named = zip(spec_names(titles), titles, columns, strict=True)
     return Probe(
         delimiter,
         header,
@@ -139,7 +139,7 @@ def _is_title(first: list[str], body: list[list[str]]) -> bool:
     return typed or all(re.match(r"[^\W\d][\w .#/()-]*\Z", label) for label in labels)
 
 
-def _names(titles: list[str]) -> list[str]:
+def spec_names(titles: Sequence[str]) -> list[str]:
     """Return column names for titles: letters, digits and _, none twice, at most 31 long."""
     names: list[str] = []
     seen: set[str] = set()

@@ -16,12 +16,13 @@ import pytest
 from ess_dask.catalog.bounds import Bounds
 from ess_dask.errors import ConfigError, ConflictError, DataError, UsageError
 from ess_dask.testing.loads import Loader, Version, sales
+from ess_dask.testing.warehouse_hooks import HooksConformance
 from ess_dask.testing.warehouse_whole import WholeConformance
 from ess_dask.warehouse.changes import refuse_changed
 from ess_dask.warehouse.model import LoadResult, OnChange, Target
 
 
-class WarehouseConformance(WholeConformance):
+class WarehouseConformance(HooksConformance, WholeConformance):
     """What every back end must do, by what can be seen in it afterwards."""
 
     # --- plan

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ess_dask.errors import ConfigError
 from ess_dask.records.spec import Column
 from ess_dask.warehouse.digest import Digest
+from ess_dask.warehouse.hooks import check_hook
 
 Mode = Literal["append", "replace", "upsert"]
 OnChange = Literal["fail", "reprocess", "ignore"]
+STYLES = ("auto", "even", "all")
+"""How a table without a distribution key can lie."""
+
+
+def _fix(value: object, name: str, texts: str | Iterable[str]) -> None:
+    """Let one text stand for a tuple of one: letter by letter it would be something else."""
+    object.__setattr__(value, name, (texts,) if isinstance(texts, str) else tuple(texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,23 +28,45 @@ class TableLayout:
 
     ``dist_key`` is the column whose equal values lie together; without one ``dist_style`` is
     ``auto``, ``even`` or ``all`` ('' leaves it to the warehouse). ``sort_key`` names the columns
-    that rows are sorted by.
+    that rows are sorted by. Raises ``ConfigError`` for a style that is not known, or beside a key.
     """
 
     dist_style: str = ""
     dist_key: str = ""
     sort_key: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        _fix(self, "sort_key", self.sort_key)
+        if self.dist_style not in ("", *STYLES):
+            raise ConfigError(
+                f"{self.dist_style!r} is no way to distribute a table",
+                hint=f"known are {', '.join(STYLES)}; or name a dist_key",
+            )
+        if self.dist_style and self.dist_key:
+            raise ConfigError(
+                "dist_style and dist_key exclude each other", hint="a key is a style: keep one"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """SQL of the user's around a load; ``{table}`` stands for the table's quoted name.
 
-    ``inside``: last in the load's transaction. ``after``: each by itself when it is committed.
+    ``inside``: last in the load's transaction. ``after``: each by itself when it is committed. A
+    run that finds nothing to load runs neither. Raises ``ConfigError`` for what is not one
+    statement, and for one inside that would end the transaction.
     """
 
     inside: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _fix(self, "inside", self.inside)
+        _fix(self, "after", self.after)
+        for hook in self.inside:
+            check_hook(hook, inside=True)
+        for hook in self.after:
+            check_hook(hook, inside=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +74,7 @@ class Target:
     """The destination: ``url`` (``duckdb:///path`` ...), table (``[schema.]name``), how to write.
 
     ``key`` names the columns that identify a row for ``upsert``. ``pipeline`` is the ledger's name
-    for who loads.
+    for who loads. ``layout`` is that of a table which is made; what there is stays as it is.
     """
 
     url: str

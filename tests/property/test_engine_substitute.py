@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_dask.engine.stream import file_words
+from ess_dask.engine.command import file_words
 from ess_dask.engine.substitute import expand, substitute
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=30)

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ess_dask.documents.yaml import Scalar, load, quote
 from ess_dask.errors import ConfigError
 from ess_dask.pipelines.load import read_pipeline
-from ess_dask.pipelines.model import Load, Memory, Pipeline, Rejects, Source
+from ess_dask.pipelines.model import Load, LoadHooks, Memory, Pipeline, Rejects, Source
 from ess_dask.pipelines.render import draft_pipeline, render_pipeline
 from ess_dask.pipelines.schema import json_schema
 from ess_dask.pipelines.steps import CleanStep
@@ -98,6 +98,10 @@ tables = st.text(
     st.characters(exclude_categories=("C", "Z"), exclude_characters="."), min_size=1, max_size=20
 )
 urls = st.just("") | any_text.map(lambda text: f"duckdb:///{text}")
+statements = st.lists(
+    st.sampled_from(['grant select on {table} to "a b"', "insert into a values ('x: ${Y}')"]),
+    max_size=3,
+).map(tuple)
 loads = st.builds(
     Load,
     tables,
@@ -105,6 +109,9 @@ loads = st.builds(
     st.sampled_from(["append", "replace"]),
     st.just(()),
     st.sampled_from(["fail", "ignore"]),
+    dist_style=st.sampled_from(["", "even", "all"]),
+    sort_key=texts,
+    hooks=st.builds(LoadHooks, statements, statements),
 ) | st.builds(Load, tables, urls, st.just("upsert"), some_texts)
 settings = st.fixed_dictionaries(
     {},

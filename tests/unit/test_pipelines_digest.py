@@ -56,6 +56,8 @@ def test_its_value_is_pinned(folder):
         ("workers: 2", "workers: 3"),
         ("decimal(10, 2)", "decimal(10,2)"),
         ("mode: append", "mode: append, on_change: reprocess"),
+        ("mode: append", "mode: append, dist_key: n, sort_key: [day, n]"),
+        ("mode: append", "mode: append, hooks: {inside: analyze}"),
         ("  - sql: select * from records", "  - sql: {query: select * from records, timeout: 9s}"),
         ("  category: purchase", "  category: purchase\n  date: none"),
     ],

@@ -5,8 +5,10 @@ import pytest
 from ess_dask.errors import ConfigError, UsageError
 from ess_dask.pipelines.load import find_pipeline, load_pipeline, read_pipeline, shipped_pipelines
 from ess_dask.pipelines.model import Rejects
+from ess_dask.pipelines.prepare import target_of
 from ess_dask.pipelines.steps import CleanStep, kinds, make_step
 from ess_dask.settings import Settings
+from ess_dask.warehouse.model import Hooks, TableLayout
 
 GOOD = """\
 name: shop
@@ -47,6 +49,22 @@ def test_a_good_file():
     assert pipeline.clean == (CleanStep("sql", "select * from records where price > 0"),)
     assert pipeline.memory.key == ("userID",)
     assert (pipeline.load.to, pipeline.load.mode) == ("duckdb:///w.duckdb", "append")
+
+
+def test_layout_and_hooks_of_a_load():
+    more = "  dist_key: userID\n  sort_key: day\n  hooks:\n    inside: 'grant a to {table}'\n"
+    pipeline = read(GOOD.replace("rejects:", f"{more}    after: [analyze, vacuum]\nrejects:"))
+    target = target_of(pipeline, pipeline.load, Settings())
+    assert target.layout == TableLayout("", "userID", ("day",))
+    assert target.hooks == Hooks(("grant a to {table}",), ("analyze", "vacuum"))
+
+
+@pytest.mark.parametrize("key", ["dist_key: dy", "sort_key: [day, dy]"])
+def test_keys_of_the_layout_are_columns(key):
+    text = GOOD.replace("clean:\n  - sql: select * from records where price > 0\n", "")
+    error = refused(text.replace("mode: append", key))
+    assert "load: 'dy' is not a column of the source" in error.message
+    assert "'day'" in error.hint
 
 
 def test_the_smallest_file():
@@ -172,6 +190,12 @@ BAD = [
         "cannot come after a python step",
         "front",
     ),
+    ("  mode: append", "  dist_style: evn", "17:15", "not one of auto, even, all", "'even'"),
+    ("  mode: append", "  dist_key: day\n  dist_style: all", "18:15", "exclude", "keep one"),
+    ("  mode: append", "  hooks: [analyze]", "17:10", "must be a mapping", ""),
+    ("  mode: append", "  hooks: {insid: x}", "17:11", "unknown key 'insid'", "'inside'"),
+    ("  mode: append", "  hooks: {inside: commit}", "17:19", "COMMIT cannot be", "DELETE"),
+    ("  mode: append", "  hooks: {after: [x, a; b]}", "17:22", "more than one", "a list"),
     ("wood.sales", "sales", "13:17", "names no database", "wood.sales"),
     ("wood.sales", "wood.a/b", "13:17", "'a/b' cannot be the name", ""),
     ("duckdb:///w.duckdb", "w.duckdb", "15:7", "not a warehouse URL", "duckdb:///"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import ConflictError, DataError
@@ -22,6 +23,7 @@ from ess_dask.warehouse.duckdb.staged import (
     rows_of,
 )
 from ess_dask.warehouse.duckdb.types import DIALECT
+from ess_dask.warehouse.hooks import run_after, run_inside
 from ess_dask.warehouse.model import LoadFile, LoadRequest, LoadResult
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry, Verification
 from ess_dask.warehouse.quote import TableName, escape_glob, parse_table, quote
@@ -36,7 +38,10 @@ if TYPE_CHECKING:
 Watch = Callable[[str], None]
 """Called with the name of each step of a load when it is done: ``STEPS``."""
 
-STEPS = ("begin", "schema", "delete", "insert", "verify", "ledger", "rejects", "record", "commit")
+STEPS = (
+    "begin", "schema", "delete", "insert", "verify", "ledger", "rejects", "record", "hooks",
+    "commit",
+)  # fmt: skip
 """The steps of a load, in order; all but the last are inside the transaction."""
 
 
@@ -53,7 +58,7 @@ def run_load(
         if recorded := ledger.loads(connection, load_id=request.load_id):
             connection.rollback()
             return same_load(request, recorded[0], "main")
-        result = _load(connection, request, text=text, watch=watch)
+        name, result = _load(connection, request, text=text, watch=watch)
         connection.commit()
     except BaseException:
         # The connection is closed next; a failed rollback must not hide what went wrong.
@@ -61,9 +66,33 @@ def run_load(
             connection.rollback()
         raise
     watch("commit")
-    for hook in request.plan.target.hooks.after:
-        connection.execute(hook.replace("{table}", parse_table(request.plan.target.table).sql))
+    run_after(request.plan.target.hooks, name.sql, partial(_execute, connection))
     return result
+
+
+def _execute(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Run a statement of the user's."""
+    import duckdb
+
+    try:
+        connection.execute(statement)
+    except duckdb.Error as error:
+        raise DataError(str(error).splitlines()[0]) from error
+
+
+def _execute_inside(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Run a statement of the user's; what is wrong with the file, or passes, stays DuckDB's."""
+    import duckdb
+
+    try:
+        _execute(connection, statement)
+    except DataError as error:
+        if isinstance(
+            error.__cause__,
+            duckdb.TransactionException | duckdb.IOException | duckdb.OutOfMemoryException,
+        ):
+            raise error.__cause__ from None
+        raise
 
 
 def verify_load(
@@ -89,7 +118,7 @@ def verify_load(
 
 def _load(
     connection: duckdb.DuckDBPyConnection, request: LoadRequest, *, text: bool, watch: Watch
-) -> LoadResult:
+) -> tuple[TableName, LoadResult]:
     check_parts(connection, request)
     work = _decide(connection, request)
     watch("schema")
@@ -119,9 +148,9 @@ def _load(
         ),
     )
     watch("record")
-    for hook in target.hooks.inside:
-        connection.execute(hook.replace("{table}", work.name.sql))
-    return result
+    run_inside(target.hooks, work.name.sql, partial(_execute_inside, connection))
+    watch("hooks")
+    return work.name, result
 
 
 def _decide(connection: duckdb.DuckDBPyConnection, request: LoadRequest) -> Work:

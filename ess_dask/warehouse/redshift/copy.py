@@ -91,7 +91,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """UNLOAD of a query's rows as files whose names begin with ``prefix``."""
+    """UNLOAD of a query's rows as files whose names begin with ``prefix``.
+
+    ``header`` is for CSV. The manifest ``<prefix>manifest`` tells rows, bytes and columns.
+    """
 
     query: str
     prefix: str
@@ -111,7 +114,7 @@ class Unload:
             "HEADER" if self.header and self.format == "csv" else "",
             "ALLOWOVERWRITE" if self.overwrite else "",
             "" if self.parallel else "PARALLEL OFF",
-            "MANIFEST",
+            "MANIFEST VERBOSE",
         ]
         return " ".join(part for part in parts if part)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ess_dask.errors import ConflictError, DataError, EssError
+from ess_dask.errors import ConflictError, DataError
 from ess_dask.warehouse.decision import Work, decide, planned_ddl, same_load
 from ess_dask.warehouse.digest import Digest, compare
+from ess_dask.warehouse.hooks import run_after, run_inside
 from ess_dask.warehouse.model import LoadRequest, LoadResult
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry
 from ess_dask.warehouse.quote import parse_table
@@ -123,8 +124,7 @@ class Loading:
         )
         self._record_load(work, result)
         self.watch("record")
-        for hook in self.request.plan.target.hooks.inside:
-            self.session.run(hook.replace("{table}", work.name.sql))
+        run_inside(self.request.plan.target.hooks, work.name.sql, self.session.run)
         self.watch("hooks")
         self.session.commit()
         return result
@@ -212,14 +212,7 @@ class Loading:
             return
         name = self._state().name
         self.session.commit()
-        for hook in self.request.plan.target.hooks.after:
-            try:
-                self.session.outside(hook.replace("{table}", name.sql))
-            except EssError as error:
-                raise DataError(
-                    f"the load is done, but a statement after it failed: {error.message}",
-                    hint="run it yourself; running the pipeline again loads nothing twice",
-                ) from error
+        run_after(self.request.plan.target.hooks, name.sql, self.session.outside)
 
 
 def _now() -> datetime:

@@ -89,4 +89,4 @@ class Session:
 
 def _head(sql: str) -> str:
     """Return the first words of a statement, to name it by: nothing of its values."""
-    return " ".join(sql.split(None, 3)[:2])
+    return " ".join(word for word in sql.split(None, 3)[:2] if "'" not in word)

@@ -124,6 +124,12 @@ def shown(url: str | RedshiftURL) -> str:
     return _written(parsed, f":{SHOWN}" if parsed.address.password else "")
 
 
+def with_secret(url: RedshiftURL) -> str:
+    """Return a URL with its password, to be opened and never shown."""
+    password = url.address.password
+    return _written(url, f":{quote(password.reveal(), safe='')}" if password else "")
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """The pieces of a URL as they were given; ``fields`` holds those that are not empty."""

@@ -255,14 +255,15 @@ class RedshiftWarehouse:
         options = self.url.options
         return Staged(
             prefix=self.staged_at(load_id),
-            authorization=self._authorization(),
+            authorization=self.authorization(),
             format=options.format,
             region=options.stage_region,
             direct=options.direct and target.mode == "append",
             text_digest=options.text_digest,
         )
 
-    def _authorization(self) -> Authorization:
+    def authorization(self) -> Authorization:
+        """Return by which right the cluster reads and writes S3, as the URL says."""
         if not self.url.options.keys:
             return Authorization(role=self.url.options.iam_role)
         from ess_dask.warehouse.redshift.own_keys import own_keys
