@@ -1,6 +1,9 @@
 """The pages are followed by a reader with an empty home: every command and every line of Python."""
 
+import os
 import re
+import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +27,18 @@ STAND_INS = {"make demo\n": "ess demo\n"}
 """Commands that set up an environment first, and what they then do."""
 
 ONLY_SHOWN = {
-    "README.md": ["make test", ". .venv/bin/activate"],
+    "README.md": [
+        "make test",
+        ". .venv/bin/activate",
+        'pip install "ess-dask[redshift]"',
+        'export ESS_REDSHIFT_PASSWORD="$(cat password-file)"',
+        'export ESS_WAREHOUSE="redshift://etl@shop.abc123.eu-west-1.redshift.amazonaws.com:5439/dev'
+        '?stage=s3://my-bucket/stage"',
+        "ess plan woodworking",
+        "ess run woodworking",
+        "ess run woodworking",
+        'ess redshift sql "select count(*) from sales"',
+    ],
     "docs/how-to/redshift-connect.md": [
         'ess redshift sql "select current_user, version()"',
         'ess redshift sql "select * from sales limit 5" --label prod --format csv',
@@ -57,16 +71,26 @@ def s3(user, small_lake):
         yield server
 
 
+def end_started(user):
+    """End what a page left running because it could not be followed to its end."""
+    for noted in user.folder.glob("*.pid"):
+        with suppress(ProcessLookupError):
+            os.kill(int(noted.read_text()), signal.SIGTERM)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_reader_gets_what_the_page_shows(page, user, request):
     if page in NEEDS_S3:
         request.getfixturevalue("s3")
-    with Reader(user) as reader:
-        for block in read_blocks(ROOT / page):
-            if block.is_run or block.file:
-                reader.follow(replace(block, text=STAND_INS.get(block.text, block.text)))
+    try:
+        with Reader(user) as reader:
+            for block in read_blocks(ROOT / page):
+                if block.is_run or block.file:
+                    reader.follow(replace(block, text=STAND_INS.get(block.text, block.text)))
+    finally:
+        end_started(user)
 
 
 @pytest.mark.parametrize("page", PAGES)
