@@ -134,7 +134,10 @@ class Session:
 
     def _turn(self) -> bool:
         if self._backend.has_message():
-            self._from_backend(*self._backend.take())
+            kind, body = self._backend.take()
+            self._from_backend(kind, body)
+            if kind == b"d" and self._state.pending[0].unloading:
+                self._state.pending[0].unloading.take(self._backend.take_rows())
         elif self._state.holder is None and self._client.has_message():
             return self._from_client(*self._client.take())
         else:
@@ -344,7 +347,7 @@ class Session:
             self._pump(step, step.load)
         elif step.unloading is not None and kind in b"Hdc":
             if kind == b"d":
-                step.unloading.take(body)
+                step.unloading.take([body])
         elif kind == b"E":
             self._failed(step, error_of(wire.fields(body)))
         elif kind == b"Z":

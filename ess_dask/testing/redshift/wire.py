@@ -65,17 +65,18 @@ class Peer:
         del self._bytes[:end]
         return kind, body
 
-    def take_rows(self) -> tuple[bytes, int]:
-        """Take the copied rows that are there already, one behind the other, and their number."""
-        data, rows, at = self._bytes, [], 0
-        while len(data) >= at + 5 and data[at] == _COPY_DATA:
+    def take_rows(self) -> list[bytes]:
+        """Take the copied rows that are there already."""
+        data, rows, at = bytes(self._bytes), [], 0
+        size = len(data)
+        while size >= at + 5 and data[at] == _COPY_DATA:
             end = at + 1 + _length(data, at + 1)
-            if end > len(data):
+            if end > size:
                 break
             rows.append(data[at + 5 : end])
             at = end
-        del data[:at]
-        return b"".join(rows), len(rows)
+        del self._bytes[:at]
+        return rows
 
     def take_startup(self) -> bytes:
         """Take the body of a first message, which has a length but no kind."""
@@ -127,7 +128,7 @@ class Peer:
         self.sock.close()
 
 
-def _length(data: bytearray, at: int) -> int:
+def _length(data: bytearray | bytes, at: int) -> int:
     length = int(struct.unpack_from("!i", data, at)[0])
     if not 4 <= length <= _LARGEST:
         raise ConnectionError(f"a message of {length} bytes is none of this protocol")
