@@ -47,9 +47,10 @@ def wait_until(true):
 
 
 def sessions(redshift):
+    # Not those of such questions, which come by another door.
     ((count,),) = redshift.query(
         "select count(*) from pg_stat_activity "
-        "where usename = 'awsuser' and pid <> pg_backend_pid()"
+        "where usename = 'awsuser' and client_addr is not null"
     )
     return count
 
