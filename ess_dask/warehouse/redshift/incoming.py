@@ -122,6 +122,15 @@ def _fill_rows(session: Session, staged: Staged, request: LoadRequest) -> None:
     _make(session, ROWS, declared)
     copy_rows(session, staged, request, quoted(ROWS))
     _check_files(session, request)
+    if is_ordered(request):
+        check_rows(session, staged, request)
+
+
+def check_rows(session: Session, staged: Staged, request: LoadRequest) -> None:
+    """Raise ``DataError`` unless the rows that came in are those that the workers staged.
+
+    Where all of them go into the target, it is the target's rows that are compared, once.
+    """
     found = take_digest(session, quoted(ROWS), request.plan.columns, text=staged.text_digest)
     if wrong := compare(told_digest(request), found):
         raise DataError(
