@@ -145,3 +145,25 @@ def test_values_that_have_no_place_are_rejected(shop, server):
     rejected = server.query("select line, column_name, reason from job._ess_rejects order by line")
     assert [(line, column) for line, column, _ in rejected] == [(3, "text"), (4, "text")]
     assert "65,535" in rejected[0][2] or "65535" in rejected[0][2]
+
+
+def test_nested_values_become_super(shop, server):
+    lake = shop.folder / "lake"
+    lake.mkdir()
+    (lake / "t_20140901.csv").write_text("id,a,b\n1,x,2\n2,,3\n3,\"q\"\"uo\\te\",\n")
+    (shop.folder / "t.yaml").write_text(
+        "name: t\nsource: {store: lake, category: t, pattern: 't_*.csv', "
+        "columns: {id: int32, a: string, b: int32}}\n"
+        "clean: [{sql: \"select id, case when id < 3 then {'a': a, 'n': [b, id]} else null end "
+        'as info, {k: a} as more from records"}]\nload: {table: things}\n'
+    )
+    assert '"info" SUPER' in shop.ess("plan", "t.yaml").stdout
+    shop.ess("run", "t.yaml")
+    found = server.query("select id, info, more from job.things order by id")
+    assert found == [
+        (1, {"a": "x", "n": [2, 1]}, {"k": "x"}),
+        (2, {"a": None, "n": [3, 2]}, {"k": None}),
+        (3, None, {"k": 'q"uo\\te'}),
+    ]
+    refused = shop.ess("run", "t.yaml", env={"ESS_WAREHOUSE": "duckdb:///t.duckdb"}, code=3)
+    assert "column 'info' has the type struct" in refused.stderr

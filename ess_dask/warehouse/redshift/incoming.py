@@ -24,7 +24,7 @@ from ess_dask.warehouse.redshift.names import quoted
 from ess_dask.warehouse.redshift.place import Format
 from ess_dask.warehouse.redshift.sideload import Side, stage_side
 from ess_dask.warehouse.redshift.staging import ORDER_COLUMN
-from ess_dask.warehouse.redshift.types import sql_type
+from ess_dask.warehouse.redshift.types import MAX_TEXT, NESTED, sql_type
 from ess_dask.warehouse.schema import FILE_COLUMN, LOAD_COLUMN
 
 if TYPE_CHECKING:
@@ -142,7 +142,10 @@ def check_rows(session: Session, staged: Staged, request: LoadRequest) -> None:
 def _row_types(staged: Staged, request: LoadRequest) -> list[tuple[str, str]]:
     own = {FILE_COLUMN: f"VARCHAR({FILE_WIDTH})", LOAD_COLUMN: f"VARCHAR({LOAD_WIDTH})"}
     own |= {ORDER_COLUMN: "BIGINT"}
-    types = {column.name: sql_type(column.type) for column in request.plan.columns}
+    types = {
+        column.name: f"VARCHAR({MAX_TEXT})" if column.type.name == NESTED else sql_type(column.type)
+        for column in request.plan.columns
+    }
     return [(name, own.get(name) or types[name]) for name in staged.columns(request)]
 
 

@@ -13,8 +13,8 @@ from ess_dask.engine.model import Unfit
 from ess_dask.records.arrays import to_numpy
 from ess_dask.records.rejects import VALUE_LIMIT, quote_value
 from ess_dask.records.spec import MIB, Column
-from ess_dask.records.types import arrow_type
-from ess_dask.warehouse.redshift.types import MAX_BINARY, MAX_TEXT, stored
+from ess_dask.warehouse.redshift.nested import as_texts, part_type
+from ess_dask.warehouse.redshift.types import MAX_BINARY, MAX_TEXT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ class RedshiftCheck:
         arrays = {}
         for column in self.columns:
             if table.column_names.count(column.name) == 1:
-                array = _as_stored(table[column.name], arrow_type(stored(column.type)))
+                array = _as_stored(as_texts(table[column.name]), part_type(column.type))
                 if array is not None:
                     arrays[column.name] = array
         return find_bad(arrays)

@@ -35,7 +35,7 @@ from ess_dask.warehouse.redshift.limits import RedshiftCheck
 from ess_dask.warehouse.redshift.load import Loading, Watch
 from ess_dask.warehouse.redshift.session import Session
 from ess_dask.warehouse.redshift.staging import RedshiftSink
-from ess_dask.warehouse.redshift.types import REDSHIFT_TYPES, with_width
+from ess_dask.warehouse.redshift.types import NESTED, REDSHIFT_TYPES, with_width
 from ess_dask.warehouse.redshift.url import RedshiftURL, parse_url
 from ess_dask.warehouse.redshift.verify import verify_load
 from ess_dask.warehouse.schema import plan_ddl
@@ -125,6 +125,11 @@ class RedshiftWarehouse:
     def sink(self, folder: str, load_id: str, plan: LoadPlan) -> Sink:
         """See ``Warehouse.sink``: parts are written on the worker's disk, then put into S3."""
         staged = self._staged(plan.target, load_id)
+        if staged.direct and any(column.type.name == NESTED for column in plan.columns):
+            raise ConfigError(
+                "a direct load cannot make nested values: they are staged as JSON text",
+                hint="leave direct=true out of the warehouse's URL",
+            )
         return RedshiftSink(
             folder=folder,
             prefix=staged.prefix,
