@@ -221,6 +221,7 @@ def target_of(pipeline: Pipeline, load: Load, settings: Settings) -> Target:
         on_change=load.on_change,
         layout=TableLayout(load.dist_style, load.dist_key, load.sort_key),
         hooks=Hooks(load.hooks.inside, load.hooks.after),
+        direct=load.direct,
     )
 
 

@@ -45,6 +45,10 @@ def check_target(target: Target, columns: Sequence[Column], capabilities: Capabi
             f"tables of the {capabilities.name} warehouse have no distribution and sort keys",
             hint="leave them out",
         )
+    if target.direct and not capabilities.direct:
+        raise CapabilityError(
+            f"the {capabilities.name} warehouse has no direct loads", hint="leave direct out"
+        )
     check_columns(columns)
     if target.mode != "upsert":
         return

@@ -1,4 +1,4 @@
-"""The main job into Redshift, as a user types it: once, whatever happens, and nothing secret seen."""
+"""The main job into Redshift, as a user types it: once, whatever happens, nothing secret seen."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -150,7 +152,7 @@ def test_values_that_have_no_place_are_rejected(shop, server):
 def test_nested_values_become_super(shop, server):
     lake = shop.folder / "lake"
     lake.mkdir()
-    (lake / "t_20140901.csv").write_text("id,a,b\n1,x,2\n2,,3\n3,\"q\"\"uo\\te\",\n")
+    (lake / "t_20140901.csv").write_text('id,a,b\n1,x,2\n2,,3\n3,"q""uo\\te",\n')
     (shop.folder / "t.yaml").write_text(
         "name: t\nsource: {store: lake, category: t, pattern: 't_*.csv', "
         "columns: {id: int32, a: string, b: int32}}\n"
@@ -167,3 +169,47 @@ def test_nested_values_become_super(shop, server):
     ]
     refused = shop.ess("run", "t.yaml", env={"ESS_WAREHOUSE": "duckdb:///t.duckdb"}, code=3)
     assert "column 'info' has the type struct" in refused.stderr
+
+
+def test_a_direct_load_is_done_once(shop, server, small_lake):
+    folder, account = small_lake
+    (shop.folder / "shop.yaml").write_text(PIPELINE.format(store=folder))
+    server.faults.clear()
+    shop.ess("run", "shop.yaml", "--direct")
+    copied = [sql for sql in server.faults.seen if sql.startswith("COPY")]
+    assert [sql.split()[1] for sql in copied] == ['"_ess_rejected"', '"job"."sales"']
+    assert "nothing new" in shop.ess("run", "shop.yaml", "--direct").stdout
+    assert server.query("select count(*) from job.sales") == [(account.loadable,)]
+    refused = shop.ess("run", "shop.yaml", "--direct", "--set", "load.mode=replace", code=2)
+    assert "direct" in refused.stderr
+
+
+def test_a_password_is_asked_for_once(shop, server, small_lake):
+    (shop.folder / "shop.yaml").write_text(PIPELINE.format(store=small_lake[0]))
+    shop.env["ESS_WAREHOUSE"] = shop.env["ESS_WAREHOUSE"].replace(f":{server.password}@", "@")
+    refused = shop.ess("run", "shop.yaml", code=3)
+    assert "a prompt: no terminal to ask on" in refused.stderr
+    leader, terminal = os.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ess_dask.cli", "run", "shop.yaml", "--to", "2014-09-02"],
+        cwd=shop.folder,
+        env=shop.env,
+        stdin=terminal,
+        stderr=terminal,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    try:
+        seen = b""
+        while b"Password of" not in seen:
+            seen += os.read(leader, 1000)
+        os.write(leader, server.password.encode() + b"\n")
+        out, _ = child.communicate(timeout=60)
+    finally:
+        os.close(leader)
+        if child.poll() is None:
+            child.kill()
+    assert child.returncode == 0, out
+    assert b"done in" in out
+    assert server.query("select count(distinct _ess_file) from job.sales") == [(2,)]

@@ -54,6 +54,7 @@ _CAPABILITIES = Capabilities(
     widens=frozenset({"string"}),
     staging=frozenset({"s3"}),
     lays_out=True,
+    direct=True,
 )
 
 LOAD_SECONDS, READ_SECONDS = 600.0, 30.0
@@ -263,7 +264,7 @@ class RedshiftWarehouse:
             authorization=self.authorization(),
             format=options.format,
             region=options.stage_region,
-            direct=options.direct and target.mode == "append",
+            direct=(options.direct or target.direct) and target.mode == "append",
             text_digest=options.text_digest,
         )
 
