@@ -109,7 +109,8 @@ def copy_rows(session: Session, staged: Staged, request: LoadRequest, table: str
     """Copy all staged rows into a table (quoted SQL)."""
     manifest = write_manifest(staged.prefix, request.parts, "rows.manifest")
     names = staged.columns(request)
-    copy(session, staged.copy(table, names, manifest, request.load_id))
+    rows = sum(part.rows for part in request.parts)
+    copy(session, staged.copy(table, names, manifest, request.load_id), rows)
 
 
 def told_digest(request: LoadRequest) -> Digest:
@@ -161,7 +162,7 @@ def _fill_side(
     part = stage_side(side, paths, staged.prefix, staged.format, request.load_id)
     manifest = write_manifest(staged.prefix, [part], f"{side.name}.manifest")
     names = [name for name, _ in side.columns]
-    copy(session, staged.copy(quoted(table), names, manifest, request.load_id))
+    copy(session, staged.copy(quoted(table), names, manifest, request.load_id), part.rows)
 
 
 def _make(session: Session, table: str, columns: str) -> None:

@@ -53,27 +53,38 @@ class CopyError(DataError):
     rows: tuple[LoadError, ...] = ()
 
 
-def copy(session: Session, command: Copy) -> None:
-    """Run a COPY. Of one that fails on its rows the ``CopyError`` holds every row.
+def copy(session: Session, command: Copy, rows: int) -> None:
+    """Run a COPY of so many rows. Where it fails on some the ``CopyError`` holds every one.
 
     The transaction is rolled back then. Other errors come as the session raises them.
     """
     try:
         session.run(command.sql())
     except DataError as error:
-        session.rollback()
-        found = _load_errors(session)
-        raised = CopyError(_message(error, found), hint=error.hint or _HINT)
-        raised.rows = found
-        raise raised from None
+        raise _copy_error(session, error.message, error.hint) from None
+    # A COPY of CSV goes on behind bad rows, so that one answer names them all.
+    if command.format == "csv" and (done := _copied(session)) != rows:
+        raise _copy_error(session, f"{rows} rows were staged, Redshift copied {done}", "")
+
+
+def _copied(session: Session) -> int:
+    return int(session.value("SELECT pg_last_copy_count()"))
+
+
+def _copy_error(session: Session, message: str, hint: str) -> CopyError:
+    session.rollback()
+    found = _load_errors(session)
+    error = CopyError(_message(message, found), hint=hint or _HINT)
+    error.rows = found
+    return error
 
 
 _HINT = "nothing was loaded; let the cleaning commands mend or drop such rows, and run again"
 
 
-def _message(error: DataError, found: tuple[LoadError, ...]) -> str:
+def _message(message: str, found: tuple[LoadError, ...]) -> str:
     if not found:
-        return error.message
+        return message
     shown = "; ".join(str(row) for row in found[:SHOWN])
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return f"Redshift could not copy {len(found)} row(s): {shown}{more}"
