@@ -6,6 +6,7 @@ second is seen on provisioned clusters only, so the first is asked first.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
     from ess_dask.warehouse.redshift.copy import Copy
     from ess_dask.warehouse.redshift.session import Session
 
+PAUSES = (0.0, 1.0, 3.0)
+"""Seconds before each look at the views: nothing says how soon a row is seen in them."""
+
 SHOWN = 10
 """Errors that a message lists; ``CopyError.rows`` has them all."""
 
+_FILE = 256
+"""Greatest length of a file's name in the views."""
 _FIELDS = "file_name, line_number, column_name, error_code, error_message"
 _DETAIL = (
     f"SELECT {_FIELDS} FROM sys_load_error_detail WHERE session_id = pg_backend_pid() "  # noqa: S608
@@ -62,7 +68,7 @@ def copy(session: Session, command: Copy) -> None:
         session.run(command.sql())
     except DataError as error:
         session.rollback()
-        found = _load_errors(session)
+        found = _load_errors(session, command, error.message.lower())
         raised = CopyError(_message(error, found), hint=error.hint or _HINT)
         raised.rows = found
         raise raised from None
@@ -79,7 +85,20 @@ def _message(error: DataError, found: tuple[LoadError, ...]) -> str:
     return f"Redshift could not copy {len(found)} row(s): {shown}{more}"
 
 
-def _load_errors(session: Session) -> tuple[LoadError, ...]:
+def _load_errors(session: Session, command: Copy, said: str) -> tuple[LoadError, ...]:
+    """Return the rows of a COPY that failed; they are waited for where it ``said`` it has some."""
+    has_rows = "load_error" in said
+    folder = command.manifest.rpartition("/")[0]
+    for pause in PAUSES if has_rows else PAUSES[:1]:
+        time.sleep(pause)
+        # A number of a session comes again: another one may have left errors under it.
+        found = tuple(row for row in _seen_errors(session) if row.file.startswith(folder[:_FILE]))
+        if found:
+            return found
+    return ()
+
+
+def _seen_errors(session: Session) -> tuple[LoadError, ...]:
     for query in (_DETAIL, _ERRORS):
         try:
             rows = session.rows(query)
