@@ -132,7 +132,7 @@ def _passing(said: _Said, start: str) -> EssError | None:
         return ConflictRetryError(
             f"{start}another transaction changed the same tables: {said}", hint="try again"
         )
-    if said.code in ("57014", "55P03"):
+    if said.code in ("57014", "55P03") or said.holds("on user's request"):
         return LockedError(
             f"{start}cancelled while it waited: {said}",
             hint="another session holds the table (select * from svv_transactions where"
