@@ -8,6 +8,11 @@ from itertools import pairwise
 from ess_dask.testing.redshift import ddl
 from ess_dask.testing.redshift.edits import Edits
 from ess_dask.testing.redshift.errors import ServerError, not_simulated
+from ess_dask.testing.redshift.reserved import (
+    refuse_parameters,
+    refuse_reserved,
+    selected_parameters,
+)
 from ess_dask.testing.redshift.tokens import Token, identifier, literal, lower
 
 _LONGEST_NAME, _LONGEST_HERE = 127, 63
@@ -15,6 +20,7 @@ _ONLY_IN_REDSHIFT = {"ATTENCODINGTYPE", "ATTISDISTKEY", "ATTSORTKEYORD", "ADSRC"
 _GIVEN_NAMES = {"SCHEMA", "TABLE_NAME", "RELNAME"}
 _SHADOWED = {"PG_ATTRIBUTE", "PG_ATTRDEF", "PG_CLASS"}
 _CALLED = {"NVL": "COALESCE", "JSON_SERIALIZE": "redshift.json_serialize"}
+_AFTER_TRUTH = {"", "AND", ")", "GROUP", "ORDER", "UNION"}
 _TEMPORARY = {"LOCAL", "TEMP", "TEMPORARY"}
 SETTINGS = {
     "analyze_threshold_percent": "10",
@@ -41,21 +47,25 @@ class Rewritten:
 
     ``guard`` is SQL whose answer, if it is a text, says why the statement is refused.
     ``case_sensitive`` is what the statement, once it is run, makes of the names that follow.
+    ``selected`` are the numbers of bound values that have to have a type.
     """
 
     sql: str
     guard: str = ""
     case_sensitive: bool | None = None
+    selected: frozenset[int] = frozenset()
 
 
 def rewrite(tokens: list[Token], context: Context) -> Rewritten:
     """Translate one statement; what cannot be is a ``ServerError``."""
     edits = Edits(tokens)
+    refuse_reserved(edits)
     _names(edits, context)
     _words(edits)
     first = edits.word(0)
     guard, case = "", None
     if first == "CREATE":
+        refuse_parameters(edits)
         place = 1
         while edits.word(place) in _TEMPORARY:
             place += 1
@@ -67,7 +77,7 @@ def rewrite(tokens: list[Token], context: Context) -> Rewritten:
         edits.after(0, " TABLE")
     elif first in ("SET", "SHOW", "RESET"):
         case = _setting(edits)
-    return Rewritten(edits.text(), guard, case)
+    return Rewritten(edits.text(), guard, case, selected_parameters(edits))
 
 
 def _names(edits: Edits, context: Context) -> None:
@@ -105,7 +115,7 @@ def _words(edits: Edits) -> None:
             unit = edits.token(place + 2)
             if unit.kind == "word":
                 edits.put(place + 2, literal(unit.value))
-        elif word == "WHERE" and follows == "1":
+        elif word == "WHERE" and follows == "1" and edits.word(place + 2) in _AFTER_TRUTH:
             _always_true(edits, place + 1)
 
 
