@@ -134,6 +134,8 @@ class LoadPlan:
     replaces: tuple[str, ...] = ()
     """uris whose earlier rows are deleted in the load's transaction (reprocess, replace)."""
     warnings: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    """Columns in which the table takes no null, where the back end looks at that."""
 
 
 @dataclass(frozen=True, slots=True)

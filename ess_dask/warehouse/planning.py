@@ -83,7 +83,14 @@ def make_plan(
         ddl=plan_ddl(standing.table, columns, dialect) if columns else (),
         replaces=_replaces(target, found, entries, replace_range),
         warnings=(*warnings, *_warnings(found, standing.digest, digest)),
+        required=_required(standing.table, columns),
     )
+
+
+def _required(table: TableState, columns: Sequence[Column]) -> tuple[str, ...]:
+    """Return the names, as the data has them, of the columns in which the table takes no null."""
+    required = {fold(name) for name in table.required}
+    return tuple(column.name for column in columns if fold(column.name) in required)
 
 
 def _check_range(target: Target, bounds: Bounds | None) -> None:

@@ -139,13 +139,15 @@ def check_columns(columns: Sequence[Column]) -> None:
 class TableState:
     """What the warehouse has under a name. ``columns`` is empty when there is no such table.
 
-    ``name`` is spelled as the warehouse has it, where it has it.
+    ``name`` is spelled as the warehouse has it, where it has it. ``required`` are the columns that
+    take no null, where the back end looks at that.
     """
 
     name: TableName
     schema_exists: bool
     columns: tuple[Column, ...] = ()
     is_view: bool = False
+    required: frozenset[str] = frozenset()
 
     @property
     def exists(self) -> bool:

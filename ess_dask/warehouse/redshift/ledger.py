@@ -83,15 +83,24 @@ class Ledger:
     def exists(self) -> bool:
         """Whether the warehouse has a ledger; raises ``ConfigError`` when it is a later release's.
 
-        The transaction goes on.
+        ``DataError`` when some of its tables are missing: to make them anew would forget what is
+        loaded. The transaction goes on.
         """
-        found = self.session.value(
-            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = ? AND c.relname = '_ess_meta'",
+        found = self.session.rows(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = ? AND c.relname LIKE '_ess_%'",
             fold(self.schema),
         )
-        if not found:
+        lost = sorted(_TABLES.keys() - {row[0] for row in found})
+        if len(lost) == len(_TABLES):
             return False
+        if lost:
+            raise DataError(
+                f"the ledger in schema {self.schema} has lost {', '.join(lost)}: what is loaded "
+                "cannot be known",
+                hint="restore the table, for one from a snapshot; to begin anew, drop the other "
+                "_ess_ tables and the tables that were loaded",
+            )
         self._check_version()
         return True
 

@@ -55,6 +55,7 @@ class RedshiftSink:
     text_digest: bool = False
     part_bytes: int = PART_BYTES
     store: Datastore | None = None
+    required: tuple[str, ...] = ()
 
     def open(self, batch: Batch) -> StagingWriter:
         """Begin a batch; makes the folder."""
@@ -143,7 +144,7 @@ class RedshiftShape:
             ) from None
 
     def _refuse_unfit(self, piece: Piece, arrays: dict[str, pa.ChunkedArray]) -> None:
-        bad = find_bad(arrays)
+        bad = find_bad(arrays, self._sink.required)
         if len(bad.rows):
             column = f"column {bad.columns[0]!r}: " if bad.columns[0] else ""
             more = f" (and {len(bad.rows) - 1} more rows)" if len(bad.rows) > 1 else ""

@@ -140,11 +140,12 @@ class RedshiftWarehouse:
             direct=staged.direct,
             format=staged.format,
             text_digest=staged.text_digest,
+            required=plan.required,
         )
 
     def check(self, plan: LoadPlan) -> RowCheck:
         """See ``Warehouse.check``: texts and times have limits."""
-        return RedshiftCheck(plan.columns)
+        return RedshiftCheck(plan.columns, plan.required)
 
     def spread(self, sink: Sink, parts: Sequence[StagedPart], run: Run) -> tuple[StagedPart, ...]:
         """See ``Warehouse.spread``: a multiple of the cluster's slices."""
