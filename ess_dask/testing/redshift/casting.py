@@ -20,10 +20,16 @@ _BITS = {"smallint": 15, "integer": 31, "bigint": 63}
 _INTEGER = r"^\s*[+-]?\d+\s*$"
 _NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%Y%m%d")
+_ISO_DATE = r"^\d{4}-\d\d-\d\d$"
+_ISO_TIMESTAMP = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?$"
 _TIMESTAMPS = (
     "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M:%S%.f",
 )  # fmt: skip
 _ZONED = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z")
+_SHOWN_TYPES = {
+    "smallint": "Short", "integer": "Integer", "bigint": "Long", "numeric": "Decimal",
+    "real": "Float", "double precision": "Double",
+}  # fmt: skip
 _TRUE, _FALSE = ["t", "true", "y", "yes", "1"], ["f", "false", "n", "no", "0"]
 
 
@@ -68,12 +74,15 @@ def _integers(column: Column, texts: Any, options: Any) -> tuple[Any, Any, _Why]
     import polars as pl
 
     limit = 2 ** _BITS[column.type]
-    numbers = texts.str.strip_chars().str.replace(r"^\+", "").cast(pl.Int64, strict=False)
+    numbers = texts.cast(pl.Int64, strict=False)
+    if numbers.null_count() > texts.null_count():
+        numbers = texts.str.strip_chars().str.replace(r"^\+", "").cast(pl.Int64, strict=False)
     good = texts.str.contains(_INTEGER) & numbers.is_between(-limit, limit - 1).fill_null(False)
 
     def why(text: str) -> tuple[int, str]:
         if text.strip().lstrip("+-").isdigit():
-            return 1204, f"Overflow for {column.type}, Value '{text[:40]}'"
+            kind = _SHOWN_TYPES[column.type]
+            return 1204, f"Overflow ({kind} valid range {-limit} to {limit - 1})"
         return 1207, _digit(text, column.type)
 
     return texts, good, why
@@ -83,15 +92,18 @@ def _decimals(column: Column, texts: Any, options: Any) -> tuple[Any, Any, _Why]
     scale, digits = column.scale or 0, (column.length or 18) - (column.scale or 0)
     plain = rf"^\s*[+-]?0*\d{{0,{digits}}}(\.\d*)?\s*$"
     # Without ROUNDEC, what does not fit behind the point is cut off; PostgreSQL would round.
-    cut = texts.str.replace(rf"(\.\d{{{scale}}})\d+(\s*)$", "$1")
-    good = texts.str.contains(_NUMBER) & (
-        texts.str.contains(plain) | texts.str.contains("[eE]") & _small_enough(texts, digits)
-    )
+    cut = texts
+    if texts.str.contains(rf"\.\d{{{scale + 1}}}").any():
+        cut = texts.str.replace(rf"(\.\d{{{scale}}})\d+(\s*)$", "$1")
+    number = texts.str.contains(_NUMBER)
+    good = number & texts.str.contains(plain)
+    if not good.all():
+        good |= number & texts.str.contains("[eE]") & _small_enough(texts, digits)
 
     def why(text: str) -> tuple[int, str]:
         if _looks_numeric(text):
             return 1204, f"Numeric data overflow, Value '{text[:40]}'"
-        return 1207, _digit(text, "Decimal")
+        return 1207, _digit(text, column.type)
 
     return cut, good, why
 
@@ -127,17 +139,23 @@ def _booleans(column: Column, texts: Any, options: Any) -> tuple[Any, Any, _Why]
 def _dates(column: Column, texts: Any, options: Mapping[str, str]) -> tuple[Any, Any, _Why]:
     import polars as pl
 
+    if _are_iso(texts, _ISO_DATE, "date32"):
+        return texts, texts.is_not_null(), lambda text: (1205, "Invalid Date Format")
     formats = _DATES if "DATEFORMAT" in options else _DATES[:1]
     values = _first_that_reads(texts, (texts.str.to_date(f, strict=False) for f in formats))
     return values.cast(pl.String), values.is_not_null(), lambda text: (
-        1205, f"Invalid Date Format - length must be 10 or more, Value '{text[:40]}'"
-        if len(text) < 10 else f"Invalid Date Format, Value '{text[:40]}'",
+        1205, "Invalid Date Format" + " - length must be 10 or more" * (len(text) < 10),
     )  # fmt: skip
 
 
 def _timestamps(column: Column, texts: Any, options: Mapping[str, str]) -> tuple[Any, Any, _Why]:
     import polars as pl
 
+    def why(text: str) -> tuple[int, str]:
+        return 1206, "Invalid timestamp format or value [YYYY-MM-DD HH24:MI:SS]"
+
+    if _are_iso(texts, _ISO_TIMESTAMP, "timestamp[us]"):
+        return texts, texts.is_not_null(), why
     formats = _TIMESTAMPS if "TIMEFORMAT" in options else _TIMESTAMPS[:1]
 
     def readings() -> Iterator[Any]:
@@ -149,9 +167,20 @@ def _timestamps(column: Column, texts: Any, options: Mapping[str, str]) -> tuple
             yield zoned.dt.replace_time_zone(None)
 
     values = _first_that_reads(texts, readings())
-    return values.dt.to_string("%Y-%m-%d %H:%M:%S%.6f"), values.is_not_null(), lambda text: (
-        1206, f"Invalid timestamp format or value [YYYY-MM-DD HH24:MI:SS], Value '{text[:40]}'",
-    )  # fmt: skip
+    return values.dt.to_string("%Y-%m-%d %H:%M:%S%.6f"), values.is_not_null(), why
+
+
+def _are_iso(texts: Any, pattern: str, kind: str) -> bool:
+    """Whether all texts are dates or moments as PostgreSQL, too, reads them at once."""
+    import pyarrow as pa
+
+    if not texts.str.contains(pattern).all():
+        return False
+    try:
+        texts.to_arrow().cast(pa.type_for_alias(kind))
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _times(column: Column, texts: Any, options: Any) -> tuple[Any, Any, _Why]:
@@ -209,7 +238,11 @@ def _strings(column: Column, texts: Any, options: Mapping[str, str]) -> tuple[An
         if "\0" in text:
             return 1220, "String contains invalid or unsupported UTF8 codepoints: 00"
         if column.type == "character" and not text.isascii():
-            return 1215, "Multibyte character not supported for CHAR (Hint: try using VARCHAR)"
+            first = next(sign for sign in text if not sign.isascii())
+            return 1220, (
+                "Multibyte character not supported for CHAR (Hint: try using VARCHAR). "
+                f"Invalid char: {first.encode().hex(' ')}"
+            )
         return 1204, "String length exceeds DDL length"
 
     return texts, good, why
@@ -228,6 +261,5 @@ def _cut_to_bytes(texts: Any, length: int) -> Any:
 
 def _digit(text: str, kind: str) -> str:
     wrong = next((i for i, sign in enumerate(text) if not (sign.isdigit() or sign in "+-. ")), 0)
-    return (
-        f"Invalid digit, Value '{text[wrong : wrong + 1]}', Pos {wrong}, Type: {kind.capitalize()}"
-    )
+    shown = _SHOWN_TYPES.get(kind, kind.capitalize())
+    return f"Invalid digit, Value '{text[wrong : wrong + 1]}', Pos {wrong}, Type: {shown}"

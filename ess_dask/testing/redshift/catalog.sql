@@ -9,7 +9,6 @@ create domain pg_catalog.super as jsonb;
 create domain pg_catalog.varbyte as bytea;
 
 -- Loads: written past the client's transaction, so that a rollback leaves them.
-create sequence redshift.query_id;
 create table redshift.load_errors (
   query bigint, session int, userid int, tbl int, starttime timestamp, filename text, line_number bigint,
   colname text, type text, col_length text, "position" int, raw_line text, raw_field_value text,
@@ -50,22 +49,16 @@ create view pg_catalog.sys_load_detail as
     curtime record_time, 1 splits_scanned, errors error_count, 0 is_partial, 0::bigint start_offset
   from redshift.load_files;
 
--- A sequence is read past snapshots and rollbacks, as a session of Redshift reads its last COPY.
-create function redshift.last_copy(what text) returns bigint language plpgsql security definer
+-- The stand-in leaves a file for each session, which is read past snapshots and rollbacks.
+create function redshift.last_copy(part int) returns bigint language sql volatile security definer
   set search_path = pg_catalog as $$
-declare
-  found bigint;
-begin
-  if to_regclass(format('redshift.%I', what || '_' || pg_backend_pid())) is null then
-    return -1;
-  end if;
-  execute format('select last_value from redshift.%I', what || '_' || pg_backend_pid()) into found;
-  return found;
-end $$;
+  select coalesce(
+    split_part(pg_read_file('../sessions/' || pg_backend_pid(), 0, 100, true), ' ', part)::bigint, -1)
+$$;
 create function pg_catalog.pg_last_copy_id() returns bigint language sql volatile
-  as 'select redshift.last_copy(''id'')';
+  as 'select redshift.last_copy(1)';
 create function pg_catalog.pg_last_copy_count() returns bigint language sql volatile
-  as 'select redshift.last_copy(''count'')';
+  as 'select redshift.last_copy(2)';
 
 -- The rest of the catalog.
 create view pg_catalog.stv_slices as
@@ -75,26 +68,36 @@ create view pg_catalog.svv_tables as
     table_type::varchar(128), null::varchar(256) remarks
   from information_schema.tables;
 create view pg_catalog.svv_columns as
-  select c.table_catalog::varchar(128), c.table_schema::varchar(128), c.table_name::varchar(128),
-    c.column_name::varchar(128), c.ordinal_position::int, c.column_default::varchar(4000),
-    c.is_nullable::varchar(3),
-    case c.domain_name when 'super' then 'super' when 'varbyte' then 'binary varying'
-      else c.data_type end::varchar(128) data_type,
-    coalesce(c.character_maximum_length::int, (
-      select substring(k.conname from '^varbyte[(]([0-9]+)[)]')::int from pg_constraint k
-      where k.conrelid = a.attrelid and k.conkey = array[a.attnum]
-        and k.conname like 'varbyte(%')) character_maximum_length,
-    c.numeric_precision::int, c.numeric_precision_radix::int, c.numeric_scale::int,
-    c.datetime_precision::int, c.interval_type::varchar(128), null::varchar(128) interval_precision,
+  select current_database()::varchar(128) table_catalog, n.nspname::varchar(128) table_schema,
+    t.relname::varchar(128) table_name, a.attname::varchar(128) column_name,
+    a.attnum::int ordinal_position, pg_get_expr(d.adbin, d.adrelid)::varchar(4000) column_default,
+    case when a.attnotnull then 'NO' else 'YES' end::varchar(3) is_nullable,
+    case y.typname when 'super' then 'super' when 'varbyte' then 'binary varying'
+      else format_type(a.atttypid, null) end::varchar(128) data_type,
+    case when a.atttypid in (1042, 1043) and a.atttypmod > 4 then a.atttypmod - 4
+      when y.typname = 'varbyte' then (
+        select substring(k.conname from '^varbyte[(]([0-9]+)[)]')::int from pg_constraint k
+        where k.conrelid = a.attrelid and k.conkey = array[a.attnum]
+          and k.conname like 'varbyte(%') end character_maximum_length,
+    case a.atttypid when 21 then 16 when 23 then 32 when 20 then 64 when 700 then 24 when 701 then 53
+      when 1700 then ((a.atttypmod - 4) >> 16) & 65535 end numeric_precision,
+    case when a.atttypid in (21, 23, 20, 700, 701) then 2
+      when a.atttypid = 1700 then 10 end numeric_precision_radix,
+    case when a.atttypid in (21, 23, 20) then 0
+      when a.atttypid = 1700 then (a.atttypmod - 4) & 2047 end numeric_scale,
+    case when a.atttypid = 1082 then 0
+      when a.atttypid in (1083, 1114, 1184) then 6 end datetime_precision,
+    null::varchar(128) interval_type, null::varchar(128) interval_precision,
     null::varchar(128) character_set_catalog, null::varchar(128) character_set_schema,
     null::varchar(128) character_set_name, null::varchar(128) collation_catalog,
     null::varchar(128) collation_schema, null::varchar(128) collation_name,
-    c.domain_name::varchar(128), null::varchar(256) remarks
-  from information_schema.columns c
-  join pg_namespace n on n.nspname = c.table_schema
-  join pg_class t on t.relnamespace = n.oid and t.relname = c.table_name
-  join pg_attribute a on a.attrelid = t.oid and a.attname = c.column_name
-  order by c.table_schema, c.table_name, c.ordinal_position;
+    case when y.typtype = 'd' then y.typname end::varchar(128) domain_name,
+    null::varchar(256) remarks
+  from pg_class t join pg_namespace n on n.oid = t.relnamespace
+  join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
+  join pg_type y on y.oid = a.atttypid
+  left join pg_attrdef d on d.adrelid = t.oid and d.adnum = a.attnum
+  where t.relkind in ('r', 'v', 'm', 'p', 'f');
 create view pg_catalog.pg_table_def as
   select n.nspname schemaname, t.relname tablename, a.attname "column",
     case when k.conname is null then format_type(a.atttypid, a.atttypmod)

@@ -17,7 +17,7 @@ from ess_dask.testing.redshift.errors import (
     syntax_error,
 )
 from ess_dask.testing.redshift.reserved import refuse_column
-from ess_dask.testing.redshift.tokens import identifier, literal, lower
+from ess_dask.testing.redshift.tokens import identifier, literal
 
 _POSTGRES_ONLY = {
     "BIGSERIAL", "BIT", "BYTEA", "CIDR", "CIRCLE", "CITEXT", "HSTORE", "INET", "JSON", "JSONB",
@@ -231,7 +231,7 @@ def _alter_column(edits: Edits, place: int, in_transaction: bool) -> str:
 
 def _name_part(edits: Edits, place: int) -> str:
     token = edits.token(place)
-    return identifier(lower(token.value)) if token.kind in ("word", "quoted") else token.text
+    return identifier(token.value) if token.kind in ("word", "quoted") else token.text
 
 
 def _nothing(edits: Edits, place: int) -> None:

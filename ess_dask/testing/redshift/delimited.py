@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +19,14 @@ from ess_dask.testing.redshift.options import whole_number
 from ess_dask.testing.redshift.sources import Source
 
 _SHOWN = 1024
+_ROWS = 1 << 17
 _NULL = "\\N"
+_NO_UTF8 = re.compile("[\udc80-\udcff]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Delimited:
-    """A file's good rows as texts for PostgreSQL, and its other rows."""
+    """Good rows of a file as texts for PostgreSQL, and the other ones among them."""
 
     table: Any
     errors: list[RowError]
@@ -56,8 +59,8 @@ class _Shape:
 
 def read_delimited(
     source: Source, columns: Sequence[Column], options: Mapping[str, str]
-) -> Delimited:
-    """Read a CSV file for these columns."""
+) -> Iterator[Delimited]:
+    """Read a CSV file for these columns, and check it some rows at a time."""
     shape = _Shape(
         source.url,
         columns,
@@ -67,16 +70,27 @@ def read_delimited(
         options.get("NULL", _NULL),
     )
     fields = _fields(_plain(source, options), shape, options)
-    frame = fields.frame
+    size = _ROWS if fields.lines is None else max(len(fields.frame), 1)
+    for start in range(0, max(len(fields.frame), 1), size):
+        yield _checked(fields, shape, (start, size), options)
+
+
+def _checked(
+    fields: _Fields, shape: _Shape, some: tuple[int, int], options: Mapping[str, str]
+) -> Delimited:
+    """Check (start, number) rows of a file."""
+    import polars as pl
+
+    start, size = some
+    frame = fields.frame.slice(start, size)
     bad: dict[int, RowError] = {}
     done = []
-    for column, name in zip(columns, frame.columns, strict=True):
+    for column, name in zip(shape.columns, frame.columns, strict=True):
         checked = cast(column, frame[name], options)
         done.append(checked.texts.alias(name))
         for row, (code, reason) in checked.errors.items():
-            bad.setdefault(row, _row_error(fields, shape, row, column, (code, reason)))
-    import polars as pl
-
+            if row not in bad:
+                bad[row] = _row_error(fields, shape, start + row, column, (code, reason))
     good = pl.DataFrame(done)
     if bad:
         good = good.filter(~pl.int_range(pl.len()).is_in(list(bad)))
@@ -105,10 +119,10 @@ def _plain(source: Source, options: Mapping[str, str]) -> bytes:
 
 def _fields(data: bytes, shape: _Shape, options: Mapping[str, str]) -> _Fields:
     text = data.decode("utf-8", "surrogateescape")
-    if not text.isascii() and any("\udc80" <= sign <= "\udcff" for sign in text):
+    if not text.isascii() and _NO_UTF8.search(text):
         if "ACCEPTINVCHARS" in options:
             stand = "?" if options["ACCEPTINVCHARS"] == "ON" else options["ACCEPTINVCHARS"]
-            text = "".join(stand if "\udc80" <= sign <= "\udcff" else sign for sign in text)
+            text = _NO_UTF8.sub(lambda found: stand * len(found[0]), text)
             data = text.encode()
         else:
             return _by_rows(text, shape)
@@ -183,15 +197,27 @@ def _by_rows(text: str, shape: _Shape) -> _Fields:
 
 
 def _irregular(row: list[str], wanted: int) -> tuple[int, str] | None:
-    if any("\udc80" <= sign <= "\udcff" for value in row for sign in value):
-        return 1220, "String contains invalid or unsupported UTF8 codepoints"
+    if any(map(_NO_UTF8.search, row)):
+        return 1220, _bad_bytes(row)
     if not row:
         return 1211, "Input line contains no data"
     if len(row) > wanted:
         return 1202, "Extra column(s) found"
     if len(row) < wanted:
-        return 1203, "Delimiter not found"
+        return 1214, "Delimiter not found"
     return None
+
+
+def _bad_bytes(row: Sequence[str]) -> str:
+    """Tell the first bytes that are no UTF-8, with Redshift's number of what is wrong with them."""
+    match = next(found for value in row if (found := _NO_UTF8.search(value)))
+    wrong = match[0].encode("utf-8", "surrogateescape")
+    is_start = 0xC2 <= wrong[0] <= 0xF4
+    kind = 3 if not is_start else 2 if match.end() == len(match.string) else 4
+    return (
+        "String contains invalid or unsupported UTF8 codepoints. "
+        f"Bad UTF8 hex sequence: {wrong.hex(' ')} (error {kind})"
+    )
 
 
 def _row_error(

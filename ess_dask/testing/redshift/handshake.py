@@ -42,6 +42,7 @@ def open_client(sock: socket.socket, door: Door) -> tuple[Peer, dict[str, str]] 
         code = struct.unpack_from("!i", body)[0]
         if code == wire.SSL_REQUEST and door.tls is not None:
             peer.send_bytes(b"S")
+            peer.flush()
             peer = Peer(door.tls.wrap_socket(sock, server_side=True))
         elif code in (wire.SSL_REQUEST, wire.GSS_REQUEST):
             peer.send_bytes(b"N")
@@ -90,6 +91,7 @@ def _shows_a_password(client: Peer) -> bool:
     if kind == b"p" and body.rstrip(b"\0"):
         return True
     client.send(b"E", wire.fields_body({"S": "FATAL", "C": "28P01", "M": "no password was given"}))
+    client.flush()
     return False
 
 
@@ -103,10 +105,9 @@ def _log_in(client: Peer, backend: Peer) -> int | None:
         elif kind == b"K":
             number = struct.unpack_from("!i", body)[0]
         client.send(kind, body)
-        if kind == b"E":
-            return None
-        if kind == b"Z":
-            return number
+        if kind in b"EZ":
+            client.flush()
+            return number if kind == b"Z" else None
         if kind == b"R" and struct.unpack_from("!i", body)[0] not in (0, 12):
             answer, said = client.take()
             backend.send(answer, said)

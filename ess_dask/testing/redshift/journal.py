@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from ess_dask.testing.redshift.postgres import Postgres
 
@@ -62,12 +64,17 @@ class Journal:
     def __init__(self, server: Postgres, database: str) -> None:
         self._connection = server.connect(database)
         self._lock = threading.Lock()
+        found = self._connection.execute("select coalesce(max(query), 0) from redshift.loads")
+        self._queries: Iterator[int] = itertools.count(found.fetchone()[0] + 1)
+        # Of a session's last COPY: a file is read past all snapshots and rollbacks.
+        self._sessions = server.folder / "sessions"
+        shutil.rmtree(self._sessions, ignore_errors=True)
+        self._sessions.mkdir()
+        self._sessions.chmod(0o755)
 
     def next_query(self) -> int:
         """Return the number of the next COPY."""
-        with self._lock:
-            found = self._connection.execute("select nextval('redshift.query_id')").fetchone()
-        return int(found[0])
+        return next(self._queries)
 
     def write(self, report: LoadReport, completed: bool) -> None:
         """Write a load that ended; a completed one is the last COPY of its session."""
@@ -91,7 +98,7 @@ class Journal:
                         for f in report.files
                     ],
                 )  # fmt: skip
-                self._remember(cursor, report)
+                self._remember(report)
             size = sum(file.bytes for file in report.files)
             cursor.execute(
                 f"insert into redshift.loads values ({', '.join(['%s'] * 13)})",  # noqa: S608
@@ -100,22 +107,19 @@ class Journal:
                  len(report.files), len(report.errors), report.started, now),
             )  # fmt: skip
 
-    def _remember(self, cursor: Any, report: LoadReport) -> None:
-        for name, value in (("id", report.query), ("count", report.rows)):
-            sequence = f"redshift.{name}_{report.session}"
-            cursor.execute(f"create sequence if not exists {sequence} minvalue -1")
-            cursor.execute(f"select setval('{sequence}', {value})")
+    def _remember(self, report: LoadReport) -> None:
+        last = self._sessions / str(report.session)
+        last.write_text(f"{report.query} {report.rows}")
+        last.chmod(0o644)
 
-    def forget_session(self, session: int) -> None:
-        """Forget the last COPY of a session that begins: its number may have been another's."""
-        with self._lock:
-            for name in ("id", "count"):
-                self._connection.execute(f"drop sequence if exists redshift.{name}_{session}")
+    def forget(self, session: int) -> None:
+        """Forget the last COPY of a session that is over: its number may become another's."""
+        (self._sessions / str(session)).unlink(missing_ok=True)
 
-    def end_session(self, session: int) -> None:
-        """End a session of PostgreSQL and wait until it is gone, with its transaction."""
+    def interrupt(self, session: int) -> None:
+        """Let PostgreSQL end a session in the middle of a statement."""
         with self._lock:
-            self._connection.execute("select pg_terminate_backend(%s, 10000)", (session,))
+            self._connection.execute("select pg_terminate_backend(%s)", (session,))
 
     def close(self) -> None:
         """End the connection."""

@@ -44,9 +44,11 @@ class Load:
             rows, errors = 0, 0
             for table, bad in self._tables(source):
                 rows += table.num_rows
+                self.report.errors += bad[: limit - errors]
                 errors += len(bad)
-                # A slice stops at its own limit: there is no more to be seen of its file.
-                self.report.errors += bad[:limit]
+                if errors >= limit:
+                    # A slice stops at its own limit: there is no more to be seen of its file.
+                    break
                 if "NOLOAD" not in self.command.options and len(self.report.errors) < limit:
                     data = csv_bytes(table)
                     yield from (data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK))
@@ -63,8 +65,8 @@ class Load:
             for table in parquet_batches(source, columns, "SERIALIZETOJSON" in options):
                 yield table, []
         else:
-            done = read_delimited(source, columns, options)
-            yield done.table, done.errors
+            for done in read_delimited(source, columns, options):
+                yield done.table, done.errors
 
     def finish(self, error: ServerError | None) -> str:
         """Write the report to the system tables; return what Redshift says of a done load."""

@@ -47,20 +47,18 @@ def parquet_batches(source: Source, columns: Sequence[Column], to_json: bool) ->
             arrow_extensions_enabled=False,
         )
     except (pa.ArrowInvalid, OSError) as error:
-        raise scan_error(15001, f"Invalid Parquet file: {error}", source) from error
+        raise scan_error(f"Invalid Parquet file: {error}", source) from error
     schema = file.schema_arrow
     if len(schema) != len(columns):
         raise scan_error(
-            15007 if len(schema) > len(columns) else 15001,
             f"Unmatched number of columns between table and file. Table columns: {len(columns)}, "
-            f"Data columns: {len(schema)}",
+            f"Data columns: {len(schema)}, File name: {source.address}",
             source,
         )
     for column, found in zip(columns, schema, strict=True):
         if not _fits(column, found.type, to_json):
             raise scan_error(
-                15007,
-                f"File '{source.url}' has an incompatible Parquet schema for column "
+                f"File '{source.address}' has an incompatible Parquet schema for column "
                 f"'{source.url}.{column.name}'. Column type: {column.declared.upper()}, "
                 f"Parquet schema:\noptional {_parquet_name(found)}",
                 source,
@@ -72,15 +70,15 @@ def parquet_batches(source: Source, columns: Sequence[Column], to_json: bool) ->
                 [f"c{i}" for i in range(len(columns))],
             )
     except (pa.ArrowInvalid, OSError) as error:
-        raise scan_error(15001, f"Invalid Parquet file: {error}", source) from error
+        raise scan_error(f"Invalid Parquet file: {error}", source) from error
 
 
-def scan_error(code: int, context: str, source: Source) -> ServerError:
+def scan_error(context: str, source: Source) -> ServerError:
     """Return Redshift's error of a columnar file."""
     return ServerError(
         "Spectrum Scan Error",
         detail="\n  -----------------------------------------------\n"
-        f"  error:  Spectrum Scan Error\n  code:      {code}\n  context:   {context}\n"
+        f"  error:  Spectrum Scan Error\n  code:      15007\n  context:   {context}\n"
         f"  location:  {source.url}\n  -----------------------------------------------",
     )
 
@@ -141,14 +139,13 @@ def _checked(column: Column, values: Any, source: Source) -> Any:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if column.not_null and values.null_count:
-        raise scan_error(15001, f"Missing data for not-null field: column {column.name}", source)
+        raise scan_error(f"Missing data for not-null field: column {column.name}", source)
     if column.type in STRINGS or column.type == "varbyte":
         longest = pc.max(pc.binary_length(values)).as_py() or 0
         if column.length is not None and longest > column.length:
             raise scan_error(
-                15001,
                 f"The length of the data column {column.name} is longer than the length defined in "
-                f"the table. Table: {column.length}, Data: {longest}",
+                f"the table. Table: {column.length}, Data: {longest}, File name: {source.address}",
                 source,
             )
     if column.type == "character" and pc.all(pc.string_is_ascii(values)).as_py() not in (
@@ -156,7 +153,7 @@ def _checked(column: Column, values: Any, source: Source) -> Any:
         None,
     ):
         raise scan_error(
-            15001, f"Multibyte character not supported for CHAR: column {column.name}", source
+            f"Multibyte character not supported for CHAR: column {column.name}", source
         )
     if column.type == "varbyte":
         return hex_text(values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ess_dask.testing.redshift import ddl
 from ess_dask.testing.redshift.edits import Edits
@@ -20,7 +19,7 @@ _ONLY_IN_REDSHIFT = {"ATTENCODINGTYPE", "ATTISDISTKEY", "ATTSORTKEYORD", "ADSRC"
 _GIVEN_NAMES = {"SCHEMA", "TABLE_NAME", "RELNAME"}
 _SHADOWED = {"PG_ATTRIBUTE", "PG_ATTRDEF", "PG_CLASS"}
 _CALLED = {"NVL": "COALESCE", "JSON_SERIALIZE": "redshift.json_serialize"}
-_AFTER_TRUTH = {"", "AND", ")", "GROUP", "ORDER", "UNION"}
+_BEHIND_CONDITION = {"", ")", "AND"}
 _TEMPORARY = {"LOCAL", "TEMP", "TEMPORARY"}
 SETTINGS = {
     "analyze_threshold_percent": "10",
@@ -56,11 +55,30 @@ class Rewritten:
     selected: frozenset[int] = frozenset()
 
 
+def folded(tokens: list[Token], context: Context) -> list[Token]:
+    """Fold quoted names as unquoted ones, and refuse those that PostgreSQL would cut."""
+    done = []
+    for token in tokens:
+        if token.kind in ("word", "quoted"):
+            _check_length(token)
+        if token.kind == "quoted" and not context.case_sensitive:
+            token = Token("quoted", identifier(lower(token.value)))
+        done.append(token)
+    return done
+
+
+def _check_length(name: Token) -> None:
+    size = len(name.value.encode())
+    if size > _LONGEST_NAME:
+        raise ServerError(f"identifier {name.text} is longer than {_LONGEST_NAME} bytes", "42622")
+    if size > _LONGEST_HERE:
+        raise not_simulated(f"names of more than {_LONGEST_HERE} bytes: {name.text}")
+
+
 def rewrite(tokens: list[Token], context: Context) -> Rewritten:
-    """Translate one statement; what cannot be is a ``ServerError``."""
+    """Translate one statement, whose names are folded; what cannot be is a ``ServerError``."""
     edits = Edits(tokens)
     refuse_reserved(edits)
-    _names(edits, context)
     _words(edits)
     first = edits.word(0)
     guard, case = "", None
@@ -80,27 +98,12 @@ def rewrite(tokens: list[Token], context: Context) -> Rewritten:
     return Rewritten(edits.text(), guard, case, selected_parameters(edits))
 
 
-def _names(edits: Edits, context: Context) -> None:
-    """Fold quoted names as unquoted ones, and refuse those that PostgreSQL would cut."""
-    for place in range(len(edits)):
-        token = edits.token(place)
-        if token.kind not in ("word", "quoted"):
-            continue
-        size = len(token.value.encode())
-        if size > _LONGEST_NAME:
-            raise ServerError(
-                f"identifier {token.text} is longer than {_LONGEST_NAME} bytes", "42622"
-            )
-        if size > _LONGEST_HERE:
-            raise not_simulated(f"names of more than {_LONGEST_HERE} bytes: {token.text}")
-        if token.kind == "quoted" and not context.case_sensitive:
-            edits.put(place, identifier(lower(token.value)))
-
-
 def _words(edits: Edits) -> None:
     """Translate words that may stand anywhere."""
     words = [edits.word(place) for place in range(len(edits))]
-    shadow = bool(_ONLY_IN_REDSHIFT & set(words)) or ("WHERE", "1") in pairwise(words)
+    shadow = bool(_ONLY_IN_REDSHIFT & set(words)) or any(
+        word == "WHERE" and _is_always_true(edits, place + 1) for place, word in enumerate(words)
+    )
     for place, word in enumerate(words):
         if edits.token(place).kind != "word" or (place and words[place - 1] == "."):
             if shadow and word in _SHADOWED and words[place - 2] == "PG_CATALOG":
@@ -115,8 +118,12 @@ def _words(edits: Edits) -> None:
             unit = edits.token(place + 2)
             if unit.kind == "word":
                 edits.put(place + 2, literal(unit.value))
-        elif word == "WHERE" and follows == "1" and edits.word(place + 2) in _AFTER_TRUTH:
+        elif word == "WHERE" and _is_always_true(edits, place + 1):
             _always_true(edits, place + 1)
+
+
+def _is_always_true(edits: Edits, place: int) -> bool:
+    return edits.word(place) == "1" and edits.word(place + 1) in _BEHIND_CONDITION
 
 
 def _always_true(edits: Edits, place: int) -> None:
@@ -140,4 +147,6 @@ def _setting(edits: Edits) -> bool | None:
     edits.put(place, f"redshift.{name}")
     if name != "enable_case_sensitive_identifier" or edits.word(0) == "SHOW":
         return None
+    if edits.word(1) == "LOCAL":
+        raise not_simulated(f"SET LOCAL {name}")
     return edits.token(place + 2).value.lower() in ("true", "on", "1", "yes")

@@ -177,7 +177,6 @@ class _Listener:
         try:
             backend = connect(client, parameters, self._door)
             if backend is not None:
-                self._around.journal.forget_session(backend[1])
                 Session(self._around, client, *backend).run()
         finally:
             client.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ _IDLE, _OPEN, _FAILED = b"I", b"T", b"E"
 _ENDS_RUN = b"CIs"
 _NO_PORTAL = wire.text("ess: not to be run") + b"\0\0\0\0"
 _DESCRIBED = "ess_described"
+_END_SECONDS = 10.0
 
 
 class _CutError(Exception):
@@ -79,8 +81,10 @@ class _State:
 
     status: bytes = _IDLE
     case_sensitive: bool = False
+    case_committed: bool = False
     is_truncated: bool = False
     is_spoiled: bool = False
+    is_undone: bool = False
     is_losing: bool = False
     pending: deque[_Step] = field(default_factory=deque)
     holder: _Step | None = None
@@ -112,16 +116,34 @@ class Session:
             self._finish_alone()
         finally:
             self._selector.close()
-            self._backend.close()
-            self._around.journal.end_session(self._number)
+            self._end_backend()
+            with suppress(ConnectionError):
+                self._client.flush()
             self._client.close()
+
+    def _end_backend(self) -> None:
+        """End PostgreSQL's session: when it is gone, with its transaction, its socket closes."""
+        with suppress(ConnectionError):
+            if not self._state.pending:
+                self._backend.send(b"X")
+            self._backend.flush()
+        if self._state.pending or not self._backend.drain(_END_SECONDS):
+            self._around.journal.interrupt(self._number)
+            self._backend.drain(_END_SECONDS)
+        self._backend.close()
+        self._around.journal.forget(self._number)
 
     def _turn(self) -> bool:
         if self._backend.has_message():
-            self._from_backend(*self._backend.take())
+            kind, body = self._backend.take()
+            self._from_backend(kind, body)
+            if kind == b"d" and self._state.pending[0].unloading:
+                self._state.pending[0].unloading.take(self._backend.take_rows())
         elif self._state.holder is None and self._client.has_message():
             return self._from_client(*self._client.take())
         else:
+            self._client.flush()
+            self._backend.flush()
             for key, _ in self._selector.select():
                 key.data.fill()
         return True
@@ -238,6 +260,8 @@ class Session:
         self._expect(step)
         if fault is not None and fault.kind == "fail":
             step.error = ServerError(fault.message, fault.code)
+            # A commit that fails leaves no transaction.
+            self._state.is_undone = step.prepared is not None and step.prepared.statement.is_commit
             return False
         step.is_lost = fault is not None
         if step.prepared is None or self._state.status == _FAILED:
@@ -305,6 +329,7 @@ class Session:
         return found[0] if found else []
 
     def _answers(self) -> list[tuple[bytes, bytes]]:
+        self._client.flush()
         answers: list[tuple[bytes, bytes]] = []
         while not answers or answers[-1][0] != b"Z":
             answers.append(self._backend.take())
@@ -327,7 +352,7 @@ class Session:
             self._pump(step, step.load)
         elif step.unloading is not None and kind in b"Hdc":
             if kind == b"d":
-                step.unloading.take(body)
+                step.unloading.take([body])
         elif kind == b"E":
             self._failed(step, error_of(wire.fields(body)))
         elif kind == b"Z":
@@ -360,6 +385,7 @@ class Session:
 
     def _pump(self, step: _Step, load: Load) -> None:
         """Send a COPY's rows; a failure of theirs becomes PostgreSQL's, whose text is replaced."""
+        self._client.flush()
         try:
             for chunk in load.chunks(self._around.s3_client(load.command)):
                 self._backend.send(b"d", chunk)
@@ -408,6 +434,8 @@ class Session:
                 return
         elif tag.startswith(b"TRUNCATE"):
             self._state.is_truncated = True
+        elif tag == b"ROLLBACK\0":
+            self._state.case_sensitive = self._state.case_committed
         case = step.prepared.statement.case_sensitive if step.prepared else None
         if case is not None:
             self._state.case_sensitive = case
@@ -430,6 +458,8 @@ class Session:
             self._settle()
             if state.is_losing:
                 raise _CutError
+        if state.status == _IDLE:
+            state.case_committed = state.case_sensitive
         self._tell(b"Z", state.status)
 
     def _settle(self) -> None:
@@ -440,7 +470,10 @@ class Session:
                 self._ask("commit")
             if state.is_spoiled and state.status == _OPEN:
                 self._ask(FAILING_SQL)
+            if state.is_undone and state.status == _FAILED:
+                self._ask("rollback")
+                state.case_sensitive = state.case_committed
         except ServerError:
             # Meant so for a spoiled one; a commit that fails has left no transaction either.
             pass
-        state.is_truncated = state.is_spoiled = False
+        state.is_truncated = state.is_spoiled = state.is_undone = False

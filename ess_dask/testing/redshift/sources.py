@@ -21,6 +21,11 @@ class Source:
     url: str
     data: bytes
 
+    @property
+    def address(self) -> str:
+        """The object's address over HTTP, as Redshift tells it."""
+        return f"https://s3.us-east-1.amazonaws.com/{self.url.removeprefix('s3://')}"
+
 
 def s3_client(server: S3Server, role: str, shown: Authorization) -> Any:
     """Return an S3 client for what a statement shows; a role that is not ours is refused."""
@@ -104,7 +109,7 @@ def _of_manifest(client: Any, copy: Copy) -> Iterator[Source]:
         if copy.is_parquet and meta["content_length"] != len(data):
             raise ServerError(
                 "Spectrum Scan Error",
-                detail="error: Spectrum Scan Error code: 15001 context: File size in the manifest "
+                detail="error: Spectrum Scan Error code: 15007 context: File size in the manifest "
                 f"({meta['content_length']}) is not the size of the file ({len(data)}): {url}",
             )
         yield Source(url, data)

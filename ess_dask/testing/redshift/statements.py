@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ess_dask.testing.redshift.commands import Copy, Unload, parse_copy, parse_unload
 from ess_dask.testing.redshift.errors import ServerError, not_simulated
-from ess_dask.testing.redshift.rewrite import Context, Rewritten, rewrite
+from ess_dask.testing.redshift.rewrite import Context, Rewritten, folded, rewrite
 from ess_dask.testing.redshift.tokens import significant, statements, tokenize
 
 FAILING_SQL = "select from where"
@@ -29,6 +29,7 @@ class Statement:
     guard: str = ""
     case_sensitive: bool | None = None
     selected: frozenset[int] = frozenset()
+    is_commit: bool = False
 
 
 def understand(sql: str, context: Context) -> Statement:
@@ -40,7 +41,7 @@ def understand(sql: str, context: Context) -> Statement:
 
 
 def _understand(sql: str, context: Context) -> Statement:
-    parts = statements(tokenize(sql))
+    parts = [folded(part, context) for part in statements(tokenize(sql))]
     firsts = [significant(part)[0].upper for part in parts]
     if len(parts) > 1 and {"COPY", "UNLOAD"} & set(firsts):
         raise not_simulated("COPY and UNLOAD in one query with other statements")
@@ -56,6 +57,7 @@ def _understand(sql: str, context: Context) -> Statement:
         guard=_only(done).guard,
         case_sensitive=_only(done).case_sensitive,
         selected=done[0].selected if len(done) == 1 else frozenset(),
+        is_commit=firsts in (["COMMIT"], ["END"]),
     )
 
 
@@ -73,4 +75,4 @@ def _inner(query: str, context: Context) -> str:
     parts = statements(tokenize(query))
     if len(parts) != 1 or significant(parts[0])[0].upper not in ("SELECT", "WITH"):
         raise ServerError("UNLOAD takes one SELECT", "42601")
-    return rewrite(parts[0], context).sql
+    return rewrite(folded(parts[0], context), context).sql

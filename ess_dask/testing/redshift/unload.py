@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ess_dask.testing.redshift import wire
@@ -46,12 +48,16 @@ class _Part:
     rows: int
 
 
+@dataclass
+class _Slice:
+    data: bytearray = field(default_factory=bytearray)
+    rows: int = 0
+
+
 def copy_out(unload: Unload, query: str) -> str:
     """Return the SQL with which PostgreSQL hands out the rows of an UNLOAD."""
     options = unload.options
     more = ["FORMAT csv"]
-    if "HEADER" in options:
-        more.append("HEADER")
     named = ("DELIMITER", "NULL")
     more += [f"{name} {literal(options[name])}" for name in named if name in options]
     return f"COPY ({query}) TO STDOUT WITH ({', '.join(more)})"
@@ -69,16 +75,14 @@ def row_fields(body: bytes) -> list[Field]:
 
 
 class Unloading:
-    """An UNLOAD on its way: rows come in as lines of CSV, files go out at its end."""
+    """An UNLOAD on its way: rows come in as CSV, dealt out to slices; files go out at its end."""
 
     def __init__(self, unload: Unload, fields: Sequence[Field], client: Any) -> None:
         self._unload = unload
         self._fields = fields
         self._client = client
-        self._header = b""
-        self._wants_header = "HEADER" in unload.options
-        self._slices: list[list[bytes]] = [
-            [] for _ in range(1 if switched_off(unload.options, "PARALLEL") else SLICES)
+        self._slices = [
+            _Slice() for _ in range(1 if switched_off(unload.options, "PARALLEL") else SLICES)
         ]
         self.rows = 0
         self._check()
@@ -96,20 +100,21 @@ class Unloading:
                 "ALLOWOVERWRITE option."
             )
 
-    def take(self, line: bytes) -> None:
-        """Take a row; the first may be the header."""
-        if self._wants_header:
-            self._header, self._wants_header = line, False
-            return
-        self._slices[self.rows % len(self._slices)].append(line)
-        self.rows += 1
+    def take(self, rows: Sequence[bytes]) -> None:
+        """Take some rows."""
+        count = len(self._slices)
+        for number, into in enumerate(self._slices):
+            own = rows[(number - self.rows) % count :: count]
+            into.data += b"".join(own)
+            into.rows += len(own)
+        self.rows += len(rows)
 
     def finish(self) -> str:
         """Write the files, and the manifest after them; return what Redshift says."""
         parts = [
-            self._part(number, lines)
-            for number, lines in enumerate(self._slices)
-            if lines or not number
+            self._part(number, some)
+            for number, some in enumerate(self._slices)
+            if some.rows or not number
         ]
         for part in parts:
             write(self._client, part.url, part.data)
@@ -118,17 +123,26 @@ class Unloading:
             write(self._client, self._unload.target + "manifest", data)
         return f"UNLOAD completed, {self.rows} record(s) unloaded successfully."
 
-    def _part(self, number: int, lines: list[bytes]) -> _Part:
+    def _part(self, number: int, some: _Slice) -> _Part:
         name = f"{number:04}_part_00" if len(self._slices) > 1 else f"{number:03}"
         if "PARQUET" in self._unload.options:
-            data, ending = _parquet(self._fields, lines), ".parquet"
+            data, ending = _parquet(self._fields, some), ".parquet"
         else:
-            data, ending = self._header + b"".join(lines), ""
+            data, ending = self._header() + some.data, ""
         if "GZIP" in self._unload.options:
             data, ending = gzip.compress(data, 1), ".gz"
         if extension := self._unload.options.get("EXTENSION"):
             ending = "." + extension.lstrip(".")
-        return _Part(self._unload.target + name + ending, data, len(lines))
+        return _Part(self._unload.target + name + ending, data, some.rows)
+
+    def _header(self) -> bytes:
+        options = self._unload.options
+        if "HEADER" not in options:
+            return b""
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter=options.get("DELIMITER", ","), lineterminator="\n")
+        writer.writerow([field.name for field in self._fields])
+        return out.getvalue().encode()
 
     def _manifest(self, parts: Sequence[_Part]) -> dict[str, Any]:
         verbose = "VERBOSE" in self._unload.options
@@ -176,18 +190,19 @@ def _arrow_type(field: Field) -> Any:
     return pa.type_for_alias(_ARROW[field.oid])
 
 
-def _parquet(fields: Sequence[Field], lines: list[bytes]) -> bytes:
+def _parquet(fields: Sequence[Field], some: _Slice) -> bytes:
     import pyarrow as pa
-    from pyarrow import csv, parquet
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
 
     names = [f"c{i}" for i in range(len(fields))]
     kinds = [_arrow_type(field) for field in fields]
-    if lines:
-        table = csv.read_csv(
-            pa.BufferReader(b"".join(lines)),
-            csv.ReadOptions(column_names=names),
-            csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-            csv.ConvertOptions(
+    if some.rows:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(some.data),
+            arrow_csv.ReadOptions(column_names=names),
+            arrow_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+            arrow_csv.ConvertOptions(
                 column_types={
                     name: pa.string() if kind is None else kind
                     for name, kind in zip(names, kinds, strict=True)

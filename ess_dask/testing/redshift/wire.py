@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 _CHUNK = 1 << 16
 _LARGEST = 1 << 30
+_COPY_DATA = ord("d")
 
 CANCEL_REQUEST = 80877102
 SSL_REQUEST = 80877103
@@ -19,7 +21,8 @@ GSS_REQUEST = 80877104
 class Peer:
     """One side of a proxied connection: a socket from which whole messages are taken.
 
-    A side that has gone, whenever it is noticed, is a ``ConnectionError``.
+    What is sent is collected until ``flush``, or until this side is waited for. A side that has
+    gone, whenever it is noticed, is a ``ConnectionError``.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -28,6 +31,7 @@ class Peer:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self._bytes = bytearray()
+        self._unsent = bytearray()
 
     def has_message(self) -> bool:
         """Whether a message can be taken without waiting."""
@@ -43,6 +47,7 @@ class Peer:
 
     def fill(self) -> None:
         """Read what has come; waits if nothing has."""
+        self.flush()
         try:
             data = self.sock.recv(_CHUNK)
         except (OSError, ValueError) as error:
@@ -60,6 +65,19 @@ class Peer:
         del self._bytes[:end]
         return kind, body
 
+    def take_rows(self) -> list[bytes]:
+        """Take the copied rows that are there already."""
+        data, rows, at = bytes(self._bytes), [], 0
+        size = len(data)
+        while size >= at + 5 and data[at] == _COPY_DATA:
+            end = at + 1 + _length(data, at + 1)
+            if end > size:
+                break
+            rows.append(data[at + 5 : end])
+            at = end
+        del self._bytes[:at]
+        return rows
+
     def take_startup(self) -> bytes:
         """Take the body of a first message, which has a length but no kind."""
         while len(self._bytes) < 4 or len(self._bytes) < _length(self._bytes, 0):
@@ -75,10 +93,33 @@ class Peer:
 
     def send_bytes(self, data: bytes) -> None:
         """Send bytes as they are."""
+        self._unsent += data
+        if len(self._unsent) >= _CHUNK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Let what was collected go out."""
+        if not self._unsent:
+            return
+        data, self._unsent = self._unsent, bytearray()
         try:
             self.sock.sendall(data)
         except (OSError, ValueError) as error:
             raise ConnectionError(str(error)) from error
+
+    def drain(self, seconds: float) -> bool:
+        """Whether the other side ends the connection in time; what still comes is dropped."""
+        deadline = time.monotonic() + seconds
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                self.sock.settimeout(left)
+                if not self.sock.recv(_CHUNK):
+                    return True
+        except TimeoutError:
+            return False
+        except (OSError, ValueError):
+            return True
+        return False
 
     def close(self) -> None:
         """End the connection at once; what is on its way may be lost."""
@@ -87,7 +128,7 @@ class Peer:
         self.sock.close()
 
 
-def _length(data: bytearray, at: int) -> int:
+def _length(data: bytearray | bytes, at: int) -> int:
     length = int(struct.unpack_from("!i", data, at)[0])
     if not 4 <= length <= _LARGEST:
         raise ConnectionError(f"a message of {length} bytes is none of this protocol")
