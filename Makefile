@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test check cases lint bench setup clean
+.PHONY: demo test check cases lint bench stress setup clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,10 @@ test: $(STAMP) lint
 # For every commit: linters and the quick tests, under 90 seconds.
 check: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# Random schedules of faults, ten times as many, and loads cut at every statement in every mode.
+stress: $(STAMP)
+	ESS_STRESS=2000 $(BIN)/python -m pytest -n 2 tests/chaos/test_redshift_schedules.py tests/chaos/test_redshift_cut.py
 
 # The shared cases of the Essentia commands, each as its users would type it.
 CASES ?= ../shared/essentia/run_cases.py

@@ -148,6 +148,46 @@ def aq_group(options):
             once([*ess, "udbd", "stop"])
 
 
+def redshift(options):
+    """A table in memory to loaded rows, beside awswrangler, on the stand-in; memory of both."""
+    from ess_dask.testing.redshift import standin
+
+    folder = str(lakes.large(2_000_000))
+    script = [PYTHON, str(HERE / "redshift_load.py")]
+    with tempfile.TemporaryDirectory() as home, standin(Path(home) / "rs", "rclone") as server:
+        url = f"{server.url}&stage={server.stage}&iam_role={server.role}"
+        env = {**os.environ, **server.env, "HOME": home, "ESS_CACHE_DIR": f"{home}/.ess"}
+        env |= {"ESS_WAREHOUSE": url}
+        try:
+            once([*script, "prepare", folder], env)
+            found = {"ours": [], "direct": [], "awswrangler": []}
+            for turn in range(options.times + 1):
+                for way, runs in found.items():
+                    runs.append(once([*script, way, f"{way}_{turn}"], env).output.split())
+        finally:
+            once([PYTHON, "-m", "ess_dask.cli", "udbd", "stop"], env)
+    yield from beside_awswrangler(found)
+
+
+def beside_awswrangler(found):
+    other = found.pop("awswrangler")[1:]
+    for way, runs in found.items():
+        ratios = sorted(float(a[0]) / float(b[0]) for a, b in zip(runs[1:], other, strict=True))
+        middle = len(ratios) // 2
+        memory = [sorted(int(run[2]) for run in some)[middle] for some in (runs[1:], other)]
+        seconds = [sorted(float(run[0]) for run in some)[middle] for some in (runs[1:], other)]
+        name = f"2 M rows from memory into Redshift, {way} / awswrangler"
+        yield Row(
+            f"{name}, time",
+            f"{seconds[0]:.2f} s",
+            f"{seconds[1]:.2f} s",
+            f"{ratios[middle]:.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})",
+            "0.50",
+        )
+        share = memory[0] / memory[1]
+        yield Row(f"{name}, memory", f"{memory[0]} MiB", f"{memory[1]} MiB", f"{share:.2f}", "0.33")
+
+
 MAWK_GROUP = """
 export group="$0/group.awk"
 printf '%s\\n' "$@" |
@@ -169,6 +209,7 @@ SCENARIOS = {
     "clean_group": clean_and_group,
     "stream": stream_count,
     "small_files": small_files,
+    "redshift": redshift,
 }
 
 

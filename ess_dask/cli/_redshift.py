@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -105,6 +106,22 @@ def asker() -> Ask | None:
         return None
     return lambda text: str(click.prompt(text, default="", hide_input=True, show_default=False,
                                          err=True))  # fmt: skip
+
+
+def asks_password(command: F) -> F:
+    """Let a command ask for the password of a warehouse, once, where a terminal is there for it."""
+
+    @functools.wraps(command)
+    def asked(*args: Any, **kwargs: Any) -> Any:
+        ask = asker()
+        if ask is None:
+            return command(*args, **kwargs)
+        from ess_dask.warehouse.redshift.credentials import asking
+
+        with asking(ask):
+            return command(*args, **kwargs)
+
+    return cast("F", asked)
 
 
 def _url_of(label: str) -> str:

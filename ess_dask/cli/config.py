@@ -26,8 +26,8 @@ def config(
 ) -> None:
     """Print the settings in force.
 
-    The output is itself a profile: write it to configs/NAME.yaml and use it with --profile NAME. The
-    password in a URL is not printed.
+    The output is itself a profile: write it to configs/NAME.yaml and use it with --profile NAME.
+    The password in a URL is not printed.
     """
     from ess_dask._settings_sources import unknown_variables
     from ess_dask.settings import resolve_settings

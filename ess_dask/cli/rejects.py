@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ess_dask.cli._options import FORMATS, format_options
+from ess_dask.cli._redshift import asks_password
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,6 +49,7 @@ def _set_option(command: Any) -> Any:
 @_warehouse_option
 @_set_option
 @format_options
+@asks_password
 def list_(
     pipeline: str, run: str, warehouse: str, overrides: tuple[str, ...], form: Format
 ) -> None:
@@ -94,6 +96,7 @@ def _lines(group: RejectGroup, *, by_reason: bool) -> list[tuple[Any, ...]]:
     default="table",
     help="How to print rows.",
 )
+@asks_password
 def show(
     name: str,
     reason: str,
@@ -161,6 +164,7 @@ def _write_parquet(rows: pa.Table) -> None:
 @_set_option
 @click.option("--dry-run", is_flag=True, help="Only show what would become of the rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@asks_password
 def replay(
     pipeline: str,
     run: str,

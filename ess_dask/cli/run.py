@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ess_dask.cli._redshift import asks_password
 from ess_dask.cli._render import say
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def print_plan(plan: RunPlan, as_json: bool) -> None:
 @click.command("plan")
 @_pipeline_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@asks_password
 def plan(pipeline: str, lower: str, upper: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show what a run of a pipeline would do.
 
@@ -69,6 +71,8 @@ def plan(pipeline: str, lower: str, upper: str, overrides: tuple[str, ...], as_j
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--quiet", is_flag=True, help="Print nothing when all went well.")
 @click.option("--fail-if-empty", is_flag=True, help="Exit 3 when no file is selected.")
+@click.option("--direct", is_flag=True, help="Copy straight into the table (huge appends).")
+@asks_password
 def run(
     pipeline: str,
     lower: str,
@@ -78,6 +82,7 @@ def run(
     as_json: bool,
     quiet: bool,
     fail_if_empty: bool,
+    direct: bool,
 ) -> int:
     """Run a pipeline: clean and load what is not loaded yet.
 
@@ -85,6 +90,8 @@ def run(
     not done twice. Exit codes: 0 done, 1 may be retried, 2 usage, 3 data, 4 too many rejects,
     75 locked, 130 interrupted.
     """
+    if direct:
+        overrides = (*overrides, "load.direct=true")
     made, settings = _make_plan(pipeline, overrides, lower, upper)
     _refuse_empty(made, fail_if_empty)
     if dry_run:

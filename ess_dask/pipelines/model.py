@@ -278,7 +278,18 @@ class Load:
         default_factory=LoadHooks, metadata=_about("SQL to run with each load that has files.")
     )
 
+    direct: Truth = field(
+        default=False,
+        metadata=_about(
+            "Whether rows are copied straight into the table, for huge appends into Redshift: less "
+            "work for the cluster, while other loads wait longer."
+        ),
+    )
+
     def __post_init__(self) -> None:
+        if self.direct and self.mode != "append":
+            what = f"a direct load appends, and mode is {self.mode}"
+            raise FieldError(what, hint="write mode: append, or drop direct", key="direct")
         if self.dist_key and self.dist_style:
             what = "dist_style and dist_key exclude each other"
             raise FieldError(what, hint="a key is a style: keep one", key="dist_style")

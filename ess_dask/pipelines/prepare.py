@@ -97,7 +97,7 @@ def plan_run(spec: RunSpec, settings: Settings) -> RunPlan:
     """
     bounds, selection = select_window(spec.job.store, spec.category, spec.window)
     files = selection.files
-    columns = columns_of(spec.job)
+    columns = columns_of(spec.job, None if spec.memory else spec.target)
     load = _plan_load(spec, columns, files, bounds)
     memory = _plan_memory(spec.memory, files)
     wanted = _wanted(files, load, memory)
@@ -194,12 +194,20 @@ def select_window(store: Datastore, category: Category, window: Window) -> tuple
     return bounds, select_files(store, category, window.lower, window.upper)
 
 
-def columns_of(job: Job) -> tuple[Column, ...]:
-    """Return the columns that come out of the last step: found by cleaning no rows at all."""
+def columns_of(job: Job, target: Target | None = None) -> tuple[Column, ...]:
+    """Return the columns that come out of the last step: found by cleaning no rows at all.
+
+    Raises ``DataError`` for one whose type the target's tables cannot hold; without a target
+    nested ones are refused.
+    """
+    from ess_dask.warehouse.connect import open_warehouse
     from ess_dask.warehouse.schema import from_arrow
 
-    schema = empty_table(job).schema
-    return tuple(Column(field.name, from_arrow(field.name, field.type)) for field in schema)
+    types = open_warehouse(target.url).capabilities.types if target else frozenset()
+    return tuple(
+        Column(field.name, from_arrow(field.name, field.type, nested="nested" in types))
+        for field in empty_table(job).schema
+    )
 
 
 def target_of(pipeline: Pipeline, load: Load, settings: Settings) -> Target:
@@ -213,6 +221,7 @@ def target_of(pipeline: Pipeline, load: Load, settings: Settings) -> Target:
         on_change=load.on_change,
         layout=TableLayout(load.dist_style, load.dist_key, load.sort_key),
         hooks=Hooks(load.hooks.inside, load.hooks.after),
+        direct=load.direct,
     )
 
 

@@ -111,7 +111,7 @@ def plan_replay(
     found = _find(warehouse, target, load_id, digest, again=again)
     of_uri = _by_uri(found.rows)
     files = [_load_file(part, found.dates, digest) for part in of_uri.values()]
-    columns = columns_of(job)
+    columns = columns_of(job, target)
     load = warehouse.plan(target, columns, files, None, digest)
     refuse_changed(load)
     refs = {file.uri: _ref(file, of_uri[file.uri]) for file in load.new}

@@ -13,7 +13,8 @@ class DataType:
     """A column type of the product; made by ``records.types.parse_type``.
 
     ``name`` is one of string, int8..int64, uint8..uint64, float32, float64, decimal, boolean, date,
-    timestamp, binary, or (Essentia columnspecs only) ip and skip.
+    timestamp, binary, or (Essentia columnspecs only) ip and skip, or (made by cleaning steps only)
+    nested: a list, struct or map.
     """
 
     name: str

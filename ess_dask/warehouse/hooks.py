@@ -6,7 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ess_dask.errors import ConfigError, DataError, EssError, TransientError
+from ess_dask.errors import (
+    ConfigError,
+    DataError,
+    EssError,
+    InterruptedRunError,
+    TransientError,
+)
 
 if TYPE_CHECKING:
     from ess_dask.warehouse.model import Hooks
@@ -59,12 +65,12 @@ def run_inside(hooks: Hooks, table: str, execute: Execute) -> None:
     """Run the statements that belong to a load's transaction; ``table`` is quoted SQL.
 
     Raises ``DataError`` naming the one that failed: the caller takes the transaction back. What
-    may be tried again (``TransientError``) stays what it is.
+    may be tried again (``TransientError``) stays what it is, and so does an aborted run.
     """
     for number, hook in enumerate(hooks.inside, 1):
         try:
             execute(hook.replace(PLACE, table))
-        except TransientError:
+        except (TransientError, InterruptedRunError):
             raise
         except EssError as error:
             raise DataError(
@@ -76,7 +82,8 @@ def run_inside(hooks: Hooks, table: str, execute: Execute) -> None:
 def run_after(hooks: Hooks, table: str, execute: Execute) -> None:
     """Run the statements that follow a committed load; ``table`` is quoted SQL.
 
-    Raises ``DataError`` naming the first that failed and those that were not run for it.
+    Raises ``DataError`` naming the first that failed and those that were not run for it, or
+    ``InterruptedRunError`` saying the same of one that was aborted.
     """
     for number, hook in enumerate(hooks.after, 1):
         try:
@@ -84,7 +91,8 @@ def run_after(hooks: Hooks, table: str, execute: Execute) -> None:
         except EssError as error:
             rest = len(hooks.after) - number
             left = f"; the {rest} after it did not run" if rest else ""
-            raise DataError(
+            kind = InterruptedRunError if isinstance(error, InterruptedRunError) else DataError
+            raise kind(
                 f"the load is done, but {_name('after', number, hooks.after)} failed: "
                 f"{error.message}{left}",
                 hint="run what is missing yourself: the same run again finds nothing to load and "

@@ -75,6 +75,7 @@ class Target:
 
     ``key`` names the columns that identify a row for ``upsert``. ``pipeline`` is the ledger's name
     for who loads. ``layout`` is that of a table which is made; what there is stays as it is.
+    ``direct``: rows go straight into the table (``append`` only).
     """
 
     url: str
@@ -83,6 +84,7 @@ class Target:
     mode: Mode = "append"
     key: tuple[str, ...] = ()
     on_change: OnChange = "fail"
+    direct: bool = False
     layout: TableLayout = TableLayout()
     hooks: Hooks = Hooks()
 
@@ -132,6 +134,8 @@ class LoadPlan:
     replaces: tuple[str, ...] = ()
     """uris whose earlier rows are deleted in the load's transaction (reprocess, replace)."""
     warnings: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    """Columns in which the table takes no null, where the back end looks at that."""
 
 
 @dataclass(frozen=True, slots=True)

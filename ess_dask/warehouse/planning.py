@@ -45,6 +45,10 @@ def check_target(target: Target, columns: Sequence[Column], capabilities: Capabi
             f"tables of the {capabilities.name} warehouse have no distribution and sort keys",
             hint="leave them out",
         )
+    if target.direct and not capabilities.direct:
+        raise CapabilityError(
+            f"the {capabilities.name} warehouse has no direct loads", hint="leave direct out"
+        )
     check_columns(columns)
     if target.mode != "upsert":
         return
@@ -79,7 +83,14 @@ def make_plan(
         ddl=plan_ddl(standing.table, columns, dialect) if columns else (),
         replaces=_replaces(target, found, entries, replace_range),
         warnings=(*warnings, *_warnings(found, standing.digest, digest)),
+        required=_required(standing.table, columns),
     )
+
+
+def _required(table: TableState, columns: Sequence[Column]) -> tuple[str, ...]:
+    """Return the names, as the data has them, of the columns in which the table takes no null."""
+    required = {fold(name) for name in table.required}
+    return tuple(column.name for column in columns if fold(column.name) in required)
 
 
 def _check_range(target: Target, bounds: Bounds | None) -> None:

@@ -45,7 +45,8 @@ class Capabilities:
 
     ``types`` are names of ``DataType``; ``widens`` says which columns of a table can be widened
     (``number``, ``string``); ``staging`` are the URL schemes staged parts may lie under ('' is a
-    local path); ``lays_out`` says whether tables have a ``TableLayout``.
+    local path); ``lays_out`` says whether tables have a ``TableLayout``, ``direct`` whether
+    rows of huge appends may go straight into the table.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Capabilities:
     widens: frozenset[str]
     staging: frozenset[str]
     lays_out: bool
+    direct: bool
 
     def require(self, kind: str, wanted: str, offered: frozenset[str]) -> None:
         """Raise ``CapabilityError`` unless ``wanted`` is among ``offered``."""

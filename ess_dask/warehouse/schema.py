@@ -78,13 +78,17 @@ def _integer_widens(narrow: str, wide: str) -> bool:
     return room > bits or (room == bits and from_[1] == to[1])
 
 
-def from_arrow(name: str, arrow: pa.DataType) -> DataType:
+def from_arrow(name: str, arrow: pa.DataType, *, nested: bool = False) -> DataType:
     """Return the type for an Arrow column; ``null`` becomes string.
+
+    With ``nested`` lists, structs and maps have one as well (named so).
 
     Raises ``DataError`` naming the column for a type that no table can hold.
     """
     import pyarrow.types as kinds
 
+    if nested and kinds.is_nested(arrow):
+        return DataType("nested")
     if kinds.is_dictionary(arrow):
         return from_arrow(name, arrow.value_type)
     if kinds.is_decimal(arrow) and arrow.precision <= 38 and 0 <= arrow.scale <= arrow.precision:
@@ -135,13 +139,15 @@ def check_columns(columns: Sequence[Column]) -> None:
 class TableState:
     """What the warehouse has under a name. ``columns`` is empty when there is no such table.
 
-    ``name`` is spelled as the warehouse has it, where it has it.
+    ``name`` is spelled as the warehouse has it, where it has it. ``required`` are the columns that
+    take no null, where the back end looks at that.
     """
 
     name: TableName
     schema_exists: bool
     columns: tuple[Column, ...] = ()
     is_view: bool = False
+    required: frozenset[str] = frozenset()
 
     @property
     def exists(self) -> bool:

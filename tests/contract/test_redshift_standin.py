@@ -186,6 +186,8 @@ class TestCopyOfParquet:
             ("id int", pa.array([1], pa.int64()), "15007", "incompatible Parquet schema"),
             ("i timestamp", pa.array([1], pa.timestamp("ns")), "15007", "incompatible"),
             ("d decimal(10, 2)", pa.array([Decimal("1.234")]), "15007", "incompatible"),
+            ("d decimal(18, 3)", pa.array([Decimal("1.234")]), "15007", "incompatible"),
+            ("b varbyte(3)", pa.array([b"abc"], pa.binary(3)), "15007", "incompatible"),
             ("k varchar(3)", pa.array(["éé"]), "15007", "Table: 3, Data: 4"),
             ("k varchar(3) not null", pa.array([None], pa.string()), "15007", "not-null"),
         ],

@@ -1,4 +1,4 @@
-"""The main job into Redshift, as a user types it: once, whatever happens, and nothing secret seen."""
+"""The main job into Redshift, as a user types it: once, whatever happens, nothing secret seen."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -128,6 +130,51 @@ def test_a_run_that_is_killed_is_finished_by_the_next(shop, server, small_lake, 
     assert staged(shop, server) == []
 
 
+def small_job(shop, limit, *days):
+    """Write a pipeline of a number and a text, and a file of each text given."""
+    lake = shop.folder / "lake"
+    lake.mkdir(exist_ok=True)
+    for day, text in enumerate(days, 1):
+        path = lake / f"t_201409{day:02}.csv"
+        if not path.exists():
+            path.write_text(text)
+    (shop.folder / "t.yaml").write_text(
+        "name: t\nsource: {store: lake, category: t, pattern: 't_*.csv', "
+        "columns: {id: int32, text: string}}\nload: {table: texts}\n"
+        f"rejects: {{limit: '{limit}'}}\n"
+    )
+
+
+def test_a_null_that_the_users_table_does_not_take_is_named_or_quarantined(shop, server):
+    small_job(shop, "0%", "id,text\n1,a\n")
+    shop.ess("run", "t.yaml")
+    server.query("alter table job.texts alter column text set not null")
+    small_job(shop, "0%", "id,text\n1,a\n", "id,text\n2,b\n3,\n")
+    refused = shop.ess("run", "t.yaml", code=4)
+    assert "ess rejects show" in refused.stderr
+    assert server.query("select count(*) from job._ess_ledger") == [(1,)]
+    small_job(shop, "50%")
+    shop.ess("run", "t.yaml")
+    assert server.query("select id from job.texts order by id") == [(1,), (2,)]
+    rejected = server.query("select line, column_name, reason, raw from job._ess_rejects")
+    assert rejected == [(3, "text", "null, and the table's column takes none", b"3,")]
+
+
+def test_a_ledger_that_is_not_whole_is_told_and_nothing_is_made_anew(shop, server):
+    small_job(shop, "0%", "id,text\n1,a\n")
+    shop.ess("run", "t.yaml")
+    for name in ("_ess_ledger", "_ess_meta", "_ess_rejects"):
+        server.query(f"alter table job.{name} rename to gone")
+        small_job(shop, "0%", "id,text\n1,a\n", "id,text\n2,b\n")
+        for args in (["run", "t.yaml"], ["rejects", "list", "t.yaml"]):
+            refused = shop.ess(*args, code=3)
+            assert f"the ledger in schema job has lost {name}" in refused.stderr
+        assert server.query("select count(*) from job.texts") == [(1,)]
+        server.query(f"alter table job.gone rename to {name}")
+    shop.ess("run", "t.yaml")
+    assert server.query("select count(*) from job.texts") == [(2,)]
+
+
 def test_values_that_have_no_place_are_rejected(shop, server):
     """Too long in bytes and NUL: with file, line, column and reason; the others are loaded."""
     lake = shop.folder / "lake"
@@ -145,3 +192,92 @@ def test_values_that_have_no_place_are_rejected(shop, server):
     rejected = server.query("select line, column_name, reason from job._ess_rejects order by line")
     assert [(line, column) for line, column, _ in rejected] == [(3, "text"), (4, "text")]
     assert "65,535" in rejected[0][2] or "65535" in rejected[0][2]
+
+
+def test_nested_values_become_super(shop, server):
+    lake = shop.folder / "lake"
+    lake.mkdir()
+    (lake / "t_20140901.csv").write_text('id,a,b\n1,x,2\n2,,3\n3,"q""uo\\te",\n')
+    (shop.folder / "t.yaml").write_text(
+        "name: t\nsource: {store: lake, category: t, pattern: 't_*.csv', "
+        "columns: {id: int32, a: string, b: int32}}\n"
+        "clean: [{sql: \"select id, case when id < 3 then {'a': a, 'n': [b, id]} else null end "
+        'as info, {k: a} as more from records"}]\nload: {table: things}\n'
+    )
+    assert '"info" SUPER' in shop.ess("plan", "t.yaml").stdout
+    shop.ess("run", "t.yaml")
+    found = server.query("select id, info, more from job.things order by id")
+    assert found == [
+        (1, {"a": "x", "n": [2, 1]}, {"k": "x"}),
+        (2, {"a": None, "n": [3, 2]}, {"k": None}),
+        (3, None, {"k": 'q"uo\\te'}),
+    ]
+    refused = shop.ess("run", "t.yaml", env={"ESS_WAREHOUSE": "duckdb:///t.duckdb"}, code=3)
+    assert "column 'info' has the type struct" in refused.stderr
+
+
+def test_a_direct_load_is_done_once(shop, server, small_lake):
+    folder, account = small_lake
+    (shop.folder / "shop.yaml").write_text(PIPELINE.format(store=folder))
+    server.faults.clear()
+    shop.ess("run", "shop.yaml", "--direct")
+    copied = [sql for sql in server.faults.seen if sql.startswith("COPY")]
+    assert [sql.split()[1] for sql in copied] == ['"_ess_rejected"', '"job"."sales"']
+    assert "nothing new" in shop.ess("run", "shop.yaml", "--direct").stdout
+    assert server.query("select count(*) from job.sales") == [(account.loadable,)]
+    refused = shop.ess("run", "shop.yaml", "--direct", "--set", "load.mode=replace", code=2)
+    assert "direct" in refused.stderr
+
+
+def test_a_password_is_asked_for_once(shop, server, small_lake):
+    (shop.folder / "shop.yaml").write_text(PIPELINE.format(store=small_lake[0]))
+    shop.env["ESS_WAREHOUSE"] = shop.env["ESS_WAREHOUSE"].replace(f":{server.password}@", "@")
+    refused = shop.ess("run", "shop.yaml", code=3)
+    assert "a prompt: no terminal to ask on" in refused.stderr
+    leader, terminal = os.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ess_dask.cli", "run", "shop.yaml", "--to", "2014-09-02"],
+        cwd=shop.folder,
+        env=shop.env,
+        stdin=terminal,
+        stderr=terminal,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    try:
+        seen = b""
+        while b"Password of" not in seen:
+            seen += os.read(leader, 1000)
+        os.write(leader, server.password.encode() + b"\n")
+        out, _ = child.communicate(timeout=60)
+    finally:
+        os.close(leader)
+        if child.poll() is None:
+            child.kill()
+    assert child.returncode == 0, out
+    assert b"done in" in out
+    assert server.query("select count(distinct _ess_file) from job.sales") == [(2,)]
+
+
+def test_a_table_of_very_many_columns_is_compared(shop, server):
+    lake = shop.folder / "lake"
+    lake.mkdir()
+    names = [f"c{n}" for n in range(901)]
+    row = ",".join(["1.5"] * len(names))
+    (lake / "w_20140901.csv").write_text("\n".join([",".join(names), row, row]) + "\n")
+    (shop.folder / "w.yaml").write_text(
+        "name: w\nsource: {store: lake, category: w, pattern: 'w_*.csv', "
+        f"columns: {{{', '.join(f'{name}: float64' for name in names)}}}}}\nload: {{table: wide}}\n"
+    )
+    shop.ess("run", "w.yaml")
+    assert server.query("select count(*), sum(c900) from job.wide") == [(2, 3.0)]
+    sums = "select count(*) from job._ess_digests where measure = 'float sum'"
+    assert server.query(sums) == [(901,)]
+
+
+def test_keys_of_a_profile_that_does_not_exist_are_no_traceback(shop):
+    small_job(shop, "0%", "id,text\n1,a\n")
+    url = re.sub("&iam_role=[^&]*", "", shop.env["ESS_WAREHOUSE"]) + "&keys=true&profile=nope"
+    refused = shop.ess("run", "t.yaml", "--set", f"load.to={url}", code=3)
+    assert "(nope)" in refused.stderr and "~/.aws" in refused.stderr

@@ -181,6 +181,15 @@ def test_out_of_range_dates_are_found():
     assert check.unfit(beyond).columns == ["t", "d", "t", "t"]
 
 
+def test_nulls_are_found_where_the_table_takes_none():
+    check = RedshiftCheck(columns(n="int32", s="string", t="string"), required=("s", "n"))
+    rows = {"n": [1, None, None, 4], "s": ["a", "b", None, "\0"], "t": [None] * 4}
+    table = pa.table({name: pa.array(values) for name, values in rows.items()})
+    unfit = check.unfit(table)
+    assert (unfit.rows.tolist(), unfit.columns) == ([1, 2, 3], ["n", "n", "s"])
+    assert unfit.reasons[:2] == ["null, and the table's column takes none"] * 2
+
+
 def test_rows_longer_than_copy_takes_are_found():
     names = [f"b{n}" for n in range(5)]
     check = RedshiftCheck(columns(**dict.fromkeys(names, "binary")))

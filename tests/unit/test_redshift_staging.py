@@ -25,6 +25,7 @@ from ess_dask.testing.loads import columns, every_type
 from ess_dask.warehouse.model import StagedPart
 from ess_dask.warehouse.redshift.balance import LEAST_BYTES, plan_division
 from ess_dask.warehouse.redshift.csv_part import null_marker, read_csv, write_csv
+from ess_dask.warehouse.redshift.sideload import _fitted
 from ess_dask.warehouse.redshift.staging import RedshiftShape, RedshiftSink
 
 FILES = tuple(FileRef(f"s3://lake/żółw {n}.csv", None, 10, "e") for n in range(4))
@@ -124,6 +125,18 @@ def test_rows_are_counted_within_their_file():
         shape.rows(piece(pa.table({"s": ["c", "d\0", "\0"]}), FILES[1]))
     with pytest.raises(DataError, match=r"3\.csv, row 2: column 's'"):
         shape.rows(piece(pa.table({"s": ["a", "b", "c", "\0"]}), FILES[2], FILES[3]))
+
+
+def test_a_null_that_the_table_does_not_take_is_named():
+    shape = RedshiftShape(sink(*columns(s="string"), required=("s",)))
+    with pytest.raises(DataError, match=r"1\.csv, row 2: column 's': null, .* takes none"):
+        shape.rows(piece(pa.table({"s": ["a", None]}), FILES[1]))
+
+
+def test_what_goes_along_is_cut_only_where_it_is_too_long():
+    texts = ["x" * 10, "żó" * 2, "ż" * 6, None, "a\0"]
+    cut = _fitted(pa.table({"t": texts}), "t", "VARCHAR(10)").to_pylist()
+    assert cut == ["x" * 10, "żó" * 2, "ż" * 2, None, "a\\0"]
 
 
 def test_columns_that_are_missing_or_of_no_use_are_named():

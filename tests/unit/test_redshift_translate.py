@@ -46,8 +46,12 @@ MISSING = "S3ServiceException:The specified key does not exist.,Status 404,Error
     [
         (server("XX000", "1023", CYCLE), ConflictRetryError, "4023, 4024"),
         (server("40001", "could not serialize access"), ConflictRetryError, "40001"),
+        (server("XX000", "could not complete because of conflict with concurrent transaction"),
+         ConflictRetryError, "conflict"),
+        (server("XX000", "could not open relation with OID 6134794"), ConflictRetryError, "OID"),
         (server("40P01", "deadlock detected"), ConflictRetryError, "deadlock"),
         (server("57014", "canceling statement due to statement timeout"), LockedError, "timeout"),
+        (server("XX000", "Query (150) canceled on user's request"), LockedError, "(150)"),
         (server("55P03", "could not obtain lock on relation"), LockedError, "55P03"),
         (server("57P01", "terminating connection due to administrator command"),
          LostConnectionError, "57P01"),

@@ -128,6 +128,8 @@ def test_every_field_has_its_option():
         ("region=Europe", "option 'region' "),
         ("stage=/tmp/x", "option 'stage' .* no place in S3"),
         ("stage=s3://B_ad", "option 'stage' "),
+        ("stage=s3://bkt/a%5Cb", "option 'stage' .* backslash"),
+        ("stage=s3://bkt/a%0Ab", "option 'stage' .* line end"),
         ("iam_role=loader", "option 'iam_role' .* no role"),
         (f"iam_role={ROLE}'%20x", "option 'iam_role' "),
         ("format=orc", "option 'format' "),

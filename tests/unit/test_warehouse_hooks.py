@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from ess_dask.errors import ConfigError, DataError, TransientError
-from ess_dask.warehouse.hooks import run_inside
+from ess_dask.errors import ConfigError, DataError, InterruptedRunError, TransientError
+from ess_dask.warehouse.hooks import run_after, run_inside
 from ess_dask.warehouse.model import Hooks, TableLayout
 
 GOOD = [
@@ -72,6 +72,18 @@ def test_what_may_be_tried_again_stays_so():
 
     with pytest.raises(TransientError):
         run_inside(Hooks(inside=("select 1",)), "t", conflict)
+
+
+def test_an_aborted_hook_is_an_aborted_run():
+    def abort(_):
+        raise InterruptedRunError("aborted")
+
+    with pytest.raises(InterruptedRunError):
+        run_inside(Hooks(inside=("select 1",)), "t", abort)
+    with pytest.raises(
+        InterruptedRunError, match=r"load is done.*\(select \.\.\.\).*aborted.*1 after"
+    ):
+        run_after(Hooks(after=("select 1", "analyze")), "t", abort)
 
 
 def test_the_table_stands_quoted_and_values_are_not_shown():

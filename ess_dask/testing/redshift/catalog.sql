@@ -165,8 +165,13 @@ create function pg_catalog.json_parse(value text) returns super language sql imm
 -- PostgreSQL has syntax of its own under this name.
 create function redshift.json_serialize(value jsonb) returns text language sql immutable strict
   as 'select $1::text';
-create function pg_catalog.to_hex(value bytea) returns text language sql immutable strict
-  as 'select encode($1, ''hex'')';
+create function pg_catalog.to_hex(value bytea) returns text language plpgsql immutable strict as $$
+begin
+  if octet_length(value) > 32767 then
+    raise 'value too long for type character varying(65535)' using errcode = '22001';
+  end if;
+  return encode(value, 'hex');
+end $$;
 create function pg_catalog.from_hex(digits text) returns varbyte language sql immutable strict
   as 'select decode($1, ''hex'')';
 create function pg_catalog.to_varbyte(value text, format text) returns varbyte language sql immutable strict
@@ -263,6 +268,9 @@ create function redshift.why_not_altered(name text, col text) returns text langu
   from pg_attribute a where a.attrelid = to_regclass(name) and a.attname = col and not a.attisdropped
 $$;
 grant select on all tables in schema redshift to public;
+grant select on stl_load_errors, sys_load_error_detail, stl_load_commits, sys_load_history,
+  sys_load_detail, stv_slices, svv_tables, svv_columns, pg_table_def, svv_external_schemas,
+  svv_external_tables, svv_external_columns to public;
 create event trigger redshift_after_ddl on ddl_command_end
   when tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE')
   execute function redshift.after_ddl();

@@ -16,6 +16,7 @@ from ess_dask.testing.redshift.errors import (
     not_simulated,
     syntax_error,
 )
+from ess_dask.testing.redshift.reserved import refuse_column
 from ess_dask.testing.redshift.tokens import identifier, literal
 
 _POSTGRES_ONLY = {
@@ -89,6 +90,7 @@ def _element(edits: Edits, start: int, end: int) -> bool:
 
 def column(edits: Edits, start: int, end: int) -> None:
     """Translate a column's definition: its name is at ``start``."""
+    refuse_column(edits, start)
     here = _type(edits, start, start + 1)
     while here < end:
         word = edits.word(here)

@@ -25,6 +25,7 @@ class Lookups:
         self._state = state
 
     def look_up(self, statement: Statement) -> Prepared:
+        """Return a COPY, an UNLOAD or a guarded statement as it can be run; raise why it cannot."""
         if statement.copy:
             found = target(statement.copy, self.ask(columns_query(statement.copy)))
             names = ", ".join(identifier(column.name) for column in found.columns)

@@ -94,15 +94,14 @@ def _fits(column: Column, kind: Any, to_json: bool) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if column.type in _SIMPLE:
-        return str(kind) in _SIMPLE[column.type] or (
-            column.type == "varbyte" and pa.types.is_fixed_size_binary(kind)
-        )
+        return str(kind) in _SIMPLE[column.type]
     if column.type == "numeric":
+        # A value has the bytes in the file that the table's digits need, neither more nor fewer.
         return (
             pa.types.is_decimal(kind)
             and kind.scale == column.scale
             and column.length is not None
-            and kind.precision <= column.length
+            and _decimal_bytes(kind.precision) == _decimal_bytes(column.length)
         )
     if column.type.startswith("timestamp"):
         # Nanoseconds would be misread: the file's numbers are taken for microseconds.
@@ -113,6 +112,11 @@ def _fits(column: Column, kind: Any, to_json: bool) -> bool:
             and (kind.tz is not None or not with_zone)
         )
     return column.type == "super" and to_json and _is_json(kind)
+
+
+def _decimal_bytes(digits: int) -> int:
+    """Return how many bytes a Parquet file has for decimals of so many digits."""
+    return (int(10**digits).bit_length() + 8) // 8
 
 
 def _is_json(kind: Any) -> bool:

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from ess_dask.testing.redshift import ddl
 from ess_dask.testing.redshift.edits import Edits
 from ess_dask.testing.redshift.errors import ServerError, not_simulated
+from ess_dask.testing.redshift.reserved import (
+    refuse_parameters,
+    refuse_reserved,
+    selected_parameters,
+)
 from ess_dask.testing.redshift.tokens import Token, identifier, literal, lower
 
 _LONGEST_NAME, _LONGEST_HERE = 127, 63
@@ -41,11 +46,13 @@ class Rewritten:
 
     ``guard`` is SQL whose answer, if it is a text, says why the statement is refused.
     ``case_sensitive`` is what the statement, once it is run, makes of the names that follow.
+    ``selected`` are the numbers of bound values that have to have a type.
     """
 
     sql: str
     guard: str = ""
     case_sensitive: bool | None = None
+    selected: frozenset[int] = frozenset()
 
 
 def folded(tokens: list[Token], context: Context) -> list[Token]:
@@ -71,10 +78,12 @@ def _check_length(name: Token) -> None:
 def rewrite(tokens: list[Token], context: Context) -> Rewritten:
     """Translate one statement, whose names are folded; what cannot be is a ``ServerError``."""
     edits = Edits(tokens)
+    refuse_reserved(edits)
     _words(edits)
     first = edits.word(0)
     guard, case = "", None
     if first == "CREATE":
+        refuse_parameters(edits)
         place = 1
         while edits.word(place) in _TEMPORARY:
             place += 1
@@ -86,7 +95,7 @@ def rewrite(tokens: list[Token], context: Context) -> Rewritten:
         edits.after(0, " TABLE")
     elif first in ("SET", "SHOW", "RESET"):
         case = _setting(edits)
-    return Rewritten(edits.text(), guard, case)
+    return Rewritten(edits.text(), guard, case, selected_parameters(edits))
 
 
 def _words(edits: Edits) -> None:

@@ -14,6 +14,7 @@ from ess_dask.testing.redshift.faults import Fault, Faults
 from ess_dask.testing.redshift.journal import Journal
 from ess_dask.testing.redshift.loading import Load
 from ess_dask.testing.redshift.lookups import Lookups
+from ess_dask.testing.redshift.reserved import refuse_untyped
 from ess_dask.testing.redshift.results import as_redshift_types, with_hex
 from ess_dask.testing.redshift.rewrite import Context
 from ess_dask.testing.redshift.sources import s3_client
@@ -153,6 +154,10 @@ class Session:
         sql, types = wire.split_text(rest)
         prepared = self._prepare(sql)
         prepared.types = types
+        try:
+            refuse_untyped(prepared.statement.selected, wire.numbers(types))
+        except ServerError as error:
+            prepared.statement = Statement(sql, FAILING_SQL, refusal=error)
         self._prepared[name] = prepared
         self._expect(Step(b"1", prepared))
         self._send_parse(name, prepared)

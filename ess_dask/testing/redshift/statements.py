@@ -17,8 +17,8 @@ FAILING_SQL = "select from where"
 class Statement:
     """A client's SQL and what PostgreSQL gets for it.
 
-    ``refusal`` takes the place of the error that PostgreSQL then gives. ``guard`` and
-    ``case_sensitive`` are those of ``Rewritten``.
+    ``refusal`` takes the place of the error that PostgreSQL then gives. ``guard``,
+    ``case_sensitive`` and ``selected`` are those of ``Rewritten``.
     """
 
     sql: str
@@ -28,6 +28,7 @@ class Statement:
     refusal: ServerError | None = None
     guard: str = ""
     case_sensitive: bool | None = None
+    selected: frozenset[int] = frozenset()
     is_commit: bool = False
 
 
@@ -55,6 +56,7 @@ def _understand(sql: str, context: Context) -> Statement:
         ";".join(part.sql for part in done),
         guard=_only(done).guard,
         case_sensitive=_only(done).case_sensitive,
+        selected=done[0].selected if len(done) == 1 else frozenset(),
         is_commit=firsts in (["COMMIT"], ["END"]),
     )
 

@@ -170,6 +170,12 @@ def fields_body(values: dict[str, str]) -> bytes:
     return b"".join(letter.encode() + text(value) for letter, value in values.items()) + b"\0"
 
 
+def numbers(body: bytes) -> tuple[int, ...]:
+    """Return the numbers of a list that begins with its length."""
+    count = struct.unpack_from("!h", body)[0]
+    return tuple(struct.unpack_from(f"!{count}I", body, 2))
+
+
 def row(body: bytes) -> list[bytes | None]:
     """Return the values of a data row."""
     values: list[bytes | None] = []

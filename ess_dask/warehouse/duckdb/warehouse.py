@@ -48,6 +48,7 @@ _CAPABILITIES = Capabilities(
     widens=frozenset({"number", "string"}),
     staging=frozenset({""}),
     lays_out=False,
+    direct=False,
 )
 
 _OPTIONS = {

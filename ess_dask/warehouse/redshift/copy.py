@@ -12,6 +12,8 @@ from ess_dask.warehouse.redshift.names import quoted
 from ess_dask.warehouse.redshift.place import Format
 
 HIDDEN = "..."
+MAX_ERRORS = 100_000
+"""Bad rows of CSV that a COPY goes on after, so that all of them are told; Redshift's greatest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Copy:
         if self.format == "parquet":
             return ["FORMAT AS PARQUET"]
         parts = ["FORMAT AS CSV", "GZIP", "COMPUPDATE OFF", f"NULL AS {literal(self.null)}"]
-        parts += ["DATEFORMAT 'auto'", "TIMEFORMAT 'auto'"]
+        parts += ["DATEFORMAT 'auto'", "TIMEFORMAT 'auto'", f"MAXERROR {MAX_ERRORS}"]
         return [*parts, f"REGION AS {literal(self.region)}"] if self.region else parts
 
 

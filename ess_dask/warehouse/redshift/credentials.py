@@ -7,8 +7,11 @@ registered cluster gives host, database and user, never a password.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from ess_dask.errors import AccessError, ConfigError, TransientError
@@ -22,6 +25,19 @@ VARIABLE = "ESS_REDSHIFT_PASSWORD"
 
 Ask = Callable[[str], str]
 """Shows a prompt and returns the password that was typed."""
+
+
+_ASK: ContextVar[Ask | None] = ContextVar("ask", default=None)
+
+
+@contextmanager
+def asking(ask: Ask) -> Iterator[None]:
+    """Let ``resolve`` ask a person inside the block; each question is asked once."""
+    token = _ASK.set(functools.cache(ask))
+    try:
+        yield
+    finally:
+        _ASK.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +64,7 @@ def resolve(address: Address, ask: Ask | None = None) -> Login:
     that cannot be completed, ``TransientError`` when AWS cannot be reached or the cluster has no
     address yet, and what ``control_plane`` raises.
     """
+    ask = ask or _ASK.get()
     stored = None
     if address.secret and not address.password:
         stored = control_plane.read_secret(address.secret, asker_of(address))

@@ -14,7 +14,6 @@ from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.records.spec import Column
-from ess_dask.records.types import arrow_type
 from ess_dask.warehouse.digest import ColumnDigest, Digest
 from ess_dask.warehouse.redshift.digest_measures import (
     MAGNITUDE,
@@ -24,6 +23,7 @@ from ess_dask.warehouse.redshift.digest_measures import (
     sql_measures,
 )
 from ess_dask.warehouse.redshift.names import quoted
+from ess_dask.warehouse.redshift.nested import as_texts, part_type
 from ess_dask.warehouse.redshift.types import stored
 
 if TYPE_CHECKING:
@@ -103,5 +103,5 @@ def _column_digest(name: str, found: Found) -> ColumnDigest:
 
 
 def _as_stored(table: pa.Table, column: Column) -> pa.ChunkedArray:
-    array, wanted = table[column.name], arrow_type(stored(column.type))
+    array, wanted = as_texts(table[column.name]), part_type(column.type)
     return array if array.type == wanted else array.cast(wanted)

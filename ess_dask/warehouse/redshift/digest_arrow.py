@@ -19,6 +19,7 @@ from ess_dask.warehouse.redshift.digest_measures import (
     label,
     unscaled,
 )
+from ess_dask.warehouse.redshift.types import NESTED
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,6 +44,9 @@ def measure(column: pa.ChunkedArray, type_: DataType) -> Found:
     kind = kind_of(type_)
     found: Found = [("non-null values", len(column) - column.null_count)]
     chunks = [chunk.drop_null() if chunk.null_count else chunk for chunk in column.chunks]
+    if kind == NESTED:
+        # The database keeps a value, not its text.
+        return found
     if kind == "float":
         return [*found, *_floats(chunks)]
     total = sum(_SUMS[kind](chunk) for chunk in chunks)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from ess_dask.records.spec import DataType
-from ess_dask.warehouse.redshift.types import stored
+from ess_dask.warehouse.redshift.types import NESTED, stored
 
 Found = list[tuple[str, Any]]
 """Name and value of each measure of one column."""
@@ -36,11 +36,12 @@ _KINDS = {
     "decimal": "decimal",
     "float32": "float",
     "float64": "float",
+    NESTED: NESTED,
 }
 
 
 def kind_of(type_: DataType) -> str:
-    """Return text, binary, boolean, date, timestamp, decimal, float or integer."""
+    """Return text, binary, boolean, date, timestamp, decimal, float, nested or integer."""
     return _KINDS.get(stored(type_).name, "integer")
 
 
@@ -48,6 +49,8 @@ def sql_measures(name: str, type_: DataType, *, text: bool) -> list[str]:
     """Return the expressions of a column; ``name`` is quoted. ``read_measures`` takes them."""
     kind = kind_of(type_)
     counted = f"count({name})"
+    if kind == NESTED:
+        return [counted]
     if kind == "decimal":
         return [counted, *_sql_decimal(name, stored(type_))]
     if kind == "float":
@@ -68,6 +71,8 @@ def read_measures(values: Iterator[Any], type_: DataType, *, text: bool) -> Foun
     """Take a column's values from the answer; a sum of nothing is zero."""
     kind = kind_of(type_)
     found: Found = [("non-null values", int(next(values)))]
+    if kind == NESTED:
+        return found
     if kind == "decimal":
         return [*found, ("sum", _read_decimal(values, stored(type_)))]
     if kind == "float":

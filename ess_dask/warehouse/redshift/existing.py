@@ -18,8 +18,9 @@ _TABLES = (
     "WHERE n.nspname = ? AND c.relkind IN ('r', 'v')"
 )
 _COLUMNS = (
-    "SELECT column_name, data_type, character_maximum_length, numeric_precision, numeric_scale "
-    "FROM svv_columns WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position"
+    "SELECT column_name, data_type, character_maximum_length, numeric_precision, numeric_scale, "
+    "is_nullable FROM svv_columns WHERE table_schema = ? AND table_name = ? "
+    "ORDER BY ordinal_position"
 )
 
 
@@ -37,9 +38,13 @@ def table_state(session: Session, wanted: TableName) -> TableState:
     if found is None:
         return TableState(TableName(schema, wanted.table), schema_exists=True)
     name, kind = found
-    columns = tuple(
-        Column(row[0], parse(row[1], row[2] or 0, row[3] or 0, row[4] or 0))
-        for row in session.rows(_COLUMNS, schema, name)
+    rows = session.rows(_COLUMNS, schema, name)
+    return TableState(
+        TableName(schema, name),
+        schema_exists=True,
+        columns=tuple(
+            Column(row[0], parse(row[1], row[2] or 0, row[3] or 0, row[4] or 0)) for row in rows
+        ),
+        is_view=kind == "v",
+        required=frozenset(row[0] for row in rows if row[5] == "NO"),
     )
-    is_view = kind == "v"
-    return TableState(TableName(schema, name), schema_exists=True, columns=columns, is_view=is_view)

@@ -14,9 +14,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from ess_dask.errors import ConfigError, DataError
+from ess_dask.records.rejects import RAW_LIMIT
 from ess_dask.warehouse.digest import ColumnDigest, Digest
 from ess_dask.warehouse.model import LoadFile, LoadResult, Mode
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry
+from ess_dask.warehouse.quote import fold
 from ess_dask.warehouse.redshift.names import quoted
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ REJECT_COLUMNS = (
     "raw", "title", "replayed_by",
 )  # fmt: skip
 
+_HEX_BYTES = 32_000
+"""Bytes at most whose hexadecimal digits a VARCHAR has room for."""
+
 _NAME, _ID, _COUNT = "VARCHAR(1024) NOT NULL", "VARCHAR(256) NOT NULL", "BIGINT NOT NULL"
 _WHO = f"table_name {_NAME}, pipeline {_NAME}"
 _TABLES = {
@@ -58,7 +63,7 @@ _TABLES = {
     ),
     "_ess_rejects": (
         f"load_id {_ID}, {_WHO}, uri VARCHAR(4096) NOT NULL, etag {_NAME}, member VARCHAR(4096), "
-        "line BIGINT, column_name VARCHAR(512), reason VARCHAR(4096), raw VARBYTE(1024000), "
+        'line BIGINT, column_name VARCHAR(512), reason VARCHAR(4096), "raw" VARBYTE(1024000), '
         "title VARCHAR(65535), replayed_by VARCHAR(256)"
     ),
 }
@@ -78,15 +83,24 @@ class Ledger:
     def exists(self) -> bool:
         """Whether the warehouse has a ledger; raises ``ConfigError`` when it is a later release's.
 
-        The transaction goes on.
+        ``DataError`` when some of its tables are missing: to make them anew would forget what is
+        loaded. The transaction goes on.
         """
-        found = self.session.value(
-            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = ? AND c.relname = '_ess_meta'",
-            self.schema,
+        found = self.session.rows(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = ? AND c.relname LIKE '_ess_%'",
+            fold(self.schema),
         )
-        if not found:
+        lost = sorted(_TABLES.keys() - {row[0] for row in found})
+        if len(lost) == len(_TABLES):
             return False
+        if lost:
+            raise DataError(
+                f"the ledger in schema {self.schema} has lost {', '.join(lost)}: what is loaded "
+                "cannot be known",
+                hint="restore the table, for one from a snapshot; to begin anew, drop the other "
+                "_ess_ tables and the tables that were loaded",
+            )
         self._check_version()
         return True
 
@@ -106,7 +120,11 @@ class Ledger:
         self.session.commit()
 
     def _create(self) -> None:
-        self.session.run(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
+        # Even with IF NOT EXISTS it asks for a right on the database that few users have.
+        if not self.session.value(
+            "SELECT count(*) FROM pg_namespace WHERE nspname = ?", fold(self.schema)
+        ):
+            self.session.run(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
         for name, columns in _TABLES.items():
             small = name in {"_ess_meta", "_ess_loads"}
             style = "DISTSTYLE ALL" if small else "DISTSTYLE EVEN"
@@ -229,8 +247,13 @@ class Ledger:
         """Return the rejected rows of files that stand, as ``Warehouse.rejects``; '' is any."""
         where, values = _where(table, pipeline, load_id, prefix="r.")
         # The driver takes the bytes of a VARBYTE for UTF-8; as digits they come as they are.
-        special = {"raw": "to_hex(r.raw)"}
-        fields = ", ".join(special.get(name, f"r.{name}") for name in REJECT_COLUMNS[:-1])
+        pieces = [
+            f'to_hex(substring(r."raw", {start}, {_HEX_BYTES}))'
+            for start in range(1, RAW_LIMIT + 1, _HEX_BYTES)
+        ]
+        raw = REJECT_COLUMNS.index("raw")
+        before, behind = REJECT_COLUMNS[:raw], REJECT_COLUMNS[raw + 1 : -1]
+        fields = ", ".join([*map("r.{}".format, before), *pieces, *map("r.{}".format, behind)])
         ending = f" LIMIT {int(limit)}" if limit is not None else ""
         rows = self.session.rows(
             f"SELECT {fields} FROM {self.table('_ess_rejects')} r "  # noqa: S608
@@ -240,8 +263,11 @@ class Ledger:
             f"ORDER BY l.loaded_at, l.load_id, l.place, r.member, r.line, r.column_name{ending}",
             *values,
         )
-        raw = REJECT_COLUMNS.index("raw")
-        return [(*row[:raw], bytes.fromhex(row[raw] or ""), *row[raw + 1 :]) for row in rows]
+        end = raw + len(pieces)
+        return [
+            (*row[:raw], bytes.fromhex("".join(filter(None, row[raw:end]))), *row[end:])
+            for row in rows
+        ]
 
     def stands(self, load_id: str) -> str:
         """Return the SQL that says whether what a load put in of a rejected row's file stands."""

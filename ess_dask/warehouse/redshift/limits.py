@@ -1,11 +1,13 @@
 """Values that no Redshift table holds, found by whole columns before a row is staged.
 
 Texts and binaries of more bytes than a VARCHAR or VARBYTE has, texts with a NUL character, dates
-and timestamps outside the years 1 to 9999, rows longer than COPY takes.
+and timestamps outside the years 1 to 9999, rows longer than COPY takes, and nulls where the table
+takes none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,8 @@ from ess_dask.engine.model import Unfit
 from ess_dask.records.arrays import to_numpy
 from ess_dask.records.rejects import VALUE_LIMIT, quote_value
 from ess_dask.records.spec import MIB, Column
-from ess_dask.records.types import arrow_type
-from ess_dask.warehouse.redshift.types import MAX_BINARY, MAX_TEXT, stored
+from ess_dask.warehouse.redshift.nested import as_texts, part_type
+from ess_dask.warehouse.redshift.types import MAX_BINARY, MAX_TEXT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_ROW = 4 * MIB
 """Greatest length of a row that COPY takes, in bytes."""
+
+NO_NULL = "null, and the table's column takes none"
 
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _DAY_MICROSECONDS = 86_400_000_000
@@ -33,9 +37,13 @@ Bad = tuple["NDArray[np.bool_]", str]
 
 @dataclass(frozen=True, slots=True)
 class RedshiftCheck:
-    """Finds the rows that a table with these columns cannot hold (``engine.model.RowCheck``)."""
+    """Finds the rows that a table with these columns cannot hold (``engine.model.RowCheck``).
+
+    ``required`` are the columns that take no null.
+    """
 
     columns: tuple[Column, ...]
+    required: tuple[str, ...] = ()
 
     def unfit(self, table: pa.Table) -> Unfit:
         """Return the bad rows. Columns that are missing or of another type are left alone: the
@@ -43,26 +51,27 @@ class RedshiftCheck:
         arrays = {}
         for column in self.columns:
             if table.column_names.count(column.name) == 1:
-                array = _as_stored(table[column.name], arrow_type(stored(column.type)))
+                array = _as_stored(as_texts(table[column.name]), part_type(column.type))
                 if array is not None:
                     arrays[column.name] = array
-        return find_bad(arrays)
+        return find_bad(arrays, self.required)
 
 
-def find_bad(arrays: dict[str, pa.ChunkedArray]) -> Unfit:
+def find_bad(arrays: dict[str, pa.ChunkedArray], required: Sequence[str] = ()) -> Unfit:
     """Return the rows with a value that Redshift cannot hold, the first such column of each.
 
-    ``arrays`` are columns in the types they are staged in, by name.
+    ``arrays`` are columns in the types they are staged in, by name; ``required`` those that take no
+    null.
     """
     import numpy as np
 
     found: list[tuple[int, str, str]] = []
     seen: NDArray[np.bool_] | None = None
     for name, array in arrays.items():
-        for mask, why in _bad_values(array):
+        for mask, why in (*_bad_values(array), *(_nulls(array) if name in required else ())):
             new = mask if seen is None else mask & ~seen
             seen = mask if seen is None else mask | seen
-            found += [(row, name, f"{why}: {_shown(array, row)}") for row in _rows(new)]
+            found += [(row, name, f"{why}{_shown(array, row)}") for row in _rows(new)]
     found += [(row, "", why) for row, why in _long_rows(arrays, seen)]
     found.sort()
     rows = np.array([row for row, _, _ in found], np.int64)
@@ -94,6 +103,12 @@ def _bad_values(array: pa.ChunkedArray) -> list[Bad]:
         last = (_LAST_DAY + 1) * _DAY_MICROSECONDS - 1
         return _outside(array, "timestamp", _FIRST_DAY * _DAY_MICROSECONDS, last)
     return []
+
+
+def _nulls(array: pa.ChunkedArray) -> list[Bad]:
+    import pyarrow.compute as pc
+
+    return [(_mask(pc.is_null(array)), NO_NULL)] if array.null_count else []
 
 
 def _too_long(array: pa.ChunkedArray, limit: int) -> list[Bad]:
@@ -173,6 +188,11 @@ def _rows(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def _shown(array: pa.ChunkedArray, row: int) -> str:
+    """Return a value behind a colon; nothing for a null."""
+    return f": {_value(array, row)}" if array[row].is_valid else ""
+
+
+def _value(array: pa.ChunkedArray, row: int) -> str:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.types as kinds

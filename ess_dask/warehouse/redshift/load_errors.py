@@ -6,6 +6,7 @@ second is seen on provisioned clusters only, so the first is asked first.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
     from ess_dask.warehouse.redshift.copy import Copy
     from ess_dask.warehouse.redshift.session import Session
 
+PAUSES = (0.0, 1.0, 3.0)
+"""Seconds before each look at the views: nothing says how soon a row is seen in them."""
+
 SHOWN = 10
 """Errors that a message lists; ``CopyError.rows`` has them all."""
 
+_FILE = 256
+"""Greatest length of a file's name in the views."""
 _FIELDS = "file_name, line_number, column_name, error_code, error_message"
 _DETAIL = (
     f"SELECT {_FIELDS} FROM sys_load_error_detail WHERE session_id = pg_backend_pid() "  # noqa: S608
@@ -53,33 +59,57 @@ class CopyError(DataError):
     rows: tuple[LoadError, ...] = ()
 
 
-def copy(session: Session, command: Copy) -> None:
-    """Run a COPY. Of one that fails on its rows the ``CopyError`` holds every row.
+def copy(session: Session, command: Copy, rows: int) -> None:
+    """Run a COPY of so many rows. Where it fails on some the ``CopyError`` holds every one.
 
     The transaction is rolled back then. Other errors come as the session raises them.
     """
     try:
         session.run(command.sql())
     except DataError as error:
-        session.rollback()
-        found = _load_errors(session)
-        raised = CopyError(_message(error, found), hint=error.hint or _HINT)
-        raised.rows = found
-        raise raised from None
+        found = _load_errors(session, command, wait="load_error" in error.message.lower())
+        raise _copy_error(error.message, error.hint, found) from None
+    # A COPY of CSV goes on behind bad rows, so that one answer names them all.
+    if command.format == "csv" and (done := _copied(session)) != rows:
+        message = f"{rows} rows were staged, Redshift copied {done}"
+        raise _copy_error(message, "", _load_errors(session, command, wait=True))
+
+
+def _copied(session: Session) -> int:
+    return int(session.value("SELECT pg_last_copy_count()"))
+
+
+def _copy_error(message: str, hint: str, found: tuple[LoadError, ...]) -> CopyError:
+    error = CopyError(_message(message, found), hint=hint or _HINT)
+    error.rows = found
+    return error
 
 
 _HINT = "nothing was loaded; let the cleaning commands mend or drop such rows, and run again"
 
 
-def _message(error: DataError, found: tuple[LoadError, ...]) -> str:
+def _message(message: str, found: tuple[LoadError, ...]) -> str:
     if not found:
-        return error.message
+        return message
     shown = "; ".join(str(row) for row in found[:SHOWN])
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return f"Redshift could not copy {len(found)} row(s): {shown}{more}"
 
 
-def _load_errors(session: Session) -> tuple[LoadError, ...]:
+def _load_errors(session: Session, command: Copy, *, wait: bool) -> tuple[LoadError, ...]:
+    """Roll back; return the rows of a COPY that failed. ``wait`` where there must be some."""
+    session.rollback()
+    folder = command.manifest.rpartition("/")[0]
+    for pause in PAUSES if wait else PAUSES[:1]:
+        time.sleep(pause)
+        # A number of a session comes again: another one may have left errors under it.
+        found = tuple(row for row in _seen_errors(session) if row.file.startswith(folder[:_FILE]))
+        if found:
+            return found
+    return ()
+
+
+def _seen_errors(session: Session) -> tuple[LoadError, ...]:
     for query in (_DETAIL, _ERRORS):
         try:
             rows = session.rows(query)

@@ -1,4 +1,4 @@
-"""Names of columns and tables in Redshift: folded, quoted."""
+"""Names of columns and tables in Redshift, folded and quoted; values among selected columns."""
 
 from __future__ import annotations
 
@@ -12,3 +12,11 @@ def quoted(name: str) -> str:
     (``enable_case_sensitive_identifier``): folded here, they mean the same in every session.
     """
     return quote(fold(name))
+
+
+def text_value(width: int) -> str:
+    """Return the SQL of a bound text among the columns of a SELECT, as VARCHAR of ``width`` bytes.
+
+    The driver leaves texts untyped, and a column of no type makes Redshift fail.
+    """
+    return f"CAST(? AS VARCHAR({width}))"

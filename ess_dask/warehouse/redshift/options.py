@@ -70,6 +70,9 @@ def _one_of(*words: str) -> Callable[[str], str]:
 def _stage(text: str) -> str:
     if not _STAGE.fullmatch(text):
         raise FieldError(f"{text!r} is no place in S3", hint="write it like s3://bucket/prefix")
+    if any(character in text for character in "\\\n\r"):
+        # SQL text cannot name it: COPY would refuse what was staged there.
+        raise FieldError(f"{text!r} holds a backslash or a line end", hint="use another prefix")
     return text.rstrip("/")
 
 

@@ -8,13 +8,20 @@ from ess_dask.warehouse.redshift.copy import Authorization
 
 def own_keys(profile: str = "") -> Authorization:
     """Return the keys that this machine's AWS clients use; ``AccessError`` when there are none."""
+    from botocore import exceptions as boto
     from botocore.session import Session
 
-    credentials = Session(profile=profile or None).get_credentials()
-    if credentials is None:
+    try:
+        credentials = Session(profile=profile or None).get_credentials()
+        keys = credentials.get_frozen_credentials() if credentials else None
+    except boto.BotoCoreError as error:
+        raise AccessError(
+            f"keys=true asks for your own AWS keys: {' '.join(str(error).split())}",
+            hint="check the profile in ~/.aws/config",
+        ) from None
+    if keys is None:
         raise AccessError(
             "keys=true asks for your own AWS keys, and there are none",
             hint="set them as for every AWS client, or give iam_role= instead",
         )
-    keys = credentials.get_frozen_credentials()
     return Authorization("", keys.access_key, keys.secret_key, keys.token or "")

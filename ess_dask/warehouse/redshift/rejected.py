@@ -10,7 +10,7 @@ from ess_dask.warehouse.decision import Work
 from ess_dask.warehouse.model import LoadRequest
 from ess_dask.warehouse.redshift.incoming import REJECTED, REPLAYED
 from ess_dask.warehouse.redshift.ledger import REJECT_COLUMNS
-from ess_dask.warehouse.redshift.names import quoted
+from ess_dask.warehouse.redshift.names import quoted, text_value
 from ess_dask.warehouse.redshift.rows import TAKEN
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MARKED = "_ess_marked"
 """Temporary table: the rejected rows that this load read again."""
+_MARKED = "load_id VARCHAR(256), uri VARCHAR(4096), member VARCHAR(4096), line BIGINT"
 
 
 def write_rejects(session: Session, ledger: Ledger, request: LoadRequest, work: Work) -> int:
@@ -32,7 +33,8 @@ def write_rejects(session: Session, ledger: Ledger, request: LoadRequest, work: 
     columns = ", ".join(quoted(name) for name in REJECT_COLUMNS)
     rows = session.run(
         f"INSERT INTO {ledger.table('_ess_rejects')} ({columns}) "  # noqa: S608 - names quoted
-        'SELECT ?, ?, ?, r.uri, f.etag, r.member, r.line, r."column", r.reason, r.raw, r.title, '
+        f"SELECT {text_value(256)}, {text_value(1024)}, {text_value(1024)}, "
+        'r.uri, f.etag, r.member, r.line, r."column", r.reason, r."raw", r.title, '
         f"'' FROM {quoted(REJECTED)} r JOIN {quoted(TAKEN)} f ON r.uri = f.uri",
         request.load_id,
         str(work.name),
@@ -53,8 +55,10 @@ def mark_replayed(session: Session, ledger: Ledger, request: LoadRequest, work: 
     rejects = ledger.table("_ess_rejects")
     who = (str(work.name), request.plan.target.pipeline)
     session.run(f"DROP TABLE IF EXISTS {quoted(MARKED)}")
+    # SELECT and DML take bound values (Developer Guide, "PREPARE"), CREATE TABLE AS does not.
+    session.run(f"CREATE TEMPORARY TABLE {quoted(MARKED)} ({_MARKED})")
     session.run(
-        f"CREATE TEMPORARY TABLE {quoted(MARKED)} AS SELECT r.load_id, r.uri, r.member, r.line "  # noqa: S608
+        f"INSERT INTO {quoted(MARKED)} SELECT r.load_id, r.uri, r.member, r.line "  # noqa: S608
         f"FROM {rejects} r JOIN {quoted(REPLAYED)} p ON r.load_id = p.load_id AND r.uri = p.uri "
         f"AND r.member = p.member AND r.line = p.line JOIN {quoted(TAKEN)} f ON f.uri = r.uri "
         f"WHERE r.table_name = ? AND r.pipeline = ? AND {ledger.stands('r.load_id')} "

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ess_dask.records.spec import Column
 from ess_dask.warehouse.dates import file_order
 from ess_dask.warehouse.decision import Work
 from ess_dask.warehouse.model import LoadRequest
 from ess_dask.warehouse.quote import TableName
+from ess_dask.warehouse.redshift.ddl import LOAD_WIDTH
 from ess_dask.warehouse.redshift.incoming import ROWS
-from ess_dask.warehouse.redshift.names import quoted
+from ess_dask.warehouse.redshift.names import quoted, text_value
 from ess_dask.warehouse.redshift.staging import ORDER_COLUMN
+from ess_dask.warehouse.redshift.types import NESTED
 from ess_dask.warehouse.schema import FILE_COLUMN, LOAD_COLUMN
 
 if TYPE_CHECKING:
@@ -118,8 +121,14 @@ def insert_rows(session: Session, request: LoadRequest, name: TableName, source:
     """Insert the rows into the table; return how many."""
     columns = [quoted(column.name) for column in request.plan.columns]
     into = ", ".join([*columns, FILE_COLUMN, LOAD_COLUMN])
-    values = ", ".join([*columns, FILE_COLUMN, "?"])
+    values = ", ".join([*map(_value, request.plan.columns), FILE_COLUMN, text_value(LOAD_WIDTH)])
     return session.run(
         f"INSERT INTO {name.sql} ({into}) SELECT {values} FROM {source.relation}",  # noqa: S608
         request.load_id,
     )
+
+
+def _value(column: Column) -> str:
+    """Return the SQL of a column's value for the target: nested ones are staged as text."""
+    name = quoted(column.name)
+    return f"json_parse({name})" if column.type.name == NESTED else name

@@ -65,4 +65,5 @@ def _fitted(table: pa.Table, name: str, sql: str) -> pa.ChunkedArray:
     if (pc.max(pc.binary_length(texts)).as_py() or 0) <= width:
         return texts
     # A character has at most four bytes.
-    return pc.utf8_slice_codeunits(texts, 0, width // 4)
+    cut = pc.utf8_slice_codeunits(texts, 0, width // 4)
+    return pc.if_else(pc.greater(pc.binary_length(texts), width), cut, texts)

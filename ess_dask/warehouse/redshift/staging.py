@@ -8,7 +8,7 @@ Parquet by position.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,11 @@ from ess_dask.errors import ConfigError, DataError, UsageError
 from ess_dask.records.arrays import from_numpy, strings
 from ess_dask.records.rejects import quote_value
 from ess_dask.records.spec import Column
-from ess_dask.records.types import arrow_type
 from ess_dask.warehouse.redshift.limits import find_bad
 from ess_dask.warehouse.redshift.measure import RedshiftMeasure
+from ess_dask.warehouse.redshift.nested import as_texts, part_type
 from ess_dask.warehouse.redshift.place import Format, S3Place, stage_store
-from ess_dask.warehouse.redshift.types import MAX_SCALE, stored
+from ess_dask.warehouse.redshift.types import MAX_SCALE, NESTED
 from ess_dask.warehouse.schema import FILE_COLUMN, LOAD_COLUMN, check_columns
 from ess_dask.warehouse.staging import PART_BYTES, Layout, StagingWriter
 from ess_dask.warehouse.staging_place import make_folder
@@ -55,6 +55,7 @@ class RedshiftSink:
     text_digest: bool = False
     part_bytes: int = PART_BYTES
     store: Datastore | None = None
+    required: tuple[str, ...] = ()
 
     def open(self, batch: Batch) -> StagingWriter:
         """Begin a batch; makes the folder."""
@@ -71,7 +72,7 @@ class RedshiftShape:
     def __init__(self, sink: RedshiftSink) -> None:
         _check(sink.columns)
         self._sink = sink
-        self._types = {column.name: arrow_type(stored(column.type)) for column in sink.columns}
+        self._types = {column.name: part_type(column.type) for column in sink.columns}
         self._rows: dict[str, int] = {}
 
     def rows(self, piece: Piece) -> pa.Table:
@@ -82,6 +83,7 @@ class RedshiftShape:
         """
         import pyarrow as pa
 
+        piece = replace(piece, table=self._flat(piece.table))
         start = max((self._rows.get(file.uri, 0) for file in piece.files), default=0)
         arrays = {name: self._column(piece, name) for name in self._types}
         self._refuse_unfit(piece, arrays)
@@ -106,6 +108,14 @@ class RedshiftShape:
     def forget(self, uri: str) -> None:
         """Number the file's rows from the start again."""
         self._rows.pop(uri, None)
+
+    def _flat(self, table: pa.Table) -> pa.Table:
+        """Return the table with the values of nested columns as texts."""
+        for column in self._sink.columns:
+            if column.type.name == NESTED and table.column_names.count(column.name) == 1:
+                place = table.column_names.index(column.name)
+                table = table.set_column(place, column.name, as_texts(table[column.name]))
+        return table
 
     def _own(self, rows: int, start: int) -> list[pa.Array]:
         import numpy as np
@@ -134,7 +144,7 @@ class RedshiftShape:
             ) from None
 
     def _refuse_unfit(self, piece: Piece, arrays: dict[str, pa.ChunkedArray]) -> None:
-        bad = find_bad(arrays)
+        bad = find_bad(arrays, self._sink.required)
         if len(bad.rows):
             column = f"column {bad.columns[0]!r}: " if bad.columns[0] else ""
             more = f" (and {len(bad.rows) - 1} more rows)" if len(bad.rows) > 1 else ""

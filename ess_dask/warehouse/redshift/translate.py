@@ -118,13 +118,21 @@ def _of_server(said: _Said, start: str) -> EssError:
     )
 
 
+_CONFLICTS = (
+    "serializable isolation violation",
+    "conflict with concurrent transaction",
+    "could not open relation with oid",
+)
+"""Another transaction changed, or replaced, what this one looked at; the code is XX000."""
+
+
 def _passing(said: _Said, start: str) -> EssError | None:
     """What may pass: conflicts, locks, a server that goes away or has no room."""
-    if said.code in ("40001", "40P01") or said.holds("serializable isolation violation"):
+    if said.code in ("40001", "40P01") or said.holds(*_CONFLICTS):
         return ConflictRetryError(
             f"{start}another transaction changed the same tables: {said}", hint="try again"
         )
-    if said.code in ("57014", "55P03"):
+    if said.code in ("57014", "55P03") or said.holds("on user's request"):
         return LockedError(
             f"{start}cancelled while it waited: {said}",
             hint="another session holds the table (select * from svv_transactions where"

@@ -22,6 +22,8 @@ DEFAULT_TEXT = 256
 """Length of a text of which nothing is known, in bytes; Redshift's own."""
 DEFAULT_BINARY = 64_000
 """Length of a binary of which nothing is known, in bytes; Redshift's own."""
+NESTED = "nested"
+"""Name of the type of lists, structs and maps, which only cleaning steps make."""
 _LEAST_WIDTH = 16
 _HEAD_ROOM = 1.5
 
@@ -35,6 +37,7 @@ _SQL = {
     "boolean": "BOOLEAN",
     "date": "DATE",
     "timestamp": "TIMESTAMP",
+    NESTED: "SUPER",
 }
 _NAMES = {
     "smallint": "int16",
@@ -45,6 +48,7 @@ _NAMES = {
     "boolean": "boolean",
     "date": "date",
     "timestamp without time zone": "timestamp",
+    "super": NESTED,
 }
 
 REDSHIFT_TYPES = frozenset({*_SQL, *_WIDER, "uint64", "decimal", "string", "binary", "ip"})
