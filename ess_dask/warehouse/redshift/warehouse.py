@@ -33,6 +33,7 @@ from ess_dask.warehouse.redshift.incoming import Staged
 from ess_dask.warehouse.redshift.ledger import Ledger
 from ess_dask.warehouse.redshift.limits import RedshiftCheck
 from ess_dask.warehouse.redshift.load import Loading, Watch
+from ess_dask.warehouse.redshift.place import FileForm
 from ess_dask.warehouse.redshift.session import Session
 from ess_dask.warehouse.redshift.staging import RedshiftSink
 from ess_dask.warehouse.redshift.types import NESTED, REDSHIFT_TYPES, with_width
@@ -138,7 +139,8 @@ class RedshiftWarehouse:
             columns=plan.columns,
             ordered=plan.target.mode == "upsert",
             direct=staged.direct,
-            format=staged.format,
+            format=staged.form.format,
+            codec=staged.form.codec,
             text_digest=staged.text_digest,
             required=plan.required,
         )
@@ -267,7 +269,7 @@ class RedshiftWarehouse:
         return Staged(
             prefix=self.staged_at(load_id),
             authorization=self.authorization(),
-            format=options.format,
+            form=FileForm(options.format, options.codec),
             region=options.stage_region,
             direct=(options.direct or target.direct) and target.mode == "append",
             text_digest=options.text_digest,
