@@ -62,13 +62,20 @@ def only_standin(server):
     return server
 
 
+def _s3_client(server):
+    """Return the server's client for S3, made once: that takes longer than most tests."""
+    if not hasattr(server, "client_of_tests"):
+        server.client_of_tests = server.s3.client()
+    return server.client_of_tests
+
+
 class Client:
     """Connections and staged files of one test; what it made is dropped and removed at its end."""
 
     def __init__(self, server):
         self.server = server
         self.prefix = f"{server.stage}/{uuid.uuid4().hex}"
-        self.s3 = server.s3.client()
+        self.s3 = _s3_client(server)
         self.opened = []
         self.tables = []
 
@@ -135,14 +142,16 @@ class Client:
                 connection.close()
             except Exception:
                 connection._usock.close()
+        # What the stand-in has goes with it.
+        if not isinstance(self.server, RealCluster):
+            return
         if self.tables:
             connection = self.connect()
             for name in self.tables:
                 run(connection, f"drop table if exists {name}")
             connection.commit()
             connection.close()
-        # The stand-in's own store goes with it.
-        for url in self.files(self.prefix) if isinstance(self.server, RealCluster) else ():
+        for url in self.files(self.prefix):
             bucket, _, key = url[5:].partition("/")
             self.s3.delete_object(Bucket=bucket, Key=key)
 

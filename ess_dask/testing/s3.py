@@ -45,18 +45,19 @@ class S3Server:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
-    def client(self) -> Any:
-        """Return a synchronous botocore client, to fill buckets with."""
+    def client(self, config: Any = None) -> Any:
+        """Return a synchronous botocore client, to fill buckets with; ``config`` adds to ours."""
         import botocore.session
         from botocore.config import Config
 
+        ours = Config(s3={"addressing_style": "path"})
         return botocore.session.Session().create_client(
             "s3",
             region_name=self.region,
             endpoint_url=self.endpoint,
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
-            config=Config(s3={"addressing_style": "path"}),
+            config=ours.merge(config) if config else ours,
         )
 
 

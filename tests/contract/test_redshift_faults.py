@@ -47,9 +47,10 @@ def wait_until(true):
 
 
 def sessions(redshift):
+    # Not those of such questions, which come by another door.
     ((count,),) = redshift.query(
         "select count(*) from pg_stat_activity "
-        "where usename = 'awsuser' and pid <> pg_backend_pid()"
+        "where usename = 'awsuser' and client_addr is not null"
     )
     return count
 
@@ -139,8 +140,23 @@ def test_a_scripted_error_aborts_the_transaction(redshift, client, faults, table
     faults.fail(1, "XX000", message)
     with pytest.raises(redshift_connector.ProgrammingError, match="1023"):
         con.commit()
-    con.rollback()
+    # As of a real one: the transaction is over and nothing of it is there; a new one may begin.
+    assert one(con, f"select count(*) from {table}") == 0
+    con.commit()
     assert redshift.query(f"select count(*) from {table}") == [(0,)]
+
+
+def test_many_sessions_in_a_row_are_over_when_they_end(redshift, client, faults, table):
+    started = time.monotonic()
+    for _ in range(20):
+        con = client.connect()
+        run(con, f"insert into {table} values (1)")
+        faults.cut_before_matching("^select 2")
+        with pytest.raises(CUT):
+            run(con, "select 2")
+        assert sessions(redshift) == 0
+    assert redshift.query(f"select count(*) from {table}") == [(0,)]
+    assert time.monotonic() - started < 20
 
 
 def test_faults_of_the_simple_protocol(redshift, faults, table):

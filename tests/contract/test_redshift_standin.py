@@ -419,18 +419,26 @@ class TestCopyOfCsv:
         assert found == [(url, 4, "a", value, code)]
 
     @pytest.mark.parametrize(
-        ("line", "code"), [(b"1\n", 1214), (b"1,a,b\n", 1202), (b"\n", 1211), (b"1,\xff\n", 1220)]
+        ("line", "code", "reason"),
+        [
+            (b"1\n", 1214, "Delimiter not found"),
+            (b"1,a,b\n", 1202, "Extra column(s) found"),
+            (b"\n", 1211, "no data"),
+            (b"1,\xff\n", 1220, "Bad UTF8 hex sequence: ff (error 3)"),
+            (b"1,\xe2\x82\n", 1220, "Bad UTF8 hex sequence: e2 82 (error 2)"),
+        ],
     )
-    def test_an_irregular_row_is_told(self, client, con, line, code):
+    def test_an_irregular_row_is_told(self, client, con, line, code, reason):
         table = client.table("id int, k varchar(9)")
         url = client.put("bad.csv", b'0,"two\nlines"\n' + line + b"2,b\n")
         refused(con, client.copy(table, url, "format csv"))
         found = run(
             con,
-            "select line_number, error_code from sys_load_error_detail "
+            "select line_number, error_code, error_message from sys_load_error_detail "
             f"where trim(file_name) = '{url}'",
         )
-        assert found == [(3, code)]
+        assert [row[:2] for row in found] == [(3, code)]
+        assert reason in found[0][2]
 
     def test_maxerror_lets_the_good_rows_through(self, client, con):
         table = client.table("id int, k varchar(3)")
@@ -451,6 +459,23 @@ class TestCopyOfCsv:
             "select lines_scanned, errors from stl_load_commits "
             f"where query = pg_last_copy_id() and trim(filename) = '{url}'",
         ) == [(5, 3)]
+
+    def test_a_large_file_with_a_bad_value_far_down(self, client, con):
+        table = client.table("id int, at timestamp")
+        lines = [f"{i},2020-02-29 01:02:{i % 60:02}.5" for i in range(150_000)]
+        lines[140_000] = "x,2020-02-29 01:02:03"
+        lines[149_999] = "1,2020-02-30 01:02:03"
+        url = client.put("large.csv.gz", gzip.compress("\n".join(lines).encode(), 1))
+        refused(con, client.copy(table, url, "format csv gzip maxerror 2"))
+        run(con, client.copy(table, url, "format csv gzip maxerror 3"))
+        con.commit()
+        assert run(con, f"select count(*), max(id) from {table}") == [(149_998, 149_998)]
+        found = run(
+            con,
+            "select distinct line_number, error_code from sys_load_error_detail "
+            f"where trim(file_name) = '{url}' order by 1",
+        )
+        assert found == [(140_001, 1207), (150_000, 1206)]
 
     def test_the_tables_of_errors_survive_a_rollback(self, client, con):
         table = client.table("id int")
@@ -590,15 +615,66 @@ class TestTables:
             cursor.execute(f'select id, "größe" as "Total" from {table}')
             assert [column[0] for column in cursor.description] == ["id", "total"]
 
+    def test_every_statement_folds_quoted_names(self, client, con):
+        table = client.table('"Id" int, "MixedCase" varchar(9), "Raw" varbyte(4)')
+        shouted = f'"{table.upper()}"'
+        source = client.put("a.csv", b"1,a\n2,b\n")
+        run(con, client.copy(shouted, source, "format csv", '("ID", "mixedCASE")'))
+        run(con, f'insert into {shouted} ("iD", "MIXEDcase") values (3, \'c\')')
+        run(con, f'update {shouted} set "MixedCase" = \'z\' where "ID" = 3')
+        run(con, f"delete from {shouted} where \"MiXeDcAsE\" = 'b'")
+        query = f'select t."ID", t."mixedCase" from "PUBLIC".{shouted} t order by "iD"'
+        assert run(con, query) == [(1, "a"), (3, "z")]
+        run(con, f'create temp table "Like_{table}" (like {shouted})')
+        run(con, f'create temp table "As_{table}" as select "ID" as "New" from {shouted}')
+        assert run(con, f'select "NEW" from "AS_{table}" order by new') == [(1,), (3,)]
+        run(con, f'alter table {shouted} add column "AddedOne" varchar(4)')
+        run(con, f"lock {shouted}")
+        target = f"{client.prefix}/folded/"
+        text = query.replace("'", "''")
+        role = client.server.role
+        run(con, f"unload ('{text}') to '{target}' iam_role '{role}' csv header parallel off")
+        (url,) = client.files(target)
+        assert client.get(url) == b"id,mixedcase\n1,a\n3,z\n"
+        con.commit()
+        con.autocommit = True
+        run(con, f'alter table {shouted} alter column "MIXEDCase" type varchar(20)')
+        shown = run(con, f"select \"column\", type from pg_table_def where tablename = '{table}'")
+        assert shown == [
+            ("id", "integer"), ("mixedcase", "character varying(20)"),
+            ("raw", "binary varying(4)"), ("addedone", "character varying(4)"),
+        ]  # fmt: skip
+        run(con, f"truncate {shouted}")
+        run(con, f'drop table "LIKE_{table}"')
+
     def test_names_keep_their_case_on_demand(self, client, con):
         run(con, "set enable_case_sensitive_identifier to true")
+        con.commit()
         with con.cursor() as cursor:
             cursor.execute('select 1 as "Total"')
             assert cursor.description[0][0] == "Total"
-        con.commit()
+        con.rollback()
         assert one(con, "show enable_case_sensitive_identifier") in ("on", "true")
         run(con, "reset enable_case_sensitive_identifier")
         con.commit()
+
+    def test_a_rollback_takes_back_how_names_are_read(self, con):
+        run(con, "set enable_case_sensitive_identifier to true")
+        con.rollback()
+        with con.cursor() as cursor:
+            cursor.execute('select 1 as "Total"')
+            assert cursor.description[0][0] == "total"
+        assert one(con, "show enable_case_sensitive_identifier") in ("off", "false")
+
+    def test_case_sensitive_names_are_copied_and_altered(self, client, con):
+        con.autocommit = True
+        run(con, "set enable_case_sensitive_identifier to true")
+        table = client.table('"Id" int, id int, "Word" varchar(3)', con)
+        url = client.put("a.csv", b"1,abc\n")
+        run(con, client.copy(table, url, "format csv", '("Id", "Word")'))
+        run(con, f'alter table {table} alter column "Word" type varchar(9)')
+        assert run(con, f'select "Id", id, "Word" from {table}') == [(1, None, "abc")]
+        assert "does not exist" in refused(con, client.copy(table, url, "csv", '("ID")'))["M"]
 
     def test_strings_and_comments_are_left_alone(self, con):
         sql = """select 'SYSDATE "X" nvl(' /* "Y */, 'a\\\\b', 'it''s' -- "Z"

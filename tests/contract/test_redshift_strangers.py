@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -216,6 +217,31 @@ def test_tls_with_the_stand_ins_own_authority(tmp_path, monkeypatch):
         connection.close()
         assert "ssl=false" not in server.url
         assert server.control_plane is None
+
+
+def test_rclone_takes_many_small_files_at_once(tmp_path):
+    from botocore.config import Config
+
+    from ess_dask.testing.s3 import rclone_s3
+
+    (tmp_path / "b").mkdir()
+    with rclone_s3(tmp_path) as server:
+        quick = Config(read_timeout=10, retries={"total_max_attempts": 1})
+        client = server.client(quick)
+
+        def work(number):
+            keys = [f"{number}/{i}.csv" for i in range(60)]
+            for key in keys:
+                client.put_object(Bucket="b", Key=key, Body=b"1,a\n")
+            found = client.list_objects_v2(Bucket="b", Prefix=f"{number}/")["Contents"]
+            gone = client.delete_objects(
+                Bucket="b", Delete={"Objects": [{"Key": item["Key"]} for item in found]}
+            )
+            return len(found), gone.get("Errors", [])
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(work, range(8))) == [(60, [])] * 8
+        assert "Contents" not in client.list_objects_v2(Bucket="b")
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import selectors
-from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ess_dask.testing.redshift import wire
-from ess_dask.testing.redshift.columns import Target, columns_query, target
 from ess_dask.testing.redshift.commands import Copy, Unload
 from ess_dask.testing.redshift.errors import ServerError, error_of, not_simulated
 from ess_dask.testing.redshift.faults import Fault, Faults
 from ess_dask.testing.redshift.journal import Journal
 from ess_dask.testing.redshift.loading import Load
+from ess_dask.testing.redshift.lookups import Lookups
 from ess_dask.testing.redshift.reserved import refuse_untyped
 from ess_dask.testing.redshift.results import as_redshift_types, with_hex
 from ess_dask.testing.redshift.rewrite import Context
 from ess_dask.testing.redshift.sources import s3_client
+from ess_dask.testing.redshift.state import FAILED, IDLE, OPEN, Prepared, State, Step
 from ess_dask.testing.redshift.statements import FAILING_SQL, Statement, understand
-from ess_dask.testing.redshift.tokens import identifier
-from ess_dask.testing.redshift.unload import Field, Unloading, copy_out, row_fields
+from ess_dask.testing.redshift.unload import Unloading
 from ess_dask.testing.redshift.wire import Peer
 from ess_dask.testing.s3 import S3Server
 
-_IDLE, _OPEN, _FAILED = b"I", b"T", b"E"
 _ENDS_RUN = b"CIs"
 _NO_PORTAL = wire.text("ess: not to be run") + b"\0\0\0\0"
-_DESCRIBED = "ess_described"
 _END_SECONDS = 10.0
 
 
@@ -51,45 +47,6 @@ class Surroundings:
         return s3_client(self.s3, self.role, command.authorization)
 
 
-@dataclass
-class _Prepared:
-    """A statement that was looked up: COPY's target, UNLOAD's columns, places of VARBYTE."""
-
-    statement: Statement
-    target: Target | None = None
-    fields: Sequence[Field] = ()
-    types: bytes = b""
-    binary: tuple[int, ...] = ()
-
-
-@dataclass
-class _Step:
-    """A message that the back end has not answered yet; it ends with one of these kinds."""
-
-    ends: bytes
-    prepared: _Prepared | None = None
-    error: ServerError | None = None
-    load: Load | None = None
-    unloading: Unloading | None = None
-    is_hidden: bool = False
-    is_lost: bool = False
-
-
-@dataclass
-class _State:
-    """How a session stands."""
-
-    status: bytes = _IDLE
-    case_sensitive: bool = False
-    case_committed: bool = False
-    is_truncated: bool = False
-    is_spoiled: bool = False
-    is_undone: bool = False
-    is_losing: bool = False
-    pending: deque[_Step] = field(default_factory=deque)
-    holder: _Step | None = None
-
-
 class Session:
     """Carries one client's messages until it leaves, is cut off, or its back end ends."""
 
@@ -98,9 +55,10 @@ class Session:
         self._client = client
         self._backend = backend
         self._number = number
-        self._prepared: dict[str, _Prepared] = {}
-        self._portals: dict[str, _Prepared] = {}
-        self._state = _State()
+        self._prepared: dict[str, Prepared] = {}
+        self._portals: dict[str, Prepared] = {}
+        self._state = State()
+        self._lookups = Lookups(client, backend, self._state)
         self._selector = selectors.DefaultSelector()
         for peer in (client, backend):
             self._selector.register(peer.sock, selectors.EVENT_READ, peer)
@@ -151,7 +109,7 @@ class Session:
     def _finish_alone(self) -> None:
         """A statement outside a transaction goes on in Redshift when its client is gone."""
         state = self._state
-        if state.status != _IDLE or not any(b"Z" in step.ends for step in state.pending):
+        if state.status != IDLE or not any(b"Z" in step.ends for step in state.pending):
             return
         state.is_losing = True
         try:
@@ -181,14 +139,14 @@ class Session:
         if kind == b"D":
             named, (name, _) = body[:1], wire.split_text(body[1:])
             known = self._prepared if named == b"S" else self._portals
-            self._expect(_Step(b"Tn", known.get(name)))
+            self._expect(Step(b"Tn", known.get(name)))
         elif kind == b"C":
-            self._expect(_Step(b"3"))
+            self._expect(Step(b"3"))
         elif kind == b"S":
-            self._expect(_Step(b"Z"))
+            self._expect(Step(b"Z"))
         self._backend.send(kind, body)
 
-    def _expect(self, step: _Step) -> None:
+    def _expect(self, step: Step) -> None:
         self._state.pending.append(step)
 
     def _parse(self, body: bytes) -> None:
@@ -201,10 +159,10 @@ class Session:
         except ServerError as error:
             prepared.statement = Statement(sql, FAILING_SQL, refusal=error)
         self._prepared[name] = prepared
-        self._expect(_Step(b"1", prepared))
+        self._expect(Step(b"1", prepared))
         self._send_parse(name, prepared)
 
-    def _send_parse(self, name: str, prepared: _Prepared) -> None:
+    def _send_parse(self, name: str, prepared: Prepared) -> None:
         sql = wire.text(prepared.statement.rewritten)
         self._backend.send(b"P", wire.text(name) + sql + prepared.types)
 
@@ -217,19 +175,19 @@ class Session:
             if command and name and not self._state.pending:
                 prepared = self._prepare_again(name, prepared)
             self._portals[portal] = prepared
-        self._expect(_Step(b"2", prepared))
+        self._expect(Step(b"2", prepared))
         self._backend.send(b"B", body)
 
-    def _prepare_again(self, name: str, old: _Prepared) -> _Prepared:
+    def _prepare_again(self, name: str, old: Prepared) -> Prepared:
         """A COPY that comes again may find its table changed: then its text is another one."""
-        if self._state.status == _FAILED:
+        if self._state.status == FAILED:
             return old
         new = self._prepare(old.statement.sql)
         new.types = old.types
         if new.statement.rewritten != old.statement.rewritten:
-            self._expect(_Step(b"3", is_hidden=True))
+            self._expect(Step(b"3", is_hidden=True))
             self._backend.send(b"C", b"S" + wire.text(name))
-            self._expect(_Step(b"1", new, is_hidden=True))
+            self._expect(Step(b"1", new, is_hidden=True))
             self._send_parse(name, new)
         self._prepared[name] = new
         return new
@@ -238,14 +196,14 @@ class Session:
         portal, _ = wire.split_text(body)
         prepared = self._portals.get(portal)
         fault = self._fault(prepared.statement.sql if prepared else "")
-        is_run = self._start(_Step(_ENDS_RUN, prepared), fault)
+        is_run = self._start(Step(_ENDS_RUN, prepared), fault)
         self._backend.send(b"E", body if is_run else _NO_PORTAL)
 
     def _query(self, body: bytes) -> None:
         sql, _ = wire.split_text(body)
         fault = self._fault(sql)
         prepared = self._prepare(sql)
-        is_run = self._start(_Step(b"Z", prepared), fault)
+        is_run = self._start(Step(b"Z", prepared), fault)
         sql = prepared.statement.rewritten if is_run else FAILING_SQL
         self._backend.send(b"Q", wire.text(sql))
 
@@ -255,7 +213,7 @@ class Session:
             raise _CutError
         return fault
 
-    def _start(self, step: _Step, fault: Fault | None) -> bool:
+    def _start(self, step: Step, fault: Fault | None) -> bool:
         """Begin a statement; whether PostgreSQL is to run it. If not, the step has the error."""
         self._expect(step)
         if fault is not None and fault.kind == "fail":
@@ -264,7 +222,7 @@ class Session:
             self._state.is_undone = step.prepared is not None and step.prepared.statement.is_commit
             return False
         step.is_lost = fault is not None
-        if step.prepared is None or self._state.status == _FAILED:
+        if step.prepared is None or self._state.status == FAILED:
             return True
         try:
             self._start_command(step, step.prepared)
@@ -273,7 +231,7 @@ class Session:
             return False
         return True
 
-    def _start_command(self, step: _Step, prepared: _Prepared) -> None:
+    def _start_command(self, step: Step, prepared: Prepared) -> None:
         statement = prepared.statement
         if statement.copy and prepared.target:
             step.load = Load(statement.copy, prepared.target, self._around.journal, self._number)
@@ -285,59 +243,19 @@ class Session:
 
     # What a statement means hangs on the catalog: it is asked for unseen, while nothing is pending.
 
-    def _prepare(self, sql: str) -> _Prepared:
+    def _prepare(self, sql: str) -> Prepared:
         state = self._state
-        statement = understand(sql, Context(state.status != _IDLE, state.case_sensitive))
+        statement = understand(sql, Context(state.status != IDLE, state.case_sensitive))
         if not (statement.copy or statement.unload or statement.guard):
-            return _Prepared(statement)
-        if state.status == _FAILED:
-            return _Prepared(replace(statement, rewritten="select 1"))
+            return Prepared(statement)
+        if state.status == FAILED:
+            return Prepared(replace(statement, rewritten="select 1"))
         try:
             if state.pending:
                 raise not_simulated("this statement in the middle of a pipeline")
-            return self._look_up(statement)
+            return self._lookups.look_up(statement)
         except ServerError as error:
-            return _Prepared(Statement(sql, FAILING_SQL, refusal=error))
-
-    def _look_up(self, statement: Statement) -> _Prepared:
-        if statement.copy:
-            found = target(statement.copy, self._ask(columns_query(statement.copy)))
-            names = ", ".join(identifier(column.name) for column in found.columns)
-            sql = f"COPY {statement.copy.sql_name} ({names}) FROM STDIN WITH (FORMAT csv)"
-            return _Prepared(replace(statement, rewritten=sql), found)
-        if statement.unload:
-            fields = self._describe(statement.rewritten)
-            sql = copy_out(statement.unload, statement.rewritten)
-            return _Prepared(replace(statement, rewritten=sql), fields=fields)
-        for row in self._ask(statement.guard):
-            if row[0] is not None:
-                raise ServerError(row[0].decode(), "0A000")
-        return _Prepared(statement)
-
-    def _ask(self, sql: str) -> list[list[bytes | None]]:
-        """Run SQL on the client's back end, in its transaction, unseen by it."""
-        self._backend.send(b"Q", wire.text(sql))
-        return [wire.row(body) for kind, body in self._answers() if kind == b"D"]
-
-    def _describe(self, sql: str) -> list[Field]:
-        name = wire.text(_DESCRIBED)
-        self._backend.send(b"P", name + wire.text(sql) + b"\0\0")
-        self._backend.send(b"D", b"S" + name)
-        self._backend.send(b"C", b"S" + name)
-        self._backend.send(b"S")
-        found = [row_fields(body) for kind, body in self._answers() if kind == b"T"]
-        return found[0] if found else []
-
-    def _answers(self) -> list[tuple[bytes, bytes]]:
-        self._client.flush()
-        answers: list[tuple[bytes, bytes]] = []
-        while not answers or answers[-1][0] != b"Z":
-            answers.append(self._backend.take())
-        self._state.status = answers[-1][1]
-        for kind, body in answers:
-            if kind == b"E":
-                raise error_of(wire.fields(body))
-        return answers
+            return Prepared(Statement(sql, FAILING_SQL, refusal=error))
 
     # From the back end.
 
@@ -362,7 +280,7 @@ class Session:
         else:
             self._carry(step, kind, body)
 
-    def _carry(self, step: _Step, kind: bytes, body: bytes) -> None:
+    def _carry(self, step: Step, kind: bytes, body: bytes) -> None:
         if kind == b"T":
             body, places = as_redshift_types(body)
             if step.prepared is not None:
@@ -374,7 +292,7 @@ class Session:
         if not (step.is_hidden and kind in step.ends):
             self._tell(kind, body)
 
-    def _end(self, step: _Step) -> None:
+    def _end(self, step: Step) -> None:
         self._state.pending.popleft()
         if step is self._state.holder:
             self._state.holder = None
@@ -383,13 +301,13 @@ class Session:
         if not self._state.is_losing:
             self._client.send(kind, body)
 
-    def _pump(self, step: _Step, load: Load) -> None:
+    def _pump(self, step: Step, load: Load) -> None:
         """Send a COPY's rows; a failure of theirs becomes PostgreSQL's, whose text is replaced."""
         self._client.flush()
         try:
             for chunk in load.chunks(self._around.s3_client(load.command)):
                 self._backend.send(b"d", chunk)
-                if self._state.status != _IDLE:
+                if self._state.status != IDLE:
                     self._look_for_client()
         except ServerError as error:
             step.error = error
@@ -406,7 +324,7 @@ class Session:
             if key.data is self._client:
                 self._client.fill()
 
-    def _failed(self, step: _Step, said: ServerError) -> None:
+    def _failed(self, step: Step, said: ServerError) -> None:
         refusal = step.prepared.statement.refusal if step.prepared else None
         error = step.error or refusal or said
         if step.load is not None:
@@ -420,7 +338,7 @@ class Session:
             self._end(pending[0])
         self._tell(b"E", wire.fields_body(error.fields))
 
-    def _completed(self, step: _Step, tag: bytes) -> None:
+    def _completed(self, step: Step, tag: bytes) -> None:
         if step.load is not None:
             self._inform(step.load.finish(None))
             step.load, tag = None, b"COPY\0"
@@ -458,7 +376,7 @@ class Session:
             self._settle()
             if state.is_losing:
                 raise _CutError
-        if state.status == _IDLE:
+        if state.status == IDLE:
             state.case_committed = state.case_sensitive
         self._tell(b"Z", state.status)
 
@@ -466,12 +384,12 @@ class Session:
         """Do what belongs to a statement that is through: TRUNCATE commits, a failed one aborts."""
         state = self._state
         try:
-            if state.is_truncated and state.status == _OPEN:
-                self._ask("commit")
-            if state.is_spoiled and state.status == _OPEN:
-                self._ask(FAILING_SQL)
-            if state.is_undone and state.status == _FAILED:
-                self._ask("rollback")
+            if state.is_truncated and state.status == OPEN:
+                self._lookups.ask("commit")
+            if state.is_spoiled and state.status == OPEN:
+                self._lookups.ask(FAILING_SQL)
+            if state.is_undone and state.status == FAILED:
+                self._lookups.ask("rollback")
                 state.case_sensitive = state.case_committed
         except ServerError:
             # Meant so for a spoiled one; a commit that fails has left no transaction either.
