@@ -65,6 +65,7 @@ def test_a_part_that_is_gone_before_copy(server, tmp_path):
     request = loader.request(target, sales("a", 1), sales("b", 2), sales("c", 3))
     bucket, _, key = request.parts[1].path[5:].partition("/")
     server.s3.client().delete_object(Bucket=bucket, Key=key)
-    with pytest.raises(DataError, match=key.rpartition("/")[2]):
+    with pytest.raises(DataError, match=key.rpartition("/")[2]) as caught:
         loader.warehouse.load(request)
+    assert caught.value.hint == "nothing was loaded; run again"
     assert loader.warehouse.ledger() == ()
