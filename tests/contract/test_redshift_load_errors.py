@@ -34,12 +34,12 @@ def shop(server, tmp_path, more="", role=None):
 
 @pytest.mark.parametrize("format_", ["csv", "parquet"])
 def test_nulls_where_the_user_wants_none(server, tmp_path, format_):
-    """A table that its user changed: a direct load meets it row by row."""
+    """The user changed the table behind the staging: a direct load meets it row by row."""
     loader, target = shop(server, tmp_path, f"&direct=true&format={format_}")
     loader.load(target, sales("first", 1))
-    server.query(f"ALTER TABLE {server.schema}.sales ALTER COLUMN name SET NOT NULL")
     rows = tuple((n, None if n % 10 == 3 else "fine", 1.0) for n in range(200))
     request = loader.request(target, Version("second", rows))
+    server.query(f"ALTER TABLE {server.schema}.sales ALTER COLUMN name SET NOT NULL")
     with pytest.raises(DataError) as caught:
         loader.warehouse.load(request)
     if format_ == "csv":
