@@ -7,7 +7,7 @@ again in another session fills them again from the files in S3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import DataError, UsageError
@@ -65,7 +65,7 @@ class Staged:
 
     prefix: str
     authorization: Authorization
-    form: FileForm = FileForm()
+    form: FileForm = field(default_factory=FileForm)
     region: str = ""
     direct: bool = False
     text_digest: bool = False
