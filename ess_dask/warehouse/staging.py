@@ -41,6 +41,7 @@ class Layout:
     place: Place
     measured: Callable[[], Measure] = NoMeasure
     part_bytes: int = PART_BYTES
+    codec: str = "zstd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ class StagingWriter:
                 return last
             last.finish()
         path = Path(layout.folder) / f"part-{self._number:06d}"
-        self._parts.append(OpenPart(path, schema, sole, layout.measured))
+        self._parts.append(OpenPart(path, schema, sole, layout.measured, layout.codec))
         return self._parts[-1]
 
 

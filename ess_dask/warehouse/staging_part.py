@@ -56,13 +56,14 @@ class OpenPart:
     """A part on its way: written under a name of its own, so that two attempts cannot mix.
 
     ``sole`` is whether it is for one large file alone; ``measured`` makes what its rows are
-    measured with.
+    measured with; ``codec`` compresses the pages of its Parquet.
     """
 
     path: Path
     schema: pa.Schema
     sole: bool
     measured: Callable[[], Measure] = NoMeasure
+    codec: str = "zstd"
     temporary: Path = field(init=False)
     measure: Measure = field(init=False)
     uris: dict[str, None] = field(default_factory=dict)
@@ -123,7 +124,7 @@ class OpenPart:
         if not self._held:
             return
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self.temporary, self.schema, compression="zstd")
+            self._writer = pq.ParquetWriter(self.temporary, self.schema, compression=self.codec)
         table = pa.concat_tables(self._held).unify_dictionaries()
         self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         self._held, self._held_bytes = [], 0
@@ -134,7 +135,7 @@ class OpenPart:
         import pyarrow.parquet as pq
 
         self.finish()
-        copy = OpenPart(self.path, self.schema, self.sole, self.measured)
+        copy = OpenPart(self.path, self.schema, self.sole, self.measured, self.codec)
         with pq.ParquetFile(self.temporary) as source:
             for group in range(source.num_row_groups):
                 table = source.read_row_group(group)

@@ -34,7 +34,7 @@ def shop(server, tmp_path, more="", role=None):
 
 @pytest.mark.parametrize("format_", ["csv", "parquet"])
 def test_nulls_where_the_user_wants_none(server, tmp_path, format_):
-    """A table that its user changed since the rows were staged: a direct load meets it."""
+    """The user changed the table behind the staging: a direct load meets it row by row."""
     loader, target = shop(server, tmp_path, f"&direct=true&format={format_}")
     loader.load(target, sales("first", 1))
     rows = tuple((n, None if n % 10 == 3 else "fine", 1.0) for n in range(200))
@@ -65,6 +65,7 @@ def test_a_part_that_is_gone_before_copy(server, tmp_path):
     request = loader.request(target, sales("a", 1), sales("b", 2), sales("c", 3))
     bucket, _, key = request.parts[1].path[5:].partition("/")
     server.s3.client().delete_object(Bucket=bucket, Key=key)
-    with pytest.raises(DataError, match=key.rpartition("/")[2]):
+    with pytest.raises(DataError, match=key.rpartition("/")[2]) as caught:
         loader.warehouse.load(request)
+    assert caught.value.hint == "nothing was loaded; run again"
     assert loader.warehouse.ledger() == ()

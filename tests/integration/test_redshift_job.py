@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,21 @@ def staged(user, server):
     bucket, _, key = user.stage[5:].partition("/")
     found = server.s3.client().list_objects_v2(Bucket=bucket, Prefix=key)
     return [each["Key"] for each in found.get("Contents", ())]
+
+
+@contextmanager
+def held(server, table):
+    """Hold a table in a session of another client."""
+    import redshift_connector
+
+    with redshift_connector.connect(
+        host=server.host, port=server.port, database=server.database,
+        user=server.user, password=server.password, ssl=False,
+    ) as connection:  # fmt: skip
+        with connection.cursor() as cursor:
+            cursor.execute(f"lock {table}")
+            yield
+        connection.rollback()
 
 
 def test_real_files_load_once_with_every_row_accounted_for(shop, server, woodworking):
@@ -281,3 +296,33 @@ def test_keys_of_a_profile_that_does_not_exist_are_no_traceback(shop):
     url = re.sub("&iam_role=[^&]*", "", shop.env["ESS_WAREHOUSE"]) + "&keys=true&profile=nope"
     refused = shop.ess("run", "t.yaml", "--set", f"load.to={url}", code=3)
     assert "(nope)" in refused.stderr and "~/.aws" in refused.stderr
+
+
+def test_an_abort_does_not_wait_for_the_statement_that_runs(shop, server):
+    small_job(shop, "0%", "id,text\n1,a\n")
+    hook = "load.hooks.inside=select pg_sleep(60)"
+    server.faults.clear()
+    child = shop.start("run", "t.yaml", "--set", hook)
+    deadline = time.monotonic() + 60
+    while not any("pg_sleep" in sql for sql in server.faults.seen):
+        assert time.monotonic() < deadline and child.poll() is None
+        time.sleep(0.02)
+    for _ in range(2):
+        time.sleep(1)
+        child.send_signal(signal.SIGINT)
+    err = child.communicate(timeout=20)[1].decode()
+    assert (child.returncode, "Traceback" in err) == (130, False), err
+    assert "aborted" in err
+    assert server.query("select to_regclass('job.texts')") == [(None,)]
+    assert staged(shop, server) == []
+
+
+def test_a_ledger_that_somebody_holds_is_waited_for_as_long_as_the_url_says(shop, server):
+    small_job(shop, "0%", "id,text\n1,a\n")
+    shop.ess("run", "t.yaml")
+    url = shop.env["ESS_WAREHOUSE"] + "&lock_wait=1s"
+    with held(server, "job._ess_ledger"):
+        for args in (["run"], ["rejects", "list"]):
+            refused = shop.ess(*args, "t.yaml", env={"ESS_WAREHOUSE": url}, code=75, timeout=30)
+            assert "another session holds the table" in refused.stderr
+    assert shop.ess("run", "t.yaml").returncode == 0

@@ -125,7 +125,7 @@ def _pieces(rows: Iterator[pa.Table], division: Division, folder: Path) -> list[
     for table in rows:
         while table.num_rows:
             if not pieces or done >= stops[len(pieces) - 1] < total:
-                pieces += [OpenPart(folder / "piece", table.schema, False, measured)]
+                pieces += [OpenPart(folder / "piece", table.schema, False, measured, sink.codec)]
                 _finish(pieces[-2:-1])
             # Rows that were not told of go to the last part, to be noticed there.
             room = max(stops[len(pieces) - 1] - done, 0) or table.num_rows

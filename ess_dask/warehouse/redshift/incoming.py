@@ -7,7 +7,7 @@ again in another session fills them again from the files in S3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import DataError, UsageError
@@ -21,7 +21,7 @@ from ess_dask.warehouse.redshift.digest import combine, digest_sql, read_digest
 from ess_dask.warehouse.redshift.load_errors import copy
 from ess_dask.warehouse.redshift.manifest import write_manifest
 from ess_dask.warehouse.redshift.names import quoted
-from ess_dask.warehouse.redshift.place import Format
+from ess_dask.warehouse.redshift.place import FileForm
 from ess_dask.warehouse.redshift.sideload import Side, stage_side
 from ess_dask.warehouse.redshift.staging import ORDER_COLUMN
 from ess_dask.warehouse.redshift.types import MAX_TEXT, NESTED, sql_type
@@ -65,7 +65,7 @@ class Staged:
 
     prefix: str
     authorization: Authorization
-    format: Format = "parquet"
+    form: FileForm = field(default_factory=FileForm)
     region: str = ""
     direct: bool = False
     text_digest: bool = False
@@ -81,9 +81,9 @@ class Staged:
 
     def copy(self, table: str, columns: Sequence[str], manifest: str, load_id: str) -> Copy:
         """Return the statement that copies the files of a manifest into a table (quoted SQL)."""
-        null = null_marker(load_id) if self.format == "csv" else ""
+        null = null_marker(load_id) if self.form.format == "csv" else ""
         return Copy(
-            table, tuple(columns), manifest, self.authorization, self.format, null, self.region
+            table, tuple(columns), manifest, self.authorization, self.form.format, null, self.region
         )
 
 
@@ -162,7 +162,7 @@ def _fill_side(
     paths: Sequence[str],
 ) -> None:
     _make(session, table, ", ".join(f"{quoted(name)} {type_}" for name, type_ in side.columns))
-    part = stage_side(side, paths, staged.prefix, staged.format, request.load_id)
+    part = stage_side(side, paths, staged.prefix, staged.form, request.load_id)
     manifest = write_manifest(staged.prefix, [part], f"{side.name}.manifest")
     names = [name for name, _ in side.columns]
     copy(session, staged.copy(quoted(table), names, manifest, request.load_id), part.rows)

@@ -140,10 +140,10 @@ class Loading:
 
     def _lock(self) -> None:
         """Wait for other loads, for a bounded time; this must come before anything is read."""
-        milliseconds = max(int(self.lock_wait * 1000), 1)
-        self.session.run(f"SET statement_timeout TO {milliseconds}")
+        # Not to wait at all would be no limit.
+        self.session.limit(max(self.lock_wait, 0.001))
         self.ledger.lock()
-        self.session.run("SET statement_timeout TO 0")
+        self.session.limit(0)
 
     def _decide(self) -> Work:
         """Settle the table's columns and the files to load, by the ledger as it is now."""

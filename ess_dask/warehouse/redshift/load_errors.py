@@ -80,12 +80,13 @@ def _copied(session: Session) -> int:
 
 
 def _copy_error(message: str, hint: str, found: tuple[LoadError, ...]) -> CopyError:
-    error = CopyError(_message(message, found), hint=hint or _HINT)
+    error = CopyError(_message(message, found), hint=hint or (_MEND if found else _AGAIN))
     error.rows = found
     return error
 
 
-_HINT = "nothing was loaded; let the cleaning commands mend or drop such rows, and run again"
+_MEND = "nothing was loaded; let the cleaning commands mend or drop such rows, and run again"
+_AGAIN = "nothing was loaded; run again"
 
 
 def _message(message: str, found: tuple[LoadError, ...]) -> str:

@@ -129,6 +129,12 @@ OPTIONS: Mapping[str, Option] = {
     "format": Option(
         "format", _one_of("parquet", "csv"), "form of the staged parts (default `parquet`)", True
     ),
+    "codec": Option(
+        "codec",
+        _one_of("zstd", "snappy", "gzip"),
+        "compression inside Parquet (default `zstd`)",
+        True,
+    ),
     "slices": Option(
         "slices", _count, "parts are a multiple of it (default: the cluster is asked)", True
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,15 @@ from ess_dask.errors import EssError
 from ess_dask.warehouse.redshift.csv_part import write_csv
 
 Format = Literal["parquet", "csv"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """The form of staged files; ``codec`` compresses the pages inside of Parquet."""
+
+    format: Format = "parquet"
+    codec: str = "zstd"
+
 
 SUFFIX: dict[Format, str] = {"parquet": "parquet", "csv": "csv.gz"}
 _UPLOADS_AT_ONCE = 2

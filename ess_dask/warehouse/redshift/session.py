@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+from ess_dask.errors import EssError, InterruptedRunError
 from ess_dask.warehouse.redshift.names import quoted
 
 MAX_VALUES = 30_000
@@ -26,6 +27,7 @@ class Session:
         self._translating = translating
         self._cursor = connection.cursor()
         self._cursor.paramstyle = "qmark"
+        self._abandoned = False
 
     def __enter__(self) -> Session:
         return self
@@ -42,13 +44,13 @@ class Session:
 
     def run(self, sql: str, *values: Any) -> int:
         """Execute a statement; return how many rows it changed (-1 when that is not known)."""
-        with self._translating(_head(sql)):
+        with self._asking(_head(sql)):
             self._cursor.execute(sql, list(values) if values else None)
         return int(self._cursor.rowcount)
 
     def rows(self, sql: str, *values: Any) -> Rows:
         """Return the rows of a query."""
-        with self._translating(_head(sql)):
+        with self._asking(_head(sql)):
             self._cursor.execute(sql, list(values) if values else None)
             return [tuple(row) for row in self._cursor.fetchall()]
 
@@ -70,13 +72,27 @@ class Session:
 
     def commit(self) -> None:
         """Commit the transaction."""
-        with self._translating("COMMIT"):
+        with self._asking("COMMIT"):
             self._connection.commit()
 
     def rollback(self) -> None:
-        """Take back the transaction; a connection that is lost has done so already."""
+        """Take back the transaction; a connection that is lost has done so already.
+
+        Where the answer to a statement was not waited for, closing takes back: a rollback would
+        wait for that answer.
+        """
+        if self._abandoned:
+            return
         with suppress(Exception):
             self._connection.rollback()
+
+    def limit(self, seconds: float) -> None:
+        """Let each statement from here on take no longer than this; 0 for as long as it takes.
+
+        One that takes longer raises ``LockedError``: what it waits for is held by others.
+        """
+        milliseconds = max(int(seconds * 1000), 1) if seconds else 0
+        self.run(f"SET statement_timeout TO {milliseconds}")
 
     def outside(self, sql: str) -> None:
         """Execute a statement outside a transaction; none may be open."""
@@ -85,6 +101,16 @@ class Session:
             self.run(sql)
         finally:
             self._connection.autocommit = False
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        try:
+            with self._translating(what):
+                yield
+        except BaseException as error:
+            answered = isinstance(error, EssError) and not isinstance(error, InterruptedRunError)
+            self._abandoned = self._abandoned or not answered
+            raise
 
 
 def _head(sql: str) -> str:

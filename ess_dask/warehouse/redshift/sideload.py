@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.warehouse.model import StagedPart
-from ess_dask.warehouse.redshift.place import Format, S3Place, stage_store
+from ess_dask.warehouse.redshift.place import FileForm, S3Place, stage_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,7 @@ class Side:
 
 
 def stage_side(
-    side: Side, paths: Sequence[str], prefix: str, format_: Format, load_id: str
+    side: Side, paths: Sequence[str], prefix: str, form: FileForm, load_id: str
 ) -> StagedPart:
     """Put the rows of local Parquet files under the prefix as one part, as the columns hold them.
 
@@ -40,10 +40,10 @@ def stage_side(
         [pa.table([_fitted(each, *column) for column in side.columns],
                   names=[name for name, _ in side.columns]) for each in tables]
     )  # fmt: skip
-    place = S3Place(stage_store(prefix), format_, load_id)
+    place = S3Place(stage_store(prefix), form.format, load_id)
     with tempfile.TemporaryDirectory(prefix="ess-") as folder:
         local = Path(folder) / side.name
-        pq.write_table(table, local, compression="zstd")
+        pq.write_table(table, local, compression=form.codec)
         ((url, size),) = place.publish([(local, side.name)])
     return StagedPart(url, table.num_rows, size, ())
 

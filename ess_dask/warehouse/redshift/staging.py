@@ -53,6 +53,7 @@ class RedshiftSink:
     direct: bool = False
     format: Format = "parquet"
     text_digest: bool = False
+    codec: str = "zstd"
     part_bytes: int = PART_BYTES
     store: Datastore | None = None
     required: tuple[str, ...] = ()
@@ -62,7 +63,9 @@ class RedshiftSink:
         make_folder(self.folder)
         place = S3Place(stage_store(self.prefix, self.store), self.format, self.load_id)
         measured = partial(RedshiftMeasure, self.columns, text=self.text_digest)
-        layout = Layout(self.folder, RedshiftShape(self), place, measured, self.part_bytes)
+        layout = Layout(
+            self.folder, RedshiftShape(self), place, measured, self.part_bytes, self.codec
+        )
         return StagingWriter(layout, batch.number)
 
 

@@ -86,6 +86,7 @@ class LoadOptions:
     schema: str = "public"
     lock_wait: float = 60.0
     format: Format = "parquet"
+    codec: str = "zstd"
     slices: int = 0
     text_digest: bool = False
     direct: bool = False

@@ -33,6 +33,7 @@ from ess_dask.warehouse.redshift.incoming import Staged
 from ess_dask.warehouse.redshift.ledger import Ledger
 from ess_dask.warehouse.redshift.limits import RedshiftCheck
 from ess_dask.warehouse.redshift.load import Loading, Watch
+from ess_dask.warehouse.redshift.place import FileForm
 from ess_dask.warehouse.redshift.session import Session
 from ess_dask.warehouse.redshift.staging import RedshiftSink
 from ess_dask.warehouse.redshift.types import NESTED, REDSHIFT_TYPES, with_width
@@ -60,6 +61,9 @@ _CAPABILITIES = Capabilities(
 LOAD_SECONDS, READ_SECONDS = 600.0, 30.0
 """How long a load, and a question, is tried again while its connection breaks or another
 transaction is in its way."""
+
+LEAST_WAIT = 10.0
+"""Seconds that a question may take at least: a new kind of query is compiled first."""
 
 LEAST_SPREAD = 2 * LEAST_BYTES
 """Staged bytes below which no part could be divided."""
@@ -118,7 +122,7 @@ class RedshiftWarehouse:
         """See ``Warehouse.plan``. Lengths of texts follow the data: they are not known yet."""
         check_target(target, columns, _CAPABILITIES)
         name = self._name(target.table)
-        with self.session() as session:
+        with self._asking() as session:
             standing = _standing(session, self._ledger(session), name, target.pipeline)
         dialect = RedshiftDialect(target.layout)
         return make_plan(target, columns, files, standing, dialect, replace_range, digest)
@@ -138,7 +142,8 @@ class RedshiftWarehouse:
             columns=plan.columns,
             ordered=plan.target.mode == "upsert",
             direct=staged.direct,
-            format=staged.format,
+            format=staged.form.format,
+            codec=staged.form.codec,
             text_digest=staged.text_digest,
             required=plan.required,
         )
@@ -249,9 +254,16 @@ class RedshiftWarehouse:
 
     @contextmanager
     def _reading(self) -> Iterator[Ledger | None]:
-        with self.session() as session:
+        with self._asking() as session:
             ledger = self._ledger(session)
             yield ledger if ledger.exists() else None
+
+    @contextmanager
+    def _asking(self) -> Iterator[Session]:
+        """Give a connection that waits for a load in its way no longer than another load would."""
+        with self.session() as session:
+            session.limit(max(self.url.options.lock_wait, LEAST_WAIT))
+            yield session
 
     def _ledger(self, session: Session) -> Ledger:
         return Ledger(session, self.url.options.schema)
@@ -267,7 +279,7 @@ class RedshiftWarehouse:
         return Staged(
             prefix=self.staged_at(load_id),
             authorization=self.authorization(),
-            format=options.format,
+            form=FileForm(options.format, options.codec),
             region=options.stage_region,
             direct=(options.direct or target.direct) and target.mode == "append",
             text_digest=options.text_digest,
