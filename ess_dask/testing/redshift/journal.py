@@ -6,6 +6,7 @@ import itertools
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -118,7 +119,10 @@ class Journal:
 
     def interrupt(self, session: int) -> None:
         """Let PostgreSQL end a session in the middle of a statement."""
-        with self._lock:
+        import psycopg
+
+        # A server that is gone has no sessions.
+        with self._lock, suppress(psycopg.OperationalError):
             self._connection.execute("select pg_terminate_backend(%s)", (session,))
 
     def close(self) -> None:

@@ -95,8 +95,10 @@ class Session:
         if self._backend.has_message():
             kind, body = self._backend.take()
             self._from_backend(kind, body)
-            if kind == b"d" and self._state.pending[0].unloading:
-                self._state.pending[0].unloading.take(self._backend.take_rows())
+            unloading = self._state.pending[0].unloading if self._state.pending else None
+            if unloading is not None and kind == b"d":
+                # One by one they would take longer than all the rest.
+                unloading.take(self._backend.take_rows())
         elif self._state.holder is None and self._client.has_message():
             return self._from_client(*self._client.take())
         else:
