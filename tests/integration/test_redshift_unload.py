@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from ess_dask.catalog.datastores import make_datastore
+from ess_dask.warehouse.redshift.unload import Destination, read_manifest
 from tests.redshift import only_standin
 
 pytestmark = pytest.mark.slow
@@ -159,3 +161,12 @@ def test_what_cannot_be(user, server):
     said = refused("select 1", f"{user.place}/x/", "--url", other, code=3)
     assert "role" in said
     assert server.password not in said
+
+
+def test_a_cluster_that_writes_nothing_for_no_rows(server, monkeypatch):
+    """As some are told to: no file and no manifest are no rows."""
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    prefix = f"s3://{server.bucket}/nothing/"
+    unloaded = read_manifest(Destination(make_datastore(prefix), prefix))
+    assert (unloaded.rows, unloaded.files) == (0, ())

@@ -17,7 +17,7 @@ from ess_dask.catalog.listing import list_matching
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.catalog.patterns import compile_patterns, literal
 from ess_dask.catalog.store import find_file, open_file
-from ess_dask.errors import DataError
+from ess_dask.errors import DataError, ReadError
 from ess_dask.records.spec import Column, DataType
 from ess_dask.warehouse.quote import RESERVED, fold, parse_table, quote
 from ess_dask.warehouse.redshift.copy import Unload
@@ -95,6 +95,11 @@ def run_unload(
     such table, the query's own errors, files that are there already), ``AccessError`` (the role may
     not write, we may not read), and what connecting raises.
     """
+    from ess_dask.catalog.s3_objects import remove
+
+    if shape.overwrite:
+        # Of no rows a cluster may write nothing at all: an older manifest would speak for it.
+        remove(where.store, [f"{where.prefix}manifest"])
     with warehouse.session() as session:
         unload = Unload(
             query=as_query(session, text, warehouse.url.options.schema),
@@ -136,9 +141,16 @@ def _execute(session: Session, unload: Unload) -> None:
 
 
 def read_manifest(where: Destination) -> Unloaded:
-    """Return what the manifest behind a prefix says. Raises ``DataError`` when it says nothing."""
+    """Return what the manifest behind a prefix says; without one no row was written.
+
+    Raises ``DataError`` when it cannot be understood.
+    """
     url = f"{where.prefix}manifest"
-    with open_file(where.store, find_file(where.store, url)) as source:
+    try:
+        found = find_file(where.store, url)
+    except ReadError:
+        return Unloaded((), (), "")
+    with open_file(where.store, found) as source:
         text = source.read()
     try:
         told = json.loads(text)
