@@ -13,7 +13,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ess_dask.errors import EssError
@@ -27,7 +27,8 @@ def run_folder(folder: Path, staged_at: str = "") -> Iterator[None]:
     """Make a run's folder and hold it while the block runs; its ``stage`` is gone afterwards.
 
     So is what lies at ``staged_at``, an S3 URL, if that can be removed. What runs with the same
-    parent folder had staged when they were killed is removed first. Raises ``EssError`` when the
+    parent folder had staged when they were killed, or had on its way into S3 when they failed, is
+    removed first. Raises ``EssError`` when the
     folder cannot be made or its disk is full.
     """
     try:
@@ -40,13 +41,14 @@ def run_folder(folder: Path, staged_at: str = "") -> Iterator[None]:
             f"cannot make the run's folder {folder}: {error.strerror}",
             hint="free space, or set ESS_RUNS_FOLDER to a folder you may write",
         ) from None
+    is_done = False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _sweep(folder.parent, elsewhere=bool(staged_at))
         if staged_at:
-            (folder / "stage").mkdir(mode=0o700)
-            (folder / "stage" / _ELSEWHERE).write_text(staged_at)
+            _note(folder / "stage", staged_at)
         yield
+        is_done = True
     except OSError as error:
         # A write that fails half-way knows no file name: the run's own disk is named for it.
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
@@ -57,8 +59,17 @@ def run_folder(folder: Path, staged_at: str = "") -> Iterator[None]:
         ) from None
     finally:
         _remove(folder / "stage", elsewhere=bool(staged_at))
+        if staged_at and not is_done:
+            # Work that was cancelled cannot be stopped: what it still uploads is the next run's.
+            with suppress(OSError):
+                _note(folder / "stage", staged_at)
         (folder / "lock").unlink(missing_ok=True)
         os.close(lock)
+
+
+def _note(stage: Path, staged_at: str) -> None:
+    stage.mkdir(mode=0o700, exist_ok=True)
+    (stage / _ELSEWHERE).write_text(staged_at)
 
 
 def _free_bytes(folder: Path) -> int:

@@ -326,3 +326,23 @@ def test_a_ledger_that_somebody_holds_is_waited_for_as_long_as_the_url_says(shop
             refused = shop.ess(*args, "t.yaml", env={"ESS_WAREHOUSE": url}, code=75, timeout=30)
             assert "another session holds the table" in refused.stderr
     assert shop.ess("run", "t.yaml").returncode == 0
+
+
+def test_what_an_aborted_run_was_still_staging_goes_with_the_next(shop, server):
+    """Uploads cannot be stopped: what they put after the sweep is known to the next run."""
+    block = "".join(f"{n},{n * 7919:0300}\n" for n in range(20_000))
+    small_job(shop, "0%", *[f"id,text\n{block}" for _ in range(6)])
+    child = shop.start("run", "t.yaml")
+    deadline = time.monotonic() + 60
+    while not staged(shop, server):
+        assert time.monotonic() < deadline and child.poll() is None
+        time.sleep(0.01)
+    for _ in range(2):
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert [path.name for path in (shop.home / ".ess" / "runs").glob("*/stage/*")] == ["elsewhere"]
+    shop.ess("run", "t.yaml", "--to", "2014-09-01")
+    assert staged(shop, server) == []
+    assert not list((shop.home / ".ess" / "runs").glob("*/stage"))

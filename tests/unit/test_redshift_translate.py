@@ -22,6 +22,7 @@ from ess_dask.warehouse.redshift.connection import (
     translate,
     translating,
 )
+from ess_dask.warehouse.redshift.translate import PausedError
 
 
 def server(code, message, detail="", kind=driver.ProgrammingError):
@@ -74,7 +75,8 @@ MISSING = "S3ServiceException:The specified key does not exist.,Status 404,Error
         (server("23505", "duplicate key", "", driver.IntegrityError), DataError, "23505"),
         (server("22001", "value too long for type character varying(1)"), DataError, "varying(1)"),
         (server("53100", "Disk Full"), DataError, "Disk Full"),
-        (server("XX000", "The cluster is paused"), TransientError, "paused"),
+        (server("XX000", "The cluster is paused"), PausedError, "paused"),
+        (server("XX000", "cluster is resizing"), TransientError, "resizing"),
         (driver.InterfaceError("BrokenPipe: server socket closed. Please check"),
          LostConnectionError, "BrokenPipe: server socket closed"),
         (driver.InterfaceError("connection is closed"), LostConnectionError, "is closed"),

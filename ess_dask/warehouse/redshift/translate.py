@@ -30,6 +30,10 @@ class ConflictRetryError(TransientError):
     """Another transaction was in the way (1023, 40001, 40P01): the whole one may be tried again."""
 
 
+class PausedError(TransientError):
+    """The cluster is paused: trying again helps when somebody has resumed it, not before."""
+
+
 class LostConnectionError(TransientError):
     """The connection was refused or broke. Whether a commit on its way was done is not known."""
 
@@ -138,8 +142,10 @@ def _passing(said: _Said, start: str) -> EssError | None:
             hint="another session holds the table (select * from svv_transactions where"
             " lockable_object_type = 'relation'), or a time limit of the server is too short",
         )
-    if said.holds("cluster is paused", "cluster is resizing", "clusterunavailable"):
+    if said.holds("cluster is paused"):
         return paused(f"{start}{said}", "")
+    if said.holds("cluster is resizing", "clusterunavailable"):
+        return TransientError(f"{start}{said}", hint="try again when it is available")
     if said.code[:2] == "08" or said.code in ("57P01", "57P02", "57P03"):
         return _lost(f"{start}{said}")
     if said.code in ("53300", "58030") or said.holds("slowdown", "status 503", "status 500"):
@@ -205,10 +211,10 @@ def _of_driver(error: BaseException, start: str) -> EssError:
     return DataError(f"{start}{redact(text)}")
 
 
-def paused(message: str, cluster: str) -> TransientError:
-    """Return the error for a cluster that is paused, resizing or otherwise not available now."""
+def paused(message: str, cluster: str) -> PausedError:
+    """Return the error for a cluster that is paused."""
     name = cluster or "CLUSTER"
-    return TransientError(
+    return PausedError(
         message, hint=f"if it is paused: aws redshift resume-cluster --cluster-identifier {name}"
     )
 

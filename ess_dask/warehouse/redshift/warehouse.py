@@ -36,6 +36,7 @@ from ess_dask.warehouse.redshift.load import Loading, Watch
 from ess_dask.warehouse.redshift.place import FileForm
 from ess_dask.warehouse.redshift.session import Session
 from ess_dask.warehouse.redshift.staging import RedshiftSink
+from ess_dask.warehouse.redshift.translate import PausedError
 from ess_dask.warehouse.redshift.types import NESTED, REDSHIFT_TYPES, with_width
 from ess_dask.warehouse.redshift.url import RedshiftURL, parse_url
 from ess_dask.warehouse.redshift.verify import verify_load
@@ -73,14 +74,26 @@ T = TypeVar("T")
 
 
 def _again(seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a method be tried again: what it did before it broke is taken back, or done."""
+    """Let a method be tried again: what it did before it broke is taken back, or done.
+
+    A cluster that is paused is not waited for.
+    """
 
     def decorate(method: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(method)
         def tried(*args: P.args, **kwargs: P.kwargs) -> T:
             limits = {"attempts": None, "timeout": seconds, "wait_max": 10.0}
-            call = functools.partial(method, *args, **kwargs)
-            return retry.retrying(TransientError, call, logging.WARNING, **limits)
+
+            def attempt() -> T | PausedError:
+                try:
+                    return method(*args, **kwargs)
+                except PausedError as error:
+                    return error
+
+            done = retry.retrying(TransientError, attempt, logging.WARNING, **limits)
+            if isinstance(done, PausedError):
+                raise done
+            return done
 
         return tried
 
