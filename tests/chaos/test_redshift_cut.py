@@ -70,7 +70,8 @@ def test_append(redshift, url, tmp_path, when):
     shop.loader.load(shop.target, sales("first", 0))
     total = shop.statements(shop.loader.request(shop.target, sales("f0", 1000, rejected=BAD)))
     expected = {0: "first", 1000: "f0"}
-    for n in range(1, total + 1):
+    # Before a statement is after the one before it, but for the answer: those are all cut.
+    for n in range(1, total + 1, 1 if when == "after" else STRIDE):
         request = shop.loader.request(shop.target, sales(f"f{n}", n, rejected=BAD))
         redshift.faults.clear()
         getattr(redshift.faults, f"cut_{when}")(n)
@@ -78,7 +79,7 @@ def test_append(redshift, url, tmp_path, when):
         assert (done.files, done.rows_loaded, done.rows_rejected) == (1, 1, 1), n
         assert shop.loader.warehouse.verify(request).ok
         expected[n] = f"f{n}"
-    shop.check(expected, total + 1)
+    shop.check(expected, len(expected) - 1)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

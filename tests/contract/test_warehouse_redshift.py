@@ -6,7 +6,10 @@ import uuid
 
 import pytest
 
+from ess_dask.testing.loads import Loader, Version, every_type
 from ess_dask.testing.warehouse import WarehouseConformance
+from ess_dask.warehouse.connect import open_warehouse
+from ess_dask.warehouse.model import Target
 from ess_dask.warehouse.redshift import load
 from tests.redshift import run
 
@@ -51,3 +54,11 @@ class TestRedshift(WarehouseConformance):
             return rows
 
         monkeypatch.setattr(load, "insert_rows", damaged)
+
+    def test_every_type_with_texts_compared(self, warehouse_url, tmp_path):
+        url = f"{warehouse_url}&text_digest=true"
+        loader = Loader(open_warehouse(url), tmp_path / "stage")
+        types = every_type()
+        loader.columns = tuple(types)
+        version = Version("a", tuple(zip(*types.values(), strict=True)))
+        assert loader.load(Target(url, "t", "p"), version).rows_loaded == 4

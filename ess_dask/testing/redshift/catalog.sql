@@ -140,7 +140,7 @@ create function pg_catalog.getdate() returns timestamp language sql stable
   as 'select date_trunc(''second'', now())::timestamp';
 create function pg_catalog.sysdate() returns timestamp language sql stable as 'select now()::timestamp';
 create function pg_catalog.len(value text) returns int language sql immutable as 'select length($1)';
-create function redshift.strtol(digits text, base int) returns bigint language plpgsql immutable as $$
+create function redshift.strtol(digits text, base int) returns bigint language plpgsql immutable strict as $$
 declare
   result bigint := 0;
   digit int;
