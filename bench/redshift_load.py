@@ -34,7 +34,7 @@ def awswrangler(table, target, url):
 
     parsed = parse_url(url)
     address = parsed.address
-    frame = table.sql("select * from this").to_pandas()
+    frame = table.to_pandas()
     with connect(address) as connection:
         wr.redshift.copy(
             frame,
