@@ -103,7 +103,7 @@ class TestLoadErrors:
     def copy(self, server, command):
         warehouse = open_redshift(url_of(server, "public"))
         with warehouse.session() as session, pytest.raises(CopyError) as caught:
-            load_errors.copy(session, command)
+            load_errors.copy(session, command, 2)
         return caught.value
 
     def test_rows_that_are_seen_late_are_waited_for(self, server, failing, monkeypatch):
@@ -118,7 +118,7 @@ class TestLoadErrors:
         warehouse = open_redshift(url_of(server, "public"))
         with warehouse.session() as session:
             with pytest.raises(CopyError) as first:
-                load_errors.copy(session, failing)
+                load_errors.copy(session, failing, 2)
             with pytest.raises(CopyError) as second:
-                load_errors.copy(session, gone)
+                load_errors.copy(session, gone, 2)
         assert (len(first.value.rows), second.value.rows) == (1, ())

@@ -264,6 +264,7 @@ def command(rng, source, lookup, join, count):
     ]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

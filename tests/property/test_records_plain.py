@@ -60,6 +60,7 @@ def read_closely(data, spec):
         return read(data, spec)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     st.lists(lines, max_size=30),
@@ -101,6 +102,7 @@ def test_most_text_is_plain():
     assert len(part) == 4
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.lists(lines, max_size=5), min_size=1, max_size=6))
 def test_files_typed_together_are_the_files(files):

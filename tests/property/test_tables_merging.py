@@ -112,6 +112,7 @@ def plain(rows):
     return [{k: "nan" if v != v else v for k, v in row.items()} for row in rows]
 
 
+@pytest.mark.slow
 @RELAXED
 @given(cases())
 def test_merging_is_the_fold_of_the_slow_reference(case):
@@ -121,6 +122,7 @@ def test_merging_is_the_fold_of_the_slow_reference(case):
     assert plain(merged.to_pylist()) == plain(merged_slowly(layout, table))
 
 
+@pytest.mark.slow
 @RELAXED
 @given(cases(), st.lists(st.integers(0, 25), max_size=4))
 def test_any_sequence_of_imports_gives_the_same_bits(case, cuts):

@@ -103,6 +103,7 @@ def test_any_partitions_any_way(words, rows, more):
     assert by_rows == whole
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(rows=ROWS, more=ROWS)
 def test_keys_come_in_the_order_of_their_first_import(rows, more):

@@ -162,6 +162,7 @@ def test_threads_load_the_same_files_once(tmp_path):
     assert len(loader.warehouse.ledger()) == 5
 
 
+@pytest.mark.slow
 def test_threads_open_and_close_the_same_file(tmp_path):
     """One closes it at the moment in which another opens it."""
     failures = []
