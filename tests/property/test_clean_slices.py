@@ -13,6 +13,8 @@ from ess_dask.clean.shell import ShellStep
 from ess_dask.clean.signals import RowCleanError
 from ess_dask.clean.sql import SqlStep
 
+pytestmark = pytest.mark.slow
+
 CONTEXT = StepContext(timeout=60)
 
 QUERIES = [

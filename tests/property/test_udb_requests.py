@@ -17,6 +17,8 @@ from ess_dask.udb.results import arranged
 from ess_dask.udb.specs import Database
 from ess_dask.udb.work import Job, run_request
 
+pytestmark = pytest.mark.slow
+
 SPEC = "@PKey: s:id\n@Table:t\n i:n s:w\n"
 SPEC += "@Vector:v\n i,+add:s i,+min:lo s,+first:f s,+last,+nozero:z"
 DATABASE = Database(parse_spec("d", SPEC, "d.spec"))
@@ -103,7 +105,6 @@ def test_any_partitions_any_way(words, rows, more):
     assert by_rows == whole
 
 
-@pytest.mark.slow
 @settings(deadline=None)
 @given(rows=ROWS, more=ROWS)
 def test_keys_come_in_the_order_of_their_first_import(rows, more):
