@@ -25,9 +25,12 @@ test: $(STAMP) lint
 check: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-# Random schedules of faults, ten times as many, and loads cut at every statement in every mode.
+# What takes too long for every change: ten times the random schedules of faults, loads cut at every
+# statement in every mode, recorded outputs on one worker too, memory bounds of staging.
 stress: $(STAMP)
-	ESS_STRESS=2000 $(BIN)/python -m pytest -n 2 tests/chaos/test_redshift_schedules.py tests/chaos/test_redshift_cut.py
+	ESS_STRESS=2000 $(BIN)/python -m pytest -n 2 tests/chaos/test_redshift_schedules.py \
+		tests/chaos/test_redshift_cut.py tests/chaos/test_recorded_outputs.py \
+		tests/integration/test_redshift_staging_s3.py
 
 # The shared cases of the Essentia commands, each as its users would type it.
 CASES ?= ../shared/essentia/run_cases.py

@@ -18,6 +18,8 @@ from tests.conftest import SHARED
 RUNNER = SHARED / "essentia" / "run_cases.py"
 CASES = SHARED / "essentia" / "cases.jsonl"
 DATABASES = ("rec-wordcount", "rec-ww-database")
+WORKERS = [1, 4] if os.environ.get("ESS_STRESS") else [4]
+"""One worker alone is what the shared cases themselves run on."""
 STREAMS = ("rec-ww-etl", "rec-ww-read_purchase", "rec-ww-summary")
 
 pytestmark = [
@@ -95,7 +97,7 @@ def test_these_are_all_there_are():
     assert sorted(recorded()) == sorted((*DATABASES, *STREAMS))
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream(name, workers, tmp_path):
     check(recorded()[name], tmp_path, workers)
@@ -107,7 +109,7 @@ def test_a_database_on_four_workers(name, tmp_path):
     check(recorded()[name], tmp_path, 4)
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("name", DATABASES)
 def test_a_database_whose_workers_are_killed(name, workers, tmp_path, programs):
     case = disturbed(recorded()[name])

@@ -14,8 +14,8 @@ from ess_dask.warehouse.connect import open_warehouse
 from ess_dask.warehouse.model import Hooks, Target
 
 BAD = ((4, "id", "not an int32", b"TBD"),)
-STRIDE = 1 if os.environ.get("ESS_STRESS") else 5
-"""Without it a load with rare statements is cut at every fifth of them."""
+STRIDE = 1 if os.environ.get("ESS_STRESS") else 8
+"""Without it a load with rare statements is cut at every eighth of them."""
 
 
 @pytest.fixture

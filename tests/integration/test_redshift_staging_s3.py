@@ -6,6 +6,7 @@ import http.client
 import http.server
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -412,6 +413,7 @@ print(len(parts), sum(p.bytes for p in parts), resource.getrusage(resource.RUSAG
 """
 
 
+@pytest.mark.skipif(not os.environ.get("ESS_STRESS"), reason="takes 40 s: make stress")
 @pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_memory_does_not_grow_with_the_file(form, rclone, monkeypatch, tmp_path):
     with bucket_of(rclone, monkeypatch, tmp_path) as client:
