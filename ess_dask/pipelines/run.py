@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ess_dask.tables.session import Session
     from ess_dask.tables.sink import SegmentSink
     from ess_dask.tables.table import MemoryTable
+    from ess_dask.warehouse.protocol import Warehouse
 
 Say = Callable[[str], None]
 Watch = Callable[[BatchResult], None]
@@ -178,9 +179,7 @@ class _Run:
     def _staged_at(self) -> str:
         if self.plan.load is None:
             return ""
-        from ess_dask.warehouse.connect import open_warehouse
-
-        return open_warehouse(self.plan.load.target.url).staged_at(self.run_id)
+        return _warehouse_of(self.plan.load).staged_at(self.run_id)
 
     def _session(self) -> Session | None:
         if self.execution.memory is None:
@@ -216,15 +215,11 @@ class _Run:
     def _check(self) -> RowCheck | None:
         if self.plan.load is None:
             return None
-        from ess_dask.warehouse.connect import open_warehouse
-
-        return open_warehouse(self.plan.load.target.url).check(self.plan.load)
+        return _warehouse_of(self.plan.load).check(self.plan.load)
 
     def _staging_sink(self, plan: LoadPlan) -> Sink:
-        from ess_dask.warehouse.connect import open_warehouse
-
         stage = str(self.folder / "stage")
-        return open_warehouse(plan.target.url).sink(stage, self.run_id, plan)
+        return _warehouse_of(plan).sink(stage, self.run_id, plan)
 
     def work(self, tools: _Tools, interrupt: Interrupt) -> list[BatchResult]:
         """Run all batches; a batch whose worker died too often is told as failed files."""
@@ -280,12 +275,10 @@ class _Run:
         """Load what was staged: rows, ledger and rejects in one transaction."""
         if self.plan.load is None:
             return None
-        from ess_dask.warehouse.connect import open_warehouse
-
         files = load_files(self.plan.load, totals)
         if not files:
             return None
-        warehouse = open_warehouse(self.plan.load.target.url)
+        warehouse = _warehouse_of(self.plan.load)
         staged = [part for result in results for part in _parts(result, 0)]
         sink = self._staging_sink(self.plan.load)
         parts = warehouse.spread(sink, staged, partial(_everywhere, tools.executor))
@@ -324,10 +317,8 @@ class _Run:
         """Return the sums without the files that another run has loaded in the meantime."""
         if self.plan.load is None or loaded is None or not loaded.already_done:
             return totals
-        from ess_dask.warehouse.connect import open_warehouse
-
         target = self.plan.load.target
-        ledger = open_warehouse(target.url).ledger(pipeline=target.pipeline)
+        ledger = _warehouse_of(self.plan.load).ledger(pipeline=target.pipeline)
         return totals.only({each.file.uri for each in ledger if each.load_id == self.run_id})
 
     def report(
@@ -355,6 +346,12 @@ class _Run:
             rejects=str(self.rejects_folder) if totals.rejected else "",
             exit_code=_exit_code(totals.failed, drained),
         )
+
+
+def _warehouse_of(load: LoadPlan) -> Warehouse:
+    from ess_dask.warehouse.connect import open_warehouse
+
+    return open_warehouse(load.target.url)
 
 
 def _everywhere(

@@ -141,6 +141,12 @@ def _stands_against(target: Target, entry: LedgerEntry, *, whole: bool) -> bool:
     return whole or entry.pipeline.startswith(MEMORY)
 
 
+def in_order(files: Sequence[LoadFile]) -> dict[str, int]:
+    """Return each uri's place in file order: date, then uri."""
+    ordered = sorted(files, key=lambda file: file_order(file.date, file.uri))
+    return {file.uri: place for place, file in enumerate(ordered)}
+
+
 def names(files: Sequence[LoadFile]) -> str:
     """Return the uris for a message, the first few and how many more."""
     shown = ", ".join(file.uri for file in files[:SHOWN])

@@ -8,30 +8,30 @@ first, so that two loads of one process cannot pass each other; ``_ess_loads`` o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from ess_dask.errors import ConfigError
-from ess_dask.warehouse.model import LoadFile, LoadResult, Mode
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry
+from ess_dask.warehouse.recorded import (
+    ENTRY_COLUMNS,
+    LOAD_COLUMNS,
+    VERSION,
+    check_version,
+    entry_of,
+    entry_row,
+    load_of,
+    load_row,
+    where,
+)
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
-
-VERSION = 1
-"""Version of the tables below; a warehouse with a later one is refused."""
 
 LEDGER = 'main."_ess_ledger"'
 LOADS = 'main."_ess_loads"'
 REJECTS = 'main."_ess_rejects"'
 META = 'main."_ess_meta"'
 
-_FILE_FIELDS = "uri, etag, date, part, rows_read, rows_loaded, rows_rejected, rows_dropped"
-_LOAD_FIELDS = (
-    "load_id, table_name, pipeline, mode, digest, committed_at, "
-    "files, rows_loaded, rows_rejected, rows_deleted, already_done"
-)
 _ADDED = ("member", "title", "replayed_by")
 """Columns that a ledger of an earlier release may lack in its rejects."""
 
@@ -90,47 +90,34 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _check_version(connection: duckdb.DuckDBPyConnection) -> None:
-    rows = connection.execute(f"SELECT version FROM {META}").fetchall()  # noqa: S608
-    version = max((row[0] for row in rows), default=VERSION)
-    if version > VERSION:
-        raise ConfigError(
-            f"the warehouse's ledger has version {version}, this release knows {VERSION}",
-            hint="upgrade ess-dask",
-        )
+    check_version(connection.execute(f"SELECT version FROM {META}").fetchall())  # noqa: S608
 
 
 def entries(
     connection: duckdb.DuckDBPyConnection, table: str, pipeline: str, *, history: bool = False
 ) -> tuple[LedgerEntry, ...]:
     """Return ledger entries in order of loading; '' is any table or pipeline."""
-    where, parameters = _where(table, pipeline)
+    asked, parameters = where(table, pipeline)
     standing = "" if history else " AND replaced_by = ''"
     rows = connection.execute(
-        f"SELECT table_name, pipeline, load_id, digest, loaded_at, replaced_by, {_FILE_FIELDS} "  # noqa: S608
-        f"FROM {LEDGER} WHERE {where}{standing} ORDER BY loaded_at, rowid",
+        f"SELECT {', '.join(ENTRY_COLUMNS)} FROM {LEDGER} "  # noqa: S608
+        f"WHERE {asked}{standing} ORDER BY loaded_at, rowid",
         parameters,
     ).fetchall()
-    return tuple(
-        LedgerEntry(row[0], row[1], LoadFile(*row[6:]), row[2], row[3], row[4], row[5])
-        for row in rows
-    )
+    return tuple(map(entry_of, rows))
 
 
 def loads(
     connection: duckdb.DuckDBPyConnection, table: str = "", pipeline: str = "", load_id: str = ""
 ) -> tuple[LoadEntry, ...]:
     """Return committed loads, oldest first; '' is any."""
-    where, parameters = _where(table, pipeline, load_id)
+    asked, parameters = where(table, pipeline, load_id)
     rows = connection.execute(
-        f"SELECT {_LOAD_FIELDS} FROM {LOADS} WHERE {where} ORDER BY committed_at, rowid",  # noqa: S608
+        f"SELECT {', '.join(LOAD_COLUMNS)} FROM {LOADS} "  # noqa: S608
+        f"WHERE {asked} ORDER BY committed_at, rowid",
         parameters,
     ).fetchall()
-    return tuple(
-        LoadEntry(
-            row[1], row[2], cast("Mode", row[3]), row[4], row[5], LoadResult(row[0], *row[6:])
-        )
-        for row in rows
-    )
+    return tuple(map(load_of, rows))
 
 
 def rejects(
@@ -141,7 +128,7 @@ def rejects(
     limit: int | None,
 ) -> pa.Table:
     """Return the rejected rows of files that stand; '' is any."""
-    where, parameters = _where(table, pipeline, load_id, prefix="r.")
+    asked, parameters = where(table, pipeline, load_id, prefix="r.")
     have = {row[0] for row in connection.execute(f"DESCRIBE {REJECTS}").fetchall()}
     added = {name: f"r.{name}" if name in have else "''" for name in _ADDED}
     query = (
@@ -149,7 +136,7 @@ def rejects(
         f"{added['member']} AS member, r.line, r.column_name, r.reason, r.raw, "
         f"{added['title']} AS title FROM {REJECTS} r JOIN {LEDGER} l "
         "USING (load_id, table_name, pipeline, uri) WHERE l.replaced_by = '' AND "
-        f"{where} AND NOT {_stands(added['replayed_by'])} "
+        f"{asked} AND NOT {_stands(added['replayed_by'])} "
         "ORDER BY l.loaded_at, l.rowid, member, r.line, r.rowid"
     )
     limited = f"{query} LIMIT {int(limit)}" if limit is not None else query
@@ -185,21 +172,12 @@ def _stands(load_id: str) -> str:
 
 def record_files(connection: duckdb.DuckDBPyConnection, entries_: Sequence[LedgerEntry]) -> None:
     """Write the entries of one load."""
-    rows = [
-        (e.table, e.pipeline, f.uri, f.etag, f.date, f.part, f.rows_read, f.rows_loaded,
-         f.rows_rejected, f.rows_dropped, e.load_id, e.digest, e.loaded_at, e.replaced_by)
-        for e in entries_
-        for f in (e.file,)
-    ]  # fmt: skip
-    _insert(connection, LEDGER, rows)
+    _insert(connection, LEDGER, [entry_row(entry) for entry in entries_])
 
 
 def record_load(connection: duckdb.DuckDBPyConnection, load: LoadEntry) -> None:
     """Write one load."""
-    r = load.result
-    row = (r.load_id, load.table, load.pipeline, load.mode, load.digest, load.committed_at,
-           r.files, r.rows_loaded, r.rows_rejected, r.rows_deleted, r.already_done)  # fmt: skip
-    _insert(connection, LOADS, [row])
+    _insert(connection, LOADS, [load_row(load)])
 
 
 def retire(
@@ -222,13 +200,6 @@ def retire_lost(connection: duckdb.DuckDBPyConnection, table: str, by: str) -> N
     )
 
 
-def _where(table: str, pipeline: str, load_id: str = "", prefix: str = "") -> tuple[str, list[Any]]:
-    wanted = {"table_name": table, "pipeline": pipeline, "load_id": load_id}
-    asked = {name: value for name, value in wanted.items() if value}
-    clause = " AND ".join(f"{prefix}{name} = ?" for name in asked) or "true"
-    return clause, list(asked.values())
-
-
 def _insert(
     connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tuple[Any, ...]]
 ) -> None:
@@ -237,10 +208,3 @@ def _insert(
         columns = [list(values) for values in zip(*rows, strict=True)]
         unnested = ", ".join("unnest(?)" for _ in columns)
         connection.execute(f"INSERT INTO {table} SELECT {unnested}", columns)
-
-
-def now() -> datetime:
-    """Return the time as the ledger keeps it: UTC, without a zone."""
-    from datetime import UTC
-
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.errors import DataError, UsageError
 from ess_dask.records.spec import Column
-from ess_dask.warehouse.changes import names
-from ess_dask.warehouse.dates import file_order
+from ess_dask.warehouse.changes import in_order, names
 from ess_dask.warehouse.duckdb.types import parse_sql_type, sql_type
 from ess_dask.warehouse.model import LoadFile, LoadRequest, StagedPart
 from ess_dask.warehouse.quote import escape_glob, fold, quote
@@ -30,12 +29,6 @@ class Rows:
     relation: str
     parameters: tuple[Any, ...] = ()
     order: str = ""
-
-
-def in_order(files: Sequence[LoadFile]) -> dict[str, int]:
-    """Return each uri's place in file order: date, then uri."""
-    ordered = sorted(files, key=lambda file: file_order(file.date, file.uri))
-    return {file.uri: place for place, file in enumerate(ordered)}
 
 
 def check_parts(connection: duckdb.DuckDBPyConnection, request: LoadRequest) -> None:

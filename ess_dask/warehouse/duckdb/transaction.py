@@ -27,6 +27,7 @@ from ess_dask.warehouse.hooks import run_after, run_inside
 from ess_dask.warehouse.model import LoadFile, LoadRequest, LoadResult
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry, Verification
 from ess_dask.warehouse.quote import TableName, escape_glob, parse_table, quote
+from ess_dask.warehouse.recorded import now
 from ess_dask.warehouse.schema import (
     FILE_COLUMN,
     LOAD_COLUMN,
@@ -143,9 +144,7 @@ def _load(
     target = request.plan.target
     ledger.record_load(
         connection,
-        LoadEntry(
-            str(work.name), target.pipeline, target.mode, request.plan_digest, ledger.now(), result
-        ),
+        LoadEntry(str(work.name), target.pipeline, target.mode, request.plan_digest, now(), result),
     )
     watch("record")
     run_inside(target.hooks, work.name.sql, partial(_execute_inside, connection))
@@ -250,7 +249,7 @@ def _compare(
 
 
 def _write_ledger(connection: duckdb.DuckDBPyConnection, request: LoadRequest, work: Work) -> None:
-    pipeline, at = request.plan.target.pipeline, ledger.now()
+    pipeline, at = request.plan.target.pipeline, now()
     ledger.record_files(
         connection,
         [

@@ -11,36 +11,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from ess_dask.errors import ConfigError, DataError
+from ess_dask.errors import DataError
 from ess_dask.records.rejects import RAW_LIMIT
 from ess_dask.warehouse.digest import ColumnDigest, Digest
-from ess_dask.warehouse.model import LoadFile, LoadResult, Mode
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry
 from ess_dask.warehouse.quote import fold
+from ess_dask.warehouse.recorded import (
+    ENTRY_COLUMNS,
+    LOAD_COLUMNS,
+    VERSION,
+    check_version,
+    entry_of,
+    entry_row,
+    load_of,
+    load_row,
+    where,
+)
 from ess_dask.warehouse.redshift.names import quoted
+from ess_dask.warehouse.standing import FIELDS
 
 if TYPE_CHECKING:
     from ess_dask.warehouse.redshift.session import Rows, Session
 
-VERSION = 1
-"""Version of the tables below; a warehouse with a later one is refused."""
-
-_FILE_FIELDS = "uri, etag, date, part, rows_read, rows_loaded, rows_rejected, rows_dropped"
-_LEDGER_COLUMNS = (
-    "table_name", "pipeline", *_FILE_FIELDS.split(", "), "load_id", "digest", "loaded_at",
-    "replaced_by", "place",
-)  # fmt: skip
-_LOAD_COLUMNS = (
-    "load_id", "table_name", "pipeline", "mode", "digest", "committed_at", "files", "rows_loaded",
-    "rows_rejected", "rows_deleted", "already_done",
-)  # fmt: skip
 _DIGEST_COLUMNS = ("load_id", "column_name", "measure", "value")
-REJECT_COLUMNS = (
-    "load_id", "table_name", "pipeline", "uri", "etag", "member", "line", "column_name", "reason",
-    "raw", "title", "replayed_by",
-)  # fmt: skip
+REJECT_COLUMNS = (*FIELDS, "replayed_by")
 
 _HEX_BYTES = 32_000
 """Bytes at most whose hexadecimal digits a VARCHAR has room for."""
@@ -140,65 +136,41 @@ class Ledger:
         self.session.run(f"LOCK {self.table('_ess_ledger')}")
 
     def _check_version(self) -> None:
-        rows = self.session.rows(f"SELECT version FROM {self.table('_ess_meta')}")  # noqa: S608
-        version = max((row[0] for row in rows), default=VERSION)
-        if version > VERSION:
-            raise ConfigError(
-                f"the warehouse's ledger has version {version}, this release knows {VERSION}",
-                hint="upgrade ess-dask",
-            )
+        check_version(self.session.rows(f"SELECT version FROM {self.table('_ess_meta')}"))  # noqa: S608
 
     def entries(
         self, table: str, pipeline: str, *, history: bool = False
     ) -> tuple[LedgerEntry, ...]:
         """Return ledger entries in order of loading; '' is any table or pipeline."""
-        where, values = _where(table, pipeline)
+        asked, values = where(table, pipeline)
         standing = "" if history else " AND replaced_by = ''"
         rows = self.session.rows(
-            "SELECT table_name, pipeline, load_id, digest, loaded_at, replaced_by, "  # noqa: S608
-            f"{_FILE_FIELDS} FROM {self.table('_ess_ledger')} WHERE {where}{standing} "
-            "ORDER BY loaded_at, load_id, place",
+            f"SELECT {', '.join(ENTRY_COLUMNS)} FROM {self.table('_ess_ledger')} "  # noqa: S608
+            f"WHERE {asked}{standing} ORDER BY loaded_at, load_id, place",
             *values,
         )
-        return tuple(
-            LedgerEntry(row[0], row[1], LoadFile(*row[6:]), row[2], row[3], row[4], row[5])
-            for row in rows
-        )
+        return tuple(map(entry_of, rows))
 
     def loads(
         self, table: str = "", pipeline: str = "", load_id: str = ""
     ) -> tuple[LoadEntry, ...]:
         """Return committed loads, oldest first; '' is any."""
-        where, values = _where(table, pipeline, load_id)
+        asked, values = where(table, pipeline, load_id)
         rows = self.session.rows(
-            f"SELECT {', '.join(_LOAD_COLUMNS)} FROM {self.table('_ess_loads')} "  # noqa: S608
-            f"WHERE {where} ORDER BY committed_at, load_id",
+            f"SELECT {', '.join(LOAD_COLUMNS)} FROM {self.table('_ess_loads')} "  # noqa: S608
+            f"WHERE {asked} ORDER BY committed_at, load_id",
             *values,
         )
-        return tuple(
-            LoadEntry(
-                row[1], row[2], cast("Mode", row[3]), row[4], row[5], LoadResult(row[0], *row[6:])
-            )
-            for row in rows
-        )
+        return tuple(map(load_of, rows))
 
     def record_files(self, entries: Sequence[LedgerEntry]) -> None:
         """Write the entries of one load."""
-        rows = [
-            (e.table, e.pipeline, f.uri, f.etag, f.date, f.part, f.rows_read, f.rows_loaded,
-             f.rows_rejected, f.rows_dropped, e.load_id, e.digest, e.loaded_at, e.replaced_by,
-             place)
-            for place, e in enumerate(entries)
-            for f in (e.file,)
-        ]  # fmt: skip
-        self.session.insert(self.table("_ess_ledger"), _LEDGER_COLUMNS, rows)
+        rows = [(*entry_row(entry), place) for place, entry in enumerate(entries)]
+        self.session.insert(self.table("_ess_ledger"), (*ENTRY_COLUMNS, "place"), rows)
 
     def record_load(self, load: LoadEntry) -> None:
         """Write one load."""
-        r = load.result
-        row = (r.load_id, load.table, load.pipeline, load.mode, load.digest, load.committed_at,
-               r.files, r.rows_loaded, r.rows_rejected, r.rows_deleted, r.already_done)  # fmt: skip
-        self.session.insert(self.table("_ess_loads"), _LOAD_COLUMNS, [row])
+        self.session.insert(self.table("_ess_loads"), LOAD_COLUMNS, [load_row(load)])
 
     def record_digest(self, load_id: str, digest: Digest) -> None:
         """Write the digest of a load's rows, one row per measure."""
@@ -245,7 +217,7 @@ class Ledger:
 
     def rejects(self, table: str, pipeline: str, load_id: str, limit: int | None) -> Rows:
         """Return the rejected rows of files that stand, as ``Warehouse.rejects``; '' is any."""
-        where, values = _where(table, pipeline, load_id, prefix="r.")
+        asked, values = where(table, pipeline, load_id, prefix="r.")
         # The driver takes the bytes of a VARBYTE for UTF-8; as digits they come as they are.
         pieces = [
             f'to_hex(substring(r."raw", {start}, {_HEX_BYTES}))'
@@ -259,7 +231,7 @@ class Ledger:
             f"SELECT {fields} FROM {self.table('_ess_rejects')} r "  # noqa: S608
             f"JOIN {self.table('_ess_ledger')} l ON l.load_id = r.load_id "
             "AND l.table_name = r.table_name AND l.pipeline = r.pipeline AND l.uri = r.uri "
-            f"WHERE l.replaced_by = '' AND {where} AND NOT {self.stands('r.replayed_by')} "
+            f"WHERE l.replaced_by = '' AND {asked} AND NOT {self.stands('r.replayed_by')} "
             f"ORDER BY l.loaded_at, l.load_id, l.place, r.member, r.line, r.column_name{ending}",
             *values,
         )
@@ -293,10 +265,3 @@ def _number(text: str | None, like: Any) -> Any:
     if text is None:
         return None
     return float(text) if isinstance(like, float) else Decimal(text)
-
-
-def _where(table: str, pipeline: str, load_id: str = "", prefix: str = "") -> tuple[str, list[Any]]:
-    wanted = {"table_name": table, "pipeline": pipeline, "load_id": load_id}
-    asked = {name: value for name, value in wanted.items() if value}
-    clause = " AND ".join(f"{prefix}{name} = ?" for name in asked) or "true"
-    return clause, list(asked.values())

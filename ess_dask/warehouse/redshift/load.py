@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import ConflictError, DataError
@@ -18,6 +17,7 @@ from ess_dask.warehouse.hooks import run_after, run_inside
 from ess_dask.warehouse.model import LoadRequest, LoadResult
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry
 from ess_dask.warehouse.quote import parse_table
+from ess_dask.warehouse.recorded import now
 from ess_dask.warehouse.redshift.ddl import IN_PLACE, RedshiftDialect
 from ess_dask.warehouse.redshift.existing import table_state
 from ess_dask.warehouse.redshift.incoming import (
@@ -205,7 +205,7 @@ class Loading:
 
     def _record(self, work: Work) -> int:
         """Write the ledger and the rejected rows; return how many these are."""
-        pipeline, at = self.request.plan.target.pipeline, _now()
+        pipeline, at = self.request.plan.target.pipeline, now()
         load_id, digest = self.request.load_id, self.request.plan_digest
         self.ledger.record_files(
             [LedgerEntry(str(work.name), pipeline, f, load_id, digest, at) for f in work.taken]
@@ -219,7 +219,7 @@ class Loading:
     def _record_load(self, work: Work, result: LoadResult) -> None:
         target, digest = self.request.plan.target, self.request.plan_digest
         self.ledger.record_load(
-            LoadEntry(str(work.name), target.pipeline, target.mode, digest, _now(), result)
+            LoadEntry(str(work.name), target.pipeline, target.mode, digest, now(), result)
         )
 
     def _hooks_after(self) -> None:
@@ -229,8 +229,3 @@ class Loading:
         name = self._state().name
         self.session.commit()
         run_after(self.request.plan.target.hooks, name.sql, self.session.outside)
-
-
-def _now() -> datetime:
-    """Return the time as the ledger keeps it: UTC, without a zone."""
-    return datetime.now(UTC).replace(tzinfo=None)

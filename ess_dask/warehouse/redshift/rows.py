@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.records.spec import Column
-from ess_dask.warehouse.dates import file_order
+from ess_dask.warehouse.changes import in_order
 from ess_dask.warehouse.decision import Work
 from ess_dask.warehouse.model import LoadRequest
 from ess_dask.warehouse.quote import TableName
@@ -38,9 +38,8 @@ class Source:
 
 def name_files(session: Session, work: Work) -> None:
     """Make the temporary tables of files that are loaded, in file order, and of those that go."""
-    ordered = sorted(work.taken, key=lambda file: file_order(file.date, file.uri))
-    taken = [(file.uri, file.etag, place) for place, file in enumerate(ordered)]
-    _name(session, TAKEN, taken)
+    places = in_order(work.taken)
+    _name(session, TAKEN, [(file.uri, file.etag, places[file.uri]) for file in work.taken])
     if work.removed:
         _name(session, REMOVED, [(uri, "", 0) for uri in work.removed])
 

@@ -7,7 +7,6 @@ Redshift Database Developer Guide, "Data types".
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from ess_dask.records.spec import Column, DataType
@@ -113,8 +112,3 @@ def with_width(column: Column, longest: int) -> Column:
         return column
     limit = MAX_TEXT if kind == "string" else MAX_BINARY
     return replace(column, type=DataType(kind, precision=planned_width(longest, limit)))
-
-
-def same_but_lengths(statement: str) -> str:
-    """Return a DDL statement without the lengths of texts and binaries."""
-    return re.sub(r"\b(VARCHAR|VARBYTE)\(\d+\)", r"\1", statement)
