@@ -55,9 +55,13 @@ class Settings:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
 
-    cluster: Annotated[Literal["local"], choice("local")] = field(
-        default="local",
-        metadata=_about("Which machines hold tables and do the work of a cluster.", ""),
+    cluster: Annotated[Literal["", "local"], choice("", "local")] = field(
+        default="",
+        metadata=_about(
+            "Which machines hold tables and do the work of a cluster; empty is what `ess cluster "
+            "set` chose, else local.",
+            "",
+        ),
     )
     workers: Whole = field(
         default=1,

@@ -149,12 +149,12 @@ def _describe(
 
 
 def _estimate(execution: Execution) -> float:
-    from ess_dask.cluster.local import find
+    from ess_dask.cluster.machines import attach
 
     if not execution.is_needed:
         return 0.0
     stored = sum(batch.size for batch in execution.batches)
-    start = CLUSTER_SECONDS if execution.memory is not None and find() is None else 0.0
+    start = CLUSTER_SECONDS if execution.memory is not None and attach() is None else 0.0
     return START_SECONDS + start + stored / BYTES_PER_SECOND / execution.slots
 
 
