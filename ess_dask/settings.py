@@ -55,7 +55,7 @@ class Settings:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
 
-    cluster: Annotated[Literal["", "local"], choice("", "local")] = field(
+    cluster: Annotated[Literal["", "local", "custom"], choice("", "local", "custom")] = field(
         default="",
         metadata=_about(
             "Which machines hold tables and do the work of a cluster; empty is what `ess cluster "
