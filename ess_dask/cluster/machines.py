@@ -17,7 +17,11 @@ from ess_dask.errors import TransientError
 if TYPE_CHECKING:
     from distributed import Client
 
-_KINDS = {"local": "ess_dask.cluster.local", "custom": "ess_dask.cluster.custom"}
+_KINDS = {
+    "local": "ess_dask.cluster.local",
+    "ec2": "ess_dask.cluster.ec2",
+    "custom": "ess_dask.cluster.custom",
+}
 
 
 def attach(kind: str = "") -> Endpoint | None:

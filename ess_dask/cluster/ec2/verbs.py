@@ -1,0 +1,1 @@
+"""The verbs of ``ess cluster`` for machines on EC2."""
