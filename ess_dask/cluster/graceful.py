@@ -117,7 +117,8 @@ def _retire(client: Client, going: list[str], deadline: float) -> None:
         )
     except TimeoutError:
         gone = {}
-    stayed = sorted(set(going) - set(gone) & set(going))
+    known = client.scheduler_info(n_workers=-1)["workers"]
+    stayed = sorted((set(going) & set(known)) - set(gone))
     if stayed:
         client.run_on_scheduler(resume, going)
         raise TransientError(
