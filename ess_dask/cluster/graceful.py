@@ -19,7 +19,7 @@ PATIENCE = 900.0
 """Seconds that moving the data of workers may take."""
 
 WORK_PATIENCE = 60.0
-"""Seconds that work under way on leaving workers may take to end; then it is begun anew elsewhere."""
+"""Seconds that work under way on leaving workers may take; then it begins anew elsewhere."""
 
 FILL = 0.7
 """The part of a worker's memory that data may fill: above it Dask begins to spill."""
@@ -49,7 +49,8 @@ def before_removal(
         say(f"moving {held:,} bytes of {_workers(len(going))} to the others")
     deadline = time.monotonic() + patience
     _retire(client, going, deadline)
-    if _await_work(client, going, min(deadline, time.monotonic() + WORK_PATIENCE)):
+    _await_work(client, going, min(deadline, time.monotonic() + WORK_PATIENCE))
+    if client.run_on_scheduler(held_and_room, going)[0]:
         # What they made in the meantime.
         _retire(client, going, deadline)
 
@@ -127,13 +128,10 @@ def _retire(client: Client, going: list[str], deadline: float) -> None:
         )
 
 
-def _await_work(client: Client, going: list[str], deadline: float) -> bool:
-    """Wait for the work that is under way on these workers; say whether there was any."""
-    busy = False
+def _await_work(client: Client, going: list[str], deadline: float) -> None:
+    """Wait for the work that is under way on these workers."""
     while any(client.processing(going).values()) and time.monotonic() < deadline:
-        busy = True
         time.sleep(_POLL)
-    return busy
 
 
 def _workers(count: int) -> str:

@@ -26,6 +26,9 @@ SPREAD_SECONDS = 600.0
 
 _POLL = 0.1
 
+Key = Any
+"""A Dask key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:
@@ -37,9 +40,7 @@ class Moved:
     all_bytes: int
 
 
-def spread(
-    session: Session, say: Callable[[str], None], timeout: float = SPREAD_SECONDS
-) -> Moved:
+def spread(session: Session, say: Callable[[str], None], timeout: float = SPREAD_SECONDS) -> Moved:
     """Spread the partitions of all tables evenly over the workers there are now.
 
     The same partition numbers of different tables lie on the same worker, as far as those tables
@@ -71,9 +72,7 @@ class Part:
     bytes: int
 
 
-def assign(
-    weights: Sequence[Mapping[str, int]], workers: Sequence[str]
-) -> tuple[str, ...]:
+def assign(weights: Sequence[Mapping[str, int]], workers: Sequence[str]) -> tuple[str, ...]:
     """Return the worker of each partition number: evenly many for each, as few bytes moved.
 
     ``weights[number]`` are the bytes of that number that a worker holds already. Every worker gets
@@ -103,7 +102,7 @@ def assign(
     return tuple(workers[places[number]] for number in range(len(weights)))
 
 
-def _held(client: Client, tables: Sequence[MemoryTable]) -> dict[str, Part]:
+def _held(client: Client, tables: Sequence[MemoryTable]) -> dict[Key, Part]:
     """Return where each partition lies; one that nobody holds just now is left out."""
     futures = [future for table in tables for future in table.futures]
     keys = [future.key for future in futures]
@@ -117,14 +116,14 @@ def _held(client: Client, tables: Sequence[MemoryTable]) -> dict[str, Part]:
 
 
 def _places(
-    client: Client, held: Mapping[str, Part], tables: Sequence[MemoryTable]
-) -> dict[str, str]:
+    client: Client, held: Mapping[Key, Part], tables: Sequence[MemoryTable]
+) -> dict[Key, str]:
     """Return to which worker each partition belongs."""
     workers = _workers(client)
     by_count: dict[int, list[tuple[Future[Any], ...]]] = defaultdict(list)
     for table in tables:
         by_count[len(table.futures)].append(table.futures)
-    places: dict[str, str] = {}
+    places: dict[Key, str] = {}
     for count, some in sorted(by_count.items()) if workers else ():
         weights: list[dict[str, int]] = [defaultdict(int) for _ in range(count)]
         for futures in some:
@@ -147,7 +146,7 @@ def _workers(client: Client) -> tuple[str, ...]:
     return tuple(sorted(usable, key=lambda address: (len(names[address]), names[address])))
 
 
-def _move(client: Client, moves: Mapping[str, str], timeout: float) -> None:
+def _move(client: Client, moves: Mapping[Key, str], timeout: float) -> None:
     client.run_on_scheduler(order_moves, dict(moves), timeout)
     deadline = time.monotonic() + timeout
     while True:
@@ -163,7 +162,7 @@ def _move(client: Client, moves: Mapping[str, str], timeout: float) -> None:
         client.amm.run_once()
 
 
-def order_moves(moves: Mapping[str, str], timeout: float, dask_scheduler: Any) -> None:
+def order_moves(moves: Mapping[Key, str], timeout: float, dask_scheduler: Any) -> None:
     """Have the scheduler's memory manager move keys to workers (by address). Runs on it."""
     from distributed.active_memory_manager import ActiveMemoryManagerExtension
 
@@ -177,7 +176,7 @@ def order_moves(moves: Mapping[str, str], timeout: float, dask_scheduler: Any) -
     manager.run_once()
 
 
-def moves_left(moves: Mapping[str, str], dask_scheduler: Any) -> int:
+def moves_left(moves: Mapping[Key, str], dask_scheduler: Any) -> int:
     """Return how many keys are not yet on their worker alone. Runs on the scheduler."""
     left = 0
     for key, address in moves.items():
@@ -188,7 +187,7 @@ def moves_left(moves: Mapping[str, str], dask_scheduler: Any) -> int:
     return left
 
 
-def _policy(moves: Mapping[str, str], until: float) -> Any:
+def _policy(moves: Mapping[Key, str], until: float) -> Any:
     from distributed.active_memory_manager import ActiveMemoryManagerPolicy, Suggestion
 
     class MoveTables(ActiveMemoryManagerPolicy):
@@ -212,5 +211,3 @@ def _policy(moves: Mapping[str, str], until: float) -> Any:
                 self.manager.policies.discard(self)
 
     return MoveTables()
-
-

@@ -9,11 +9,13 @@ import cloudpickle
 import numpy as np
 import pyarrow as pa
 import pytest
+from distributed import Client, LocalCluster
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, Piece
 from ess_dask.tables.layout import MergeRule, TableLayout
 from ess_dask.tables.session import open_session, table_name
+from ess_dask.tables.store import TableStore
 from ess_dask.testing.far_cluster import far_cluster
 from ess_dask.testing.s3 import rclone_s3
 
@@ -68,6 +70,25 @@ def put(session, name, layout="plain", **more):
     return finish(session, name, *start_import(session, layout, **more))
 
 
+def rows_at_home(folder):
+    """Return what each layout's import of 4 batches comes to on this machine, by its name."""
+    with (
+        LocalCluster(
+            1, threads_per_worker=2, processes=False, host="127.0.0.1", protocol="tcp://",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):  # fmt: skip
+        store = TableStore(client, folder)
+        found = {}
+        for kind, layout in LAYOUTS.items():
+            sink = store.sink(layout)
+            segments = [segment for number in range(4) for segment in import_batch(sink, number)]
+            with store.publish(table_name(f"home.{kind}"), sink, segments) as table:
+                found[kind] = table.to_arrow()
+    return found
+
+
 @dataclass
 class Far:
     """``buckets`` is the folder that S3 serves, ``home`` the client's, which workers do not see."""
@@ -115,3 +136,15 @@ def read_alone(path, partition, layout):
     before = traffic.requests, traffic.received
     rows = read_partition(path, partition, layout).num_rows
     return traffic.requests - before[0], traffic.received - before[1], rows
+
+
+def count_slowly(partition):
+    import time
+
+    time.sleep(0.02)
+    return partition.num_rows
+
+
+async def leave(dask_worker):
+    """What a worker does when it gets notice."""
+    await dask_worker.close_gracefully(reason="spot notice")
