@@ -100,6 +100,10 @@ class Far:
     def session(self):
         return open_session(lambda text: None)
 
+    def describe(self):
+        """Write down where the cluster is reached."""
+        (self.home / "conf" / "reservation.json").write_text(self.cluster.reservation())
+
     def objects(self):
         return sorted(str(path.relative_to(self.buckets)) for path in self.buckets.rglob("*.arrow"))
 
@@ -125,8 +129,9 @@ def far_with_s3(folder, workers=2):
     ):
         for name, value in {**ours, **s3.env}.items():
             patch.setenv(name, value)
-        (home / "conf" / "reservation.json").write_text(cluster.reservation())
-        yield Far(cluster, buckets, home)
+        far = Far(cluster, buckets, home)
+        far.describe()
+        yield far
 
 
 def read_alone(path, partition, layout):
