@@ -191,9 +191,14 @@ def machine_of(instance: Mapping[str, Any], reservation: str = "") -> Machine:
         subnet=instance.get("SubnetId", ""),
         vpc=instance.get("VpcId", ""),
         profile=instance.get("IamInstanceProfile", {}).get("Arn", ""),
-        groups=tuple(group["GroupId"] for group in instance.get("SecurityGroups", ())),
+        groups=tuple(group["GroupId"] for each in _attached(instance) for group in each["Groups"]),
         tags={tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())},
     )
+
+
+def _attached(instance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the network interfaces: their groups are also told where the instance's are not."""
+    return list(instance.get("NetworkInterfaces", ()))
 
 
 def _sorted(machines: Iterable[Machine]) -> tuple[Machine, ...]:
