@@ -56,7 +56,7 @@ def connect(endpoint: Endpoint, timeout: float = 15.0) -> Client:
     it. Raises ``TransientError`` when the scheduler does not answer, ``ConfigError`` when the
     cluster's software is not that of this process.
     """
-    client = _client(endpoint, timeout)
+    client = connect_only(endpoint, timeout)
     if endpoint.remote:
         try:
             _equal_software(client, endpoint)
@@ -81,7 +81,8 @@ def _equal_software(client: Client, endpoint: Endpoint) -> None:
         ) from None
 
 
-def _client(endpoint: Endpoint, timeout: float) -> Client:
+def connect_only(endpoint: Endpoint, timeout: float = 15.0) -> Client:
+    """Do what ``connect`` does, whatever software runs there."""
     from distributed import Client
 
     from ess_dask.cluster.tls import security

@@ -69,9 +69,9 @@ def scheduler_here(dask_scheduler: Any) -> dict[str, Any]:
 
 def unpack_package(archive: bytes, digest: str, parent: str) -> None:
     """Unpack the package below ``parent`` and make it the one that is imported from now on."""
-    folder = Path(parent) / f"ess-dask-{digest[:16]}"
+    folder = Path(parent).absolute() / f"ess-dask-{digest[:16]}"
     if not folder.is_dir():
-        part = tempfile.mkdtemp(prefix="ess-dask-part-", dir=parent)
+        part = tempfile.mkdtemp(prefix="part-", dir=parent)
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
             packed.extractall(part)
         Path(part).replace(folder)

@@ -27,7 +27,10 @@ Say = Callable[[str], None]
 Confirm = Callable[[str], bool]
 """Asks a person a question that is answered with yes or no."""
 
-_MODULES = {"ec2": "ess_dask.cluster.ec2.verbs"}
+_MODULES = {
+    "ec2": "ess_dask.cluster.ec2.verbs",
+    "custom": "ess_dask.cluster.custom.verbs",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,16 @@ WIRE = ("dask", "distributed", "cloudpickle", "msgpack")
 RESULTS = ("duckdb", "numpy", "pandas", "polars", "polars-hash", "pyarrow")
 """What decides on the rows that come out."""
 
-PRESENT = ("click", "fsspec", "isal", "maxminddb", "pydantic", "regex", "rich", "ruamel.yaml")
+PRESENT: tuple[str, ...] = (
+    "click",
+    "fsspec",
+    "isal",
+    "maxminddb",
+    "pydantic",
+    "regex",
+    "rich",
+    "ruamel.yaml",
+)
 PRESENT += ("s3fs", "stamina", "ua-parser")
 """What a worker needs, in whatever release."""
 
