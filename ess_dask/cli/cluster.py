@@ -116,15 +116,13 @@ def reset() -> None:
 def status(form: Format) -> None:
     """Show the machines: state, addresses, cores, memory and disk (bytes), times (seconds), price.
 
-    For a local cluster: state, address, workers, threads, pid, memory and uptime.
+    For a local cluster: its daemon, by process id, and its workers, by name.
     """
-    from ess_dask.cluster.choice import chosen
     from ess_dask.cluster.verbs import MachineState
 
-    if chosen() == "local":
-        render(_local_status(), form)
-        return
     found = _verb("status")()
+    if not found:
+        say("no machine runs")
     names = tuple(field.name for field in fields(MachineState))
     rows = [tuple(asdict(machine).values()) for machine in found]
     render(Table(names, rows, sizes=("memory", "disk")), form)
@@ -145,15 +143,3 @@ def _verb(name: str) -> Callable[..., Any]:
     from ess_dask.cluster.verbs import verb
 
     return verb(name)
-
-
-def _local_status() -> Table:
-    from ess_dask.cluster.local import status
-
-    found = {"cluster": "local", **asdict(status())}
-    found["uptime"] = round(found["uptime"])
-    running = found["state"] == "running"
-    row = [
-        value if running or name in ("cluster", "state") else None for name, value in found.items()
-    ]
-    return Table(tuple(found), [row], sizes=("memory",))
