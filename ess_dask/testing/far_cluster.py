@@ -45,9 +45,32 @@ class FarCluster:
 
     def add_worker(self, name: str, threads: int = 1) -> None:
         """Start one more worker; returns when it has joined."""
+        self._start_worker(name, threads)
+        self._await_worker(name)
+
+    def start(self, workers: int) -> None:
+        """Start a scheduler, by the certificates that there are, and workers (``w0`` ...)."""
+        words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        scheduler = _start("scheduler", "scheduler", words, self)
+        self.processes["scheduler"] = scheduler
+        self.address = _wait_ready(scheduler, self.folder / "scheduler.log")
+        names = [f"w{number}" for number in range(workers)]
+        for name in names:
+            self._start_worker(name, 1)
+        for name in names:
+            self._await_worker(name)
+
+    def end(self) -> None:
+        """End all processes at once: what they held in memory is lost."""
+        for name in reversed(list(self.processes)):
+            self.kill(name)
+
+    def _start_worker(self, name: str, threads: int) -> None:
         words = [self.address, "--name", name, "--nthreads", str(threads), "--no-dashboard"]
         words += ["--host", "127.0.0.1", "--local-directory", str(self.folder / name)]
         self.processes[name] = _start("worker", name, words, self)
+
+    def _await_worker(self, name: str) -> None:
         _wait_ready(self.processes[name], self.folder / f"{name}.log")
 
     def log(self, name: str) -> str:
@@ -74,14 +97,9 @@ def far_cluster(
 
     ensure_certificates(folder / "tls")
     with ExitStack() as stack:
-        words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         cluster = FarCluster("", folder / "tls", folder, hidden, python)
-        stack.callback(_end, cluster)
-        scheduler = _start("scheduler", "scheduler", words, cluster)
-        cluster.processes["scheduler"] = scheduler
-        cluster.address = _wait_ready(scheduler, folder / "scheduler.log")
-        for number in range(workers):
-            cluster.add_worker(f"w{number}")
+        stack.callback(cluster.end)
+        cluster.start(workers)
         yield cluster
 
 
@@ -140,8 +158,3 @@ def _wait_ready(process: subprocess.Popen[bytes], log: Path) -> str:
             raise AssertionError(f"not ready: {log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.02)
     return found[1] or found[2]
-
-
-def _end(cluster: FarCluster) -> None:
-    for name in reversed(list(cluster.processes)):
-        cluster.kill(name)
