@@ -11,6 +11,7 @@ import click
 from ess_dask.cli._options import format_options
 from ess_dask.cli._render import Format, Table, render, say
 from ess_dask.cli.cluster_ec2 import access_options
+from ess_dask.cli.cluster_top import top
 from ess_dask.cluster.choice import KINDS
 
 _SYNONYMS = {"cloud": "ec2"}
@@ -136,6 +137,9 @@ def iplist(private: bool) -> None:
     """Print the addresses of the machines that run, the scheduler's first."""
     for address in _verb("iplist")(private):
         click.echo(address)
+
+
+cluster.add_command(top)
 
 
 def _verb(name: str) -> Callable[..., Any]:

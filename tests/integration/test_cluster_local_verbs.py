@@ -1,6 +1,14 @@
 """The verbs of ``ess cluster`` at home: a script for machines, tried on local workers."""
 
 import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 
@@ -99,3 +107,60 @@ def test_the_daemon_ends_when_all_its_workers_have():
 async def end_nannies(dask_scheduler):
     for nanny in dask_scheduler.ess_workers.nannies.values():
         await nanny.close()
+
+
+def test_top_shows_workers_and_tables(home, ess):
+    code = (
+        "import ess_dask as ess\n"
+        "lake = ess.select('lake')\n"
+        "sales = lake.category('sales', '*.csv', columns={'user': 'string', 'price': 'float64'})\n"
+        "with ess.connect() as cluster:\n"
+        "    sales.between('*', '*').into('shop.sales', key='user')\n"
+    )
+    (home / "lake").mkdir()
+    (home / "lake" / "sales_20260101.csv").write_text("user,price\nana,1\nbob,2\n")
+    subprocess.run([sys.executable, "-c", code], cwd=home, check=True, timeout=90)
+    found = json.loads(ess("top", "--json"))
+    assert (found["kind"], found["totals"]["running"]) == ("local", 0)
+    (worker,) = found["workers"]
+    assert worker["host"] == "127.0.0.1"
+    assert 0 < worker["used"] < worker["limit"]
+    (table,) = found["tables"]
+    assert (table["name"], table["rows"]) == ("shop.sales", 2)
+    assert table["bytes"] > 0
+
+    text = ess("top", "--once")
+    assert text.startswith("local cluster local at tls://127.0.0.1:")
+    assert re.search(r"\n0 +127\.0\.0\.1 +\d+ +\d+ +[\d.]+M +[\d.]+G +0B +0 +0\n", text)
+    assert re.search(r"\nshop\.sales +2 +[\d.]+[BK] +\d+\n", text)
+
+
+def test_top_in_a_terminal_ends_with_ctrl_c_and_gives_the_screen_back(home):
+    local.start()
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "ess_dask.cli", "cluster", "top", "--interval", "0.2"]
+    env = os.environ | {"ESS_CLUSTER": "local", "TERM": "xterm"}
+    child = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    seen = b""
+    try:
+        while seen.count(b"local cluster local at") < 3:
+            assert select.select([ours], [], [], 60)[0]
+            seen += os.read(ours, 65536)
+        child.send_signal(signal.SIGINT)
+        with suppress(OSError):
+            while select.select([ours], [], [], 20)[0] and (part := os.read(ours, 65536)):
+                seen += part
+        assert child.wait(20) == 0
+    finally:
+        child.kill()
+        child.wait()
+        os.close(ours)
+    # The alternate screen is entered once and left once.
+    assert seen.count(b"\x1b[?1049h") == seen.count(b"\x1b[?1049l") == 1
+    assert b"Traceback" not in seen
+
+
+def test_top_of_nothing(ess):
+    local.stop()
+    assert "no cluster runs" in ess("top", code=2)
