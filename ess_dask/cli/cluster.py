@@ -11,6 +11,7 @@ import click
 from ess_dask.cli._options import format_options
 from ess_dask.cli._render import Format, Table, render, say
 from ess_dask.cli.cluster_ec2 import access_options
+from ess_dask.cli.cluster_top import top
 from ess_dask.cluster.choice import KINDS
 
 _SYNONYMS = {"cloud": "ec2"}
@@ -116,15 +117,13 @@ def reset() -> None:
 def status(form: Format) -> None:
     """Show the machines: state, addresses, cores, memory and disk (bytes), times (seconds), price.
 
-    For a local cluster: state, address, workers, threads, pid, memory and uptime.
+    For a local cluster: its daemon, by process id, and its workers, by name.
     """
-    from ess_dask.cluster.choice import chosen
     from ess_dask.cluster.verbs import MachineState
 
-    if chosen() == "local":
-        render(_local_status(), form)
-        return
     found = _verb("status")()
+    if not found:
+        say("no machine runs")
     names = tuple(field.name for field in fields(MachineState))
     rows = [tuple(asdict(machine).values()) for machine in found]
     render(Table(names, rows, sizes=("memory", "disk")), form)
@@ -140,20 +139,11 @@ def iplist(private: bool) -> None:
         click.echo(address)
 
 
+cluster.add_command(top)
+
+
 def _verb(name: str) -> Callable[..., Any]:
     # The light half of a name's way: what the verb needs is imported by the kind's own module.
     from ess_dask.cluster.verbs import verb
 
     return verb(name)
-
-
-def _local_status() -> Table:
-    from ess_dask.cluster.local import status
-
-    found = {"cluster": "local", **asdict(status())}
-    found["uptime"] = round(found["uptime"])
-    running = found["state"] == "running"
-    row = [
-        value if running or name in ("cluster", "state") else None for name, value in found.items()
-    ]
-    return Table(tuple(found), [row], sizes=("memory",))

@@ -28,6 +28,7 @@ Confirm = Callable[[str], bool]
 """Asks a person a question that is answered with yes or no."""
 
 _MODULES = {
+    "local": "ess_dask.cluster.local_verbs",
     "ec2": "ess_dask.cluster.ec2.verbs",
     "custom": "ess_dask.cluster.custom.verbs",
 }
