@@ -72,6 +72,7 @@ def stream(
         debug=debug,
         quit_on_error=quitonerror,
         out=s3out,
+        master=master,
     )
     with ExitStack() as stack:
         bar = _Bar(stack, shown=progress and sys.stderr.isatty())
