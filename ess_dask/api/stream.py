@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO
 
 from ess_dask.api.cluster import tell
@@ -28,7 +27,6 @@ from ess_dask.engine.stream import (
     Output,
     StreamJob,
     bulk_away,
-    run_once,
     stream_away,
     stream_batch,
     stream_bulk,
@@ -130,7 +128,7 @@ def stream_files(
         job = _job(store, category, command, spool, options, away=away)
         with Interrupt(listener.say) as interrupt:
             outputs = _outputs(files, job, options, interrupt, listener.say if away else None)
-            report = _deliver(outputs, target, options, listener)
+            report = deliver(outputs, target, options, listener)
     return StreamReport(report.files, len(files), report.failed, drained=interrupt.draining)
 
 
@@ -172,7 +170,7 @@ def _job(
         compression=category.compression,
         archive=options.archive or category.archive,
     )
-    out, path = _destination(options.out)
+    out, path = destination(options.out)
     return StreamJob(
         store=store,
         read=read,
@@ -214,9 +212,8 @@ def _is_away(
     if options.master or not is_remote(settings.cluster):
         return False
     if found := _OF_MASTER.search(command):
-        say(
-            f"{found[0].strip()} reaches tables in memory: the command runs here, not on the workers"
-        )
+        what = f"{found[0].strip()} reaches tables in memory"
+        say(f"{what}: the command runs on this machine, not on the workers")
         return False
     refuse_unseen(store, settings)
     return True
@@ -251,7 +248,7 @@ def node_words(threads: int) -> dict[str, str]:
     return {"num_nodes": "1", "node_id": "0", "num_threads": str(threads)}
 
 
-def _destination(text: str) -> tuple[Datastore | None, str]:
+def destination(text: str) -> tuple[Datastore | None, str]:
     """Return store and path of ``LABEL:PATH``."""
     from ess_dask.catalog.index import open_catalog
     from ess_dask.catalog.registry import find_store
@@ -317,9 +314,10 @@ def lost_outputs(batch: Batch, error: WorkerLostError) -> Sequence[Output]:
     return tuple(Output(file.uri, "", error=error.message, transient=True) for file in batch.files)
 
 
-def _deliver(
+def deliver(
     outputs: Iterator[Output], target: BinaryIO, options: StreamOptions, listener: StreamListener
 ) -> StreamReport:
+    """Write outputs in their order; those that failed are told and left out."""
     files, failed = 0, []
     for output in outputs:
         if options.debug:
@@ -342,34 +340,3 @@ def _deliver(
 def _named(output: Output) -> str:
     """Return why an output failed; the file is named once."""
     return output.error if output.uri in output.error else f"{output.uri}: {output.error}"
-
-
-def execute(
-    command: str,
-    target: BinaryIO,
-    say: Callable[[str], None] = lambda text: None,
-    *,
-    debug: bool = False,
-    out: str = "",
-) -> StreamReport:
-    """Run a command once on this machine (``ess exec``): its output goes to ``target``, whole.
-
-    With ``out`` (``LABEL:PATH``) it goes to that place instead. ``say`` is told what it wrote to
-    stderr. A command that fails is named in the report and nothing of its output is delivered.
-    """
-    store, path = _destination(out)
-    with tempfile.TemporaryDirectory(prefix="ess-exec-") as spool:
-        job = StreamJob(
-            store=Datastore("local", str(Path.cwd())),
-            read=ReadSpec(columns=()),
-            command=command,
-            spool=spool,
-            words=node_words(1),
-            context=StepContext.of_user(),
-            out=store,
-            out_path=path,
-            find_program=find_program,
-        )
-        output = run_once(job)
-        options = StreamOptions(debug=debug)
-        return _deliver(iter((output,)), target, options, StreamListener(say))

@@ -79,8 +79,8 @@ def answer(client: Client, address: str, future: Future[Any]) -> Any:
         except TimeoutError:
             if future.status == "error":
                 raise
-            if not future.done() and not _is_there(client, address):
-                raise WorkerGoneError(f"the worker at {address} is gone") from None
+            if not future.done():
+                check_there(client, address)
         except FileNotFoundError:
             raise WorkerGoneError(f"the worker at {address} was started anew") from None
         except BaseException as error:
@@ -89,8 +89,10 @@ def answer(client: Client, address: str, future: Future[Any]) -> Any:
             raise
 
 
-def _is_there(client: Client, address: str) -> bool:
-    return address in client.scheduler_info(n_workers=-1)["workers"]
+def check_there(client: Client, address: str) -> None:
+    """Raise ``WorkerGoneError`` when the scheduler knows no worker at this address any more."""
+    if address not in client.scheduler_info(n_workers=-1)["workers"]:
+        raise WorkerGoneError(f"the worker at {address} is gone")
 
 
 def fetch(client: Client, address: str, source: Stored, target: Path) -> None:
@@ -152,14 +154,15 @@ def send(client: Client, address: str, source: Path, told: Stored, name: str) ->
         start = 0
         while True:
             block = file.read(SENT_BYTES)
-            _told(client, address, write_block, part, start, block)
+            ask(client, address, write_block, part, start, block)
             start += len(block)
             if len(block) < SENT_BYTES:
                 break
-    _told(client, address, finish_file, part, name, told)
+    ask(client, address, finish_file, part, name, told)
 
 
-def _told(client: Client, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
+def ask(client: Client, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function gives on one worker, done as a task there; see ``answer``."""
     future = pinned(client, address, function, *arguments)
     try:
         return answer(client, address, future)

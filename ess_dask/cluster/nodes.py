@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,14 @@ def some_nodes(client: Client, name: str, timeout: float = 30.0) -> tuple[Node, 
             raise no_nodes(name)
         time.sleep(0.2)
     return found
+
+
+def one_of_each(nodes: Sequence[Node]) -> list[Node]:
+    """Return the first worker of each machine, in order."""
+    first: dict[str, Node] = {}
+    for node in nodes:
+        first.setdefault(node.place, node)
+    return list(first.values())
 
 
 def no_nodes(name: str) -> TransientError:

@@ -8,16 +8,16 @@ batch runs again elsewhere.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ess_dask.clean.running import running
-from ess_dask.cluster.blocks import WorkerGoneError, fetch
+from ess_dask.cluster.blocks import WorkerGoneError, check_there, fetch, pinned
 from ess_dask.cluster.nodes import Node, no_nodes, shown, some_nodes
 from ess_dask.engine.crew import Crew, Member, belonging, numbers
 from ess_dask.engine.elsewhere import Parcel, boxed
@@ -27,6 +27,8 @@ from ess_dask.errors import EssError, TransientError, WorkerLostError
 if TYPE_CHECKING:
     from dask.delayed import Delayed
     from distributed import Client
+
+Result = TypeVar("Result")
 
 TRIES = 3
 """How often a batch is worked on when its worker goes before its files have been fetched."""
@@ -69,6 +71,11 @@ def run_away(item: Any, work: Callable[[Any], Any], away: Away) -> list[Any]:
     return [result, parcel]
 
 
+def listed(work: Callable[[Any], Any], item: Any) -> list[Any]:
+    """Return ``[work(item)]``: what a partition of a bag is. Runs on a worker."""
+    return [work(item)]
+
+
 @contextmanager
 def _numbered(away: Away, member: Member) -> Iterator[None]:
     """Wait for a thread number, where this work is not to have several threads of its own."""
@@ -93,9 +100,10 @@ def _member(worker: Any, crew: Crew) -> Member:
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """A batch under way: its future on the cluster, and its result once its files are here."""
+    """Work under way: how it is begun, its future on the cluster, and its result once its files
+    are here."""
 
-    partition: Delayed
+    begin: Callable[[], Any]
     future: Any = None
     outcome: Future[Any] = field(default_factory=Future)
     tries: int = 0
@@ -125,15 +133,56 @@ class RemoteExecutor:
 
     def submit(self, partition: Delayed) -> _Task:
         """Start one partition on a worker."""
-        task = _Task(partition)
+        return self._submit(partial(self._client.compute, partition))
+
+    def _submit(self, begin: Callable[[], Any]) -> _Task:
+        task = _Task(begin)
         self._tasks.add(task)
         self._start(task)
         return task
 
+    def on_each(
+        self,
+        nodes: Sequence[Node],
+        work: Callable[[Node], Result],
+        lost: Callable[[Node, WorkerLostError], Result],
+    ) -> Iterator[Result]:
+        """Yield ``work(node)`` of each of these workers, done there, in order.
+
+        Not tried again: ``lost`` gives what counts for a worker that went.
+        """
+        prepared = self.prepared(work)
+        tasks = [
+            self._submit(partial(pinned, self._client, node.address, listed, prepared, node))
+            for node in nodes
+        ]
+        for node, task in zip(nodes, tasks, strict=True):
+            try:
+                yield self._of_node(node, task)
+            except WorkerLostError as error:
+                yield lost(node, error)
+            finally:
+                self._forget(task)
+
+    def _of_node(self, node: Node, task: _Task) -> Any:
+        from distributed import CancelledError
+        from distributed.client import FutureCancelledError
+        from distributed.scheduler import KilledWorker
+
+        looked = time.monotonic()
+        try:
+            while wait([task.outcome], SIGNAL_SECONDS).not_done:
+                if time.monotonic() - looked > _LOOK_SECONDS:
+                    check_there(self._client, node.address)
+                    looked = time.monotonic()
+            return task.outcome.result()
+        except (WorkerGoneError, KilledWorker, CancelledError, FutureCancelledError):
+            raise WorkerLostError(f"{node.shown} is gone", hint="see its log") from None
+
     def _start(self, task: _Task) -> None:
         task.tries += 1
         task.outcome = Future()
-        task.future = self._client.compute(task.partition)
+        task.future = task.begin()
         outcome = task.outcome
         task.future.add_done_callback(lambda future: self._fetch_later(future, outcome))
 
