@@ -147,3 +147,132 @@ def test_the_same_bytes_and_rows_whatever_the_number_of_workers(user, far, here,
 
 def left_behind(far):
     return [path for path in far.folder.rglob("ess-parcels/*/*") if path.is_file()]
+
+
+def test_words_say_which_worker_and_thread(user, far):
+    has_workers(far, 3)
+    out, report, _ = streamed(
+        "cat > /dev/null; echo %num_nodes %node_id %num_threads %thread_id %file", threads=2
+    )
+    lines = [line.split() for line in out.decode().splitlines()]
+    assert [line[4] for line in lines] == sorted(line[4] for line in lines)
+    assert {line[0] for line in lines} == {"3"}
+    assert {line[1] for line in lines} <= {"0", "1", "2"}
+    assert {(line[2], line[3]) for line in lines} <= {("2", "0"), ("2", "1")}
+
+
+def test_exec_runs_on_every_worker_in_order_and_names_it(user, far):
+    has_workers(far, 3)
+    far.add_worker("w10")
+    try:
+        target, said = io.BytesIO(), []
+        report = execute("echo %node_id of %num_nodes; printf end; echo hm >&2", target, said.append)
+        names = ("w0", "w1", "w2", "w10")
+        wanted = [f"{name}: {n} of 4\n{name}: end\n" for n, name in enumerate(names)]
+        assert target.getvalue().decode() == "".join(wanted)
+        assert said == [f"{name}: hm" for name in names]
+        assert report.exit_code == 0
+        far.kill("w10")
+    finally:
+        far.processes.pop("w10", None)
+
+
+def test_exec_fails_when_one_worker_fails(user, far):
+    has_workers(far, 3)
+    target, said = io.BytesIO(), []
+    report = execute("test %node_id != 1 || exit 7; echo fine", target, said.append)
+    assert report.exit_code == 3
+    assert target.getvalue().decode() == "w0: fine\nw2: fine\n"
+    assert len(said) == 1
+    assert "worker w1 (127.0.0.1)" in said[0]
+    assert "exit 7" in said[0]
+    assert execute("echo %num_nodes", target, master=True).exit_code == 0
+    assert target.getvalue().decode().endswith("\n1\n")
+
+
+def test_pushed_files_are_found_by_commands_and_come_back(user, far, tmp_path):
+    from ess_dask.api import files
+
+    has_workers(far, 3)
+    script = tmp_path / "tag.sh"
+    script.write_text("#!/bin/sh\nhead -1 | tr a-z A-Z\n")
+    script.chmod(0o755)
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(9_000_001))
+    told = []
+    assert files.push([str(script)], "", told.append) == 3
+    assert files.push([str(large)], "deep/er", told.append) == 3
+    out, report, said = streamed("./tag.sh", limit=2)
+    assert (said, len(out.splitlines())) == ([], 2)
+    execute("echo %node_id > mine", io.BytesIO())
+    assert files.get(["mine", "deep/er/large"], told.append) == [
+        *(f"mine.w{n}" for n in range(3)),
+        *(f"deep/er/large.w{n}" for n in range(3)),
+    ]
+    assert [Path(f"mine.w{n}").read_text() for n in range(3)] == ["0\n", "1\n", "2\n"]
+    assert Path("deep/er/large.w1").read_bytes() == large.read_bytes()
+    assert files.mkdir("made", told.append) == 3
+    assert execute("test -d made", io.BytesIO()).exit_code == 0
+    execute("if test %node_id = 2; then echo x > only; fi", io.BytesIO())
+    assert files.get(["only"], told.append) == ["only.w2"]
+    with pytest.raises(DataError, match="no worker has a file nothing"):
+        files.get(["nothing"], told.append)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../b", ".", ""])
+def test_paths_cannot_leave_the_work_folder(user, name):
+    from ess_dask.api import files
+
+    with pytest.raises(UsageError, match="no path below the work folder"):
+        files.mkdir(name, print)
+    with pytest.raises(UsageError, match="no path below the work folder"):
+        files.get([name], print)
+
+
+def test_outputs_go_straight_to_a_store(user, far, bucket):
+    has_workers(far, 3)
+    bucket.client().create_bucket(Bucket="out")
+    user.ess("select", "s3://out", "--label", "out")
+    user.ess("select", "lake")
+    out, report, said = streamed("wc -l", out="out:/counts/%file.txt")
+    assert (out, said, report.files) == (b"", [], 16)
+    listed = bucket.client().list_objects_v2(Bucket="out")["Contents"]
+    assert [each["Key"] for each in listed][0] == "counts/purchase_20140901.csv.txt"
+    assert len(listed) == 16
+
+
+def test_one_run_of_the_command_for_all_files(user, far):
+    has_workers(far, 3)
+    out, report, said = streamed("wc -l; echo %num_nodes", bulk=True)
+    assert out.split() == [b"4832", b"3"] or said == []
+    assert int(out.split()[0]) > 4800
+
+
+def test_tables_are_reached_from_here_and_that_is_said(user, far, monkeypatch):
+    out, _, said = streamed("cat > /dev/null; echo x # aq_udb", limit=1)
+    assert said == ["aq_udb reaches tables in memory: the command runs on this machine, not on "
+                    "the workers"]  # fmt: skip
+    assert out == b"x\n"
+    out, _, said = streamed(
+        "cat >/dev/null; python3 -c 'print(1)'; PATH=$PATH:" + f"{Path(os.sys.executable).parent}"
+        "; x=ess; $x udbd status; $x query 'select count(*) from db:t' || true",
+        limit=1,
+    )
+    print(out, said)
+
+
+def test_a_folder_of_this_machine_is_refused_and_a_shared_one_is_not(user, far, monkeypatch):
+    folder = user.folder / "mine"
+    folder.mkdir(exist_ok=True)
+    (folder / "a_20140901.csv").write_text("x\n1\n")
+    lake = ess.select(str(folder))
+    found = lake.category("a", "a_*.csv", columns={"x": "int32"}).between()
+    with pytest.raises(ConfigError, match=re.escape(str(folder))) as refused:
+        found.load("duckdb:///mine.duckdb", table="t")
+    assert "ESS_CLUSTER=local" in refused.value.hint
+    assert not Path("mine.duckdb").exists()
+    with pytest.raises(ConfigError, match="is a folder of this machine"):
+        found.stream("cat", io.BytesIO())
+    monkeypatch.setenv("ESS_SHARED_FOLDERS", f"/nowhere:{user.folder}")
+    with pytest.raises(DataError, match=r"vanished .*worker w\d"):
+        found.count()
