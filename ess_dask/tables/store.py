@@ -300,7 +300,7 @@ class TableStore:
     def _table(
         self, name: TableName, version: Version, futures: list[Future[pa.Table]], pin: int
     ) -> MemoryTable:
-        return MemoryTable(name, version, tuple(futures), self._client, pin)
+        return MemoryTable(name, version, tuple(futures), self._client, pin, far=self.home.far)
 
     def _unpublish(self, version: Version) -> None:
         self._client.unpublish_dataset(DATASET + version.label)
