@@ -57,4 +57,5 @@ def test_workers_go_when_the_others_have_room_and_only_then(client):
     assert wait_until(lambda: client.run_on_scheduler(held_and_room, [one])[1] > 5.1 * GIB)
     before_removal(client, [one], said.append)
     assert "bytes of 1 worker to the others" in said[0]
-    assert client.who_has([first])[first.key] == (other,)
+    assert other in client.who_has([first])[first.key]
+    assert client.run_on_scheduler(held_and_room, [one])[0] == 0
