@@ -92,6 +92,8 @@ def test_the_servers_of_far_machines_answer(far, run):
     lines = run("ess", "udbd", "ckmem").splitlines()
     assert len(lines) == 2 and "worker w0 (127.0.0.1): " in lines[0] and "kB used" in lines[0]
     assert "scheduler: " in run("ess", "udbd", "cklog", "--lines", "5")
+    run("ess", "udbd", "stop", "--keep-tables")
+    assert "is already running." in run("ess", "udbd", "start") and far.objects()
     run("ess", "udbd", "stop")
     assert far.objects() == []
     with ess.connect() as cluster:
