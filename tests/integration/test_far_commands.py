@@ -13,6 +13,8 @@ import ess_dask as ess
 from ess_dask.tables.databases import create_database, create_table
 from tests.integration import far as far_bed
 
+pytestmark = pytest.mark.timeout(300)
+
 BIN = Path(sys.executable).parent
 PIPELINE = """
 name: shop
@@ -82,7 +84,7 @@ def test_a_database_of_essentia(far, run):
     )
     run("aq_udb", "-ord", "d:t", "n", "-dec")
     assert run("aq_udb", "-exp", "d:t", "-c", "n").split() == ['"n"', *"21435"]
-    assert "3" in run("udbsql", "d", "select count(distinct id) from t")
+    assert "3" in run("udbsql", "select count(distinct id) from d:t")
     assert not list((far.home / "ess").rglob("*.arrow"))
 
 

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -27,6 +29,7 @@ def tables(user, **new):
     return json.loads(user.python(f"NEW = {new!r}\n{SCRIPT}").stdout)
 
 
+@pytest.mark.timeout(300)
 def test_tables_are_kept_when_that_is_asked_for_and_only_then(user):
     _, first = tables(user, a="x,1\ny,2\n", b="x,3\n")
     assert [rows for _, rows in first.values()] == [[1, 2], [3]]
@@ -39,7 +42,6 @@ def test_tables_are_kept_when_that_is_asked_for_and_only_then(user):
     # Once more, over segments of two instances.
     user.ess("cluster", "stop", "--keep-tables")
     assert "2 tables are in memory again" in user.ess("cluster", "start").stderr
-    user.ess("cluster", "stop", "--keep-tables")
     assert tables(user)[0] == second
 
     # What is kept can be given up.
