@@ -39,6 +39,7 @@ ONLY_SHOWN = {
         "ess run woodworking",
         'ess redshift sql "select count(*) from sales"',
     ],
+    "docs/how-to/ec2.md": ['pip install "ess-dask[ec2]"'],
     "docs/how-to/redshift-connect.md": [
         'ess redshift sql "select current_user, version()"',
         'ess redshift sql "select * from sales limit 5" --label prod --format csv',
@@ -55,6 +56,22 @@ ONLY_SHOWN = {
 ask a cluster that only its users have."""
 
 NEEDS_S3 = {"README.md", "docs/how-to/s3.md", "docs/how-to/redshift-connect.md"}
+
+
+NEEDS_EC2 = {"docs/how-to/ec2.md"}
+
+
+@pytest.fixture
+def ec2(user, tmp_path):
+    """Give the reader a stand-in for EC2, and the address he has in its network."""
+    from ess_dask.testing.ec2 import standin, unavailable
+    from ess_dask.testing.ec2.network import ADDRESS
+
+    if unavailable():
+        pytest.skip(f"no stand-in for EC2: {unavailable()}")
+    user.env["ESS_MY_ADDRESS"] = ADDRESS
+    with standin(tmp_path / "cloud") as cloud:
+        yield cloud
 
 
 @pytest.fixture
@@ -84,8 +101,9 @@ def end_started(user):
 def test_a_reader_gets_what_the_page_shows(page, user, request):
     if page in NEEDS_S3:
         request.getfixturevalue("s3")
+    cloud = request.getfixturevalue("ec2") if page in NEEDS_EC2 else None
     try:
-        with Reader(user) as reader:
+        with Reader(user, cloud) as reader:
             for block in read_blocks(ROOT / page):
                 if block.is_run or block.file:
                     reader.follow(replace(block, text=STAND_INS.get(block.text, block.text)))
