@@ -151,6 +151,5 @@ def ec2_standin(tmp_path_factory):
 @pytest.fixture
 def ec2(ec2_standin):
     """Give a stand-in for EC2 that is as if just started; what the test leaves in it is ended."""
-    ec2_standin.reset()
     yield ec2_standin
     ec2_standin.reset()

@@ -8,6 +8,7 @@ import base64
 import gzip
 import json
 import textwrap
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -24,16 +25,15 @@ def started(folder):
         yield running
 
 
-def ubuntu(ec2):
-    """Return an image to start."""
-    return ec2.boto("ec2").describe_images(Owners=["099720109477"])["Images"][0]["ImageId"]
+UBUNTU = "ami-785db401"
+"""An image that moto knows, in every region."""
 
 
 def launch(ec2, user_data="", count=1, **more):
     """Start instances with user data (text, or a cloud-config as a dict); return their ids."""
     if isinstance(user_data, dict):
         user_data = "#cloud-config\n" + json.dumps(user_data)
-    options = {"ImageId": ubuntu(ec2), "InstanceType": "m5.large", "UserData": user_data}
+    options = {"ImageId": UBUNTU, "InstanceType": "m5.large", "UserData": user_data}
     answer = ec2.boto("ec2").run_instances(MinCount=count, MaxCount=count, **options | more)
     return [instance["InstanceId"] for instance in answer["Instances"]]
 
@@ -51,3 +51,11 @@ def compressed(config):
     """Return a cloud-config as a file compressed by gzip, in base64, for tests of the raw form."""
     data = gzip.compress(("#cloud-config\n" + json.dumps(config)).encode())
     return base64.b64encode(data).decode()
+
+
+def wait_until(condition, seconds=30.0):
+    """Wait for a condition; fail when it does not come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)

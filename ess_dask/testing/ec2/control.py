@@ -75,6 +75,9 @@ class _Answers:
     def do_pending(self, seconds: float) -> None:
         self._running.gateway.faults.pending_seconds = seconds
 
+    def do_minute(self, seconds: float) -> None:
+        self._running.gateway.faults.minute_seconds = seconds
+
     def do_clear_faults(self) -> None:
         self._running.gateway.faults.clear()
 

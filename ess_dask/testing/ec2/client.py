@@ -156,8 +156,12 @@ class Ec2StandIn:
         """Let instances that are started from now on be pending so long."""
         self._ask("pending", seconds=seconds)
 
+    def minute(self, seconds: float) -> None:
+        """Let a minute of ``shutdown +N`` last so long on instances that boot from now on."""
+        self._ask("minute", seconds=seconds)
+
     def clear_faults(self) -> None:
-        """Take back ``fail``, ``delay`` and ``pending``."""
+        """Take back ``fail``, ``delay``, ``pending`` and ``minute``."""
         self._ask("clear_faults")
 
     def spot_notice(
