@@ -54,6 +54,11 @@ class Gateway:
         self._tokens.clear()
         self.faults.clear()
 
+    def warm_up(self, region: str) -> None:
+        """Have moto ready for its first request to EC2; others wait."""
+        with self.lock:
+            moto_state.warm_up(self._moto, region)
+
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
         request = read_request(environ)

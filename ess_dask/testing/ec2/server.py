@@ -70,8 +70,8 @@ def running(folder: Path, outside: str, *, trace: bool = False) -> Iterator[Runn
     # Moto reads these when it is imported.
     os.environ["MOTO_ENABLE_AMI_VALIDATION"] = "true"
     gateway = Gateway(ACCESS_KEY, faults, cloud.lock, cloud.sync, cloud.reboot)
-    # The first request waits for it, but nobody else does: it takes over a second.
-    threading.Thread(target=moto_state.warm_up, daemon=True).start()
+    # The first request waits for it, but nobody else does.
+    threading.Thread(target=gateway.warm_up, args=[REGION], daemon=True).start()
     door = _open_door(gateway)
     (folder / "environment").write_text(exports())
     try:
