@@ -221,10 +221,13 @@ class Ec2StandIn:
 
     def _hear_hello(self) -> list[int]:
         self._line.settimeout(_START_SECONDS)
-        hello, descriptors, _, _ = socket.recv_fds(self._line, 6, 16)
+        try:
+            hello, descriptors, _, _ = socket.recv_fds(self._line, 6, 16)
+        except (TimeoutError, ConnectionError):
+            hello, descriptors = b"", []
         if hello != b"hello\n":
-            said = self._process.communicate(timeout=_END_SECONDS)[1]
-            raise EssError(f"the EC2 stand-in did not start: {said.decode().strip()}")
+            said = (self.folder / "standin.log").read_text(errors="replace").strip()
+            raise EssError(f"the EC2 stand-in did not start: {said or 'it says nothing'}")
         self._line.settimeout(None)
         # Root's namespace of users is the one outside, too, and cannot be entered twice.
         if os.geteuid() == 0:

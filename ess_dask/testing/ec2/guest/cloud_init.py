@@ -70,12 +70,10 @@ def obey(instance_id: str, user_data: bytes) -> None:
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    from ruamel.yaml import YAML
+    # As cloud-init itself does: `0644` is octal, `yes` is true, and `y` is a letter.
+    import yaml
 
-    # cloud-init reads YAML 1.1: `0644` is octal and `yes` is true.
-    reader = YAML(typ="safe", pure=True)
-    reader.version = (1, 1)
-    return reader.load(data.decode()) or {}
+    return yaml.safe_load(data) or {}
 
 
 def _cloud_config(instance: Path, config: dict[str, Any], is_first: bool) -> None:
