@@ -1,6 +1,6 @@
-"""The EC2 of tests: instances that boot as processes in a private network of their own.
+"""What tests of EC2 start on the stand-in (fixture ``ec2``), and how they wait for it.
 
-Where this machine does not permit that, the tests that need it are skipped with the reason, which
+Where this machine does not permit a private network, those tests are skipped with the reason, which
 pytest prints at its end.
 """
 
@@ -9,21 +9,6 @@ import gzip
 import json
 import textwrap
 import time
-from contextlib import contextmanager
-
-import pytest
-
-
-@contextmanager
-def started(folder):
-    """Yield a stand-in; skip the test where there cannot be one."""
-    from ess_dask.testing.ec2 import standin, unavailable
-
-    if reason := unavailable():
-        pytest.skip(f"no EC2 stand-in on this machine: {reason}")
-    with standin(folder) as running:
-        yield running
-
 
 UBUNTU = "ami-785db401"
 """An image that moto knows, in every region."""

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ess_dask.testing.ec2 import AwsError, standin
-from tests.ec2 import UBUNTU, cloud_config, launch, wait_until
+from tests.ec2 import UBUNTU, cloud_config, compressed, launch, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ec2_permitted")]
 
 MINOR = "{}.{}".format(*sys.version_info)
 
@@ -107,6 +107,24 @@ def test_a_life_with_user_data_stop_start_reboot_and_terminate(ec2):
     assert "off: terminated" in ec2.console(instance)
     assert ec2.run(["ls", f"{ec2.folder}/disks"]).stdout == ""
     refused("IncorrectInstanceState", api.start_instances, InstanceIds=[instance])
+
+
+def test_user_data_may_be_compressed_or_a_script_and_what_is_not_understood_is_told(ec2):
+    code = "import base64, boto3, json, sys; "
+    code += "data = base64.b64decode(sys.argv[2]); "
+    code += "boto3.client('ec2').run_instances(UserData=data, **json.loads(sys.argv[1]))"
+    start = {"ImageId": UBUNTU, "MinCount": 1, "MaxCount": 1, "InstanceType": "m5.large"}
+    packed = compressed(cloud_config("echo was compressed"))
+    done = ec2.run([sys.executable, "-c", code, json.dumps(start), packed])
+    assert done.returncode == 0, done.stderr
+    (first,) = ec2.instances()
+    (script,) = launch(ec2, "#!/bin/sh\necho from a script; exit 3\n")
+    (other,) = launch(ec2, '{"runcmd": []}')
+    (more,) = launch(ec2, {"users": [], "runcmd": ["echo still ran"]})
+    ec2.wait_for_console(first.id, "was compressed")
+    assert "from a script" in ec2.wait_for_console(script, "failed to run part-001: exit 3")
+    ec2.wait_for_console(other, "unhandled user data")
+    assert "not simulated: users" in ec2.wait_for_console(more, "still ran")
 
 
 def test_a_guest_that_powers_off_is_stopped_or_terminated_as_asked(ec2):

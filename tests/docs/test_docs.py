@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ess_dask.testing.ec2 import unavailable
 from tests.docs.pages import Reader, matches, read_blocks, usual
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,8 +85,8 @@ def end_started(user):
 def test_a_reader_gets_what_the_page_shows(page, user, request):
     if page in NEEDS_S3:
         request.getfixturevalue("s3")
-    if page in NEEDS_NAMESPACES and (reason := unavailable()):
-        pytest.skip(f"no EC2 stand-in on this machine: {reason}")
+    if page in NEEDS_NAMESPACES:
+        request.getfixturevalue("ec2_permitted")
     try:
         with Reader(user) as reader:
             for block in read_blocks(ROOT / page):

@@ -124,11 +124,13 @@ def _find_out() -> str:
 
 
 def _unshare() -> None:
-    """Make the namespaces; without being root, by way of a user namespace."""
-    if os.geteuid() == 0:
+    """Make the namespaces; without the rights of root, by way of a user namespace."""
+    user, group = os.geteuid(), os.getegid()
+    try:
         kernel.unshare(_KINDS)
         return
-    user, group = os.geteuid(), os.getegid()
+    except PermissionError:
+        pass
     kernel.unshare(_KINDS | kernel.NEW_USER)
     me = Path("/proc/self")
     (me / "setgroups").write_text("deny")

@@ -57,7 +57,7 @@ class Running:
 
 @contextmanager
 def running(folder: Path, outside: str, *, trace: bool = False) -> Iterator[Running]:
-    """Start everything in this process's network, which has to be private; stop it at the end.
+    """Start everything in this process's network, which has to be private; shut the door at the end.
 
     ``outside`` is the network namespace that this one was made from; see ``require_private``.
     """
@@ -77,9 +77,9 @@ def running(folder: Path, outside: str, *, trace: bool = False) -> Iterator[Runn
     try:
         yield Running(folder, cloud, gateway)
     finally:
+        # The machines end with the first process of these namespaces, which ends after this.
         door.shutdown()
         door.server_close()
-        cloud.reset()
 
 
 def exports() -> str:
