@@ -207,6 +207,15 @@ class Settings:
         default="duckdb:///warehouse.duckdb",
         metadata=_about("Where loads go when a pipeline does not say.", "URL"),
     )
+    shared_folders: Text = field(
+        default="",
+        metadata=_about(
+            "Folders that all machines of the cluster see under the same path (a network disk), "
+            "separated by colons. Files elsewhere on this machine are refused by a cluster of "
+            "other machines.",
+            "folders",
+        ),
+    )
     runs_folder: Text = field(
         default="",
         metadata=_about(
