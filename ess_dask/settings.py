@@ -50,6 +50,14 @@ def _as_url(value: Any) -> Any:
     return text
 
 
+def _as_place(value: Any) -> Any:
+    text = as_text(value)
+    if text and not text.startswith(("/", "s3://")):
+        hint = "write s3://BUCKET/PREFIX, or the absolute path of a folder"
+        raise FieldError("no place that all machines reach", hint=hint)
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings with their defaults. Sizes are bytes, times seconds; 0 is 'choose for me'."""
@@ -216,6 +224,14 @@ class Settings:
             "folders",
         ),
     )
+    shared: Annotated[str, Before(_as_place, {"type": "string"})] = field(
+        default="",
+        metadata=_about(
+            "Where memory tables of a cluster on other machines keep their rows: s3://BUCKET/PREFIX"
+            " or a folder that all machines mount. Not used by the local cluster.",
+            "URL or folder",
+        ),
+    )
     runs_folder: Text = field(
         default="",
         metadata=_about(
@@ -249,6 +265,8 @@ def written(name: str, value: Any) -> str:
         return show_size(value)
     if unit(name) == "seconds":
         return show_seconds(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, int) else quote(value)
 
 
