@@ -100,13 +100,22 @@ def imported_packages():
     return found - set(sys.stdlib_module_names) - {"ess_dask"}
 
 
-COME_ALONG = {"aiohttp", "botocore", "pydantic_core"}
-"""Parts of s3fs and pydantic: these bring them. ``compression`` is Python's own from 3.14 on, and
-the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin`` (werkzeug with
-moto, packaging and yaml with dask)."""
+COME_ALONG = {"aiohttp", "botocore", "msgpack", "pydantic_core"}
+"""Parts of s3fs, distributed and pydantic: these bring them. ``compression`` is Python's own from
+3.14 on, and the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin``
+(werkzeug with moto, packaging and yaml with dask)."""
 
-WITH_EXTRAS = {"boto3", "moto", "packaging", "psycopg", "pyroute2", "pytest"}
-WITH_EXTRAS |= {"werkzeug", "yaml"}
+WITH_EXTRAS = {
+    "boto3",
+    "dask_cloudprovider",
+    "moto",
+    "packaging",
+    "psycopg",
+    "pyroute2",
+    "pytest",
+    "werkzeug",
+    "yaml",
+}
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
