@@ -57,7 +57,7 @@ class Running:
 
 @contextmanager
 def running(folder: Path, outside: str, *, trace: bool = False) -> Iterator[Running]:
-    """Start everything in this process's network, which has to be private; shut the door at the end.
+    """Start everything in this process's network, which has to be private; shut the door after.
 
     ``outside`` is the network namespace that this one was made from; see ``require_private``.
     """
