@@ -35,6 +35,7 @@ ENV = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "ESS_MY_ADDRESS": network.ADDRESS,
 }
 """The environment of a client; the keys are the documents' example and of no worth anywhere."""
 
