@@ -307,6 +307,8 @@ def test_what_ec2_refuses_is_refused(ec2):
         done = ec2.run([sys.executable, "-c", code.format(service, call)], env=keys)
         assert error in done.stderr
     assert ec2.instances() == []
+    prices = ec2.boto("pricing").get_products
+    assert "pricing" in refused("UnknownOperationException", prices, ServiceCode="AmazonEC2")
 
 
 def test_a_client_token_starts_once(ec2):
@@ -326,6 +328,23 @@ def test_a_group_of_a_living_instance_is_not_deleted(ec2):
     api.terminate_instances(InstanceIds=[instance])
     ec2.wait(instance, "terminated")
     api.delete_security_group(GroupId=group)
+
+
+def test_the_groups_of_a_network_card_are_those_of_its_instance(ec2):
+    api = ec2.boto("ec2")
+    group = api.create_security_group(GroupName="g", Description="g")["GroupId"]
+    card = {
+        "DeviceIndex": 0,
+        "SubnetId": api.describe_subnets()["Subnets"][0]["SubnetId"],
+        "Groups": [group],
+    }
+    (instance,) = launch(ec2, "", NetworkInterfaces=[card])
+    terminate = {"Value": "terminate"}
+    api.modify_instance_attribute(InstanceId=instance, InstanceInitiatedShutdownBehavior=terminate)
+    assert ec2.instance(instance).shutdown_behaviour == "terminate"
+    (told,) = api.describe_instances()["Reservations"]
+    assert [one["GroupId"] for one in told["Instances"][0]["SecurityGroups"]] == [group]
+    refused("DependencyViolation", api.delete_security_group, GroupId=group)
 
 
 def test_faults_are_met_as_often_as_asked_and_requests_are_kept(ec2):

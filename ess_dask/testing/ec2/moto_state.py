@@ -49,6 +49,12 @@ def set_state(instance: Any, name: str) -> None:
     instance._state.code = CODES[name]
 
 
+def adopt_groups(instance: Any) -> None:
+    """Tell the security groups of an instance's network card as its own, as EC2 does."""
+    if not instance.security_groups:
+        instance.security_groups = sorted(instance.nics[0].group_set, key=lambda of: of.id)
+
+
 def end(instance: Any, how: str, reason: str) -> None:
     """Stop or terminate an instance, for a reason that is not the user's wish."""
     from moto.ec2.models.instances import StateReason
