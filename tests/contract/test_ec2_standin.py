@@ -100,7 +100,10 @@ def test_a_life_with_user_data_stop_start_reboot_and_terminate(ec2):
     api.reboot_instances(InstanceIds=[instance])
     wait_until(lambda: ec2.console(instance).count("boots") == 3)
     wait_until(lambda: on(ec2, instance, "wc -l < /var/lib/starts") == "3\n")
+    ec2.run_on(instance, ["reboot"])
+    wait_until(lambda: ec2.console(instance).count("boots") == 4)
     assert ec2.instance(instance).public == second.public
+    assert state(ec2, instance) == "running"
 
     api.terminate_instances(InstanceIds=[instance])
     ec2.wait(instance, "terminated")

@@ -59,7 +59,10 @@ def end(instance: Any, how: str, reason: str) -> None:
     """Stop or terminate an instance, for a reason that is not the user's wish."""
     from moto.ec2.models.instances import StateReason
 
-    instance.terminate() if how == "terminate" else instance.stop()
+    if how == "terminate":
+        instance.terminate()
+    else:
+        instance.stop()
     code = reason.partition(":")[0]
     instance._reason = ""
     instance.state_reason = StateReason(reason, code)

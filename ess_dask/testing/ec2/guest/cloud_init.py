@@ -63,7 +63,8 @@ def obey(instance_id: str, user_data: bytes) -> None:
     if data.startswith(b"#cloud-config"):
         _cloud_config(instance, _parsed(data), is_first)
     elif data.startswith(b"#!"):
-        _script(instance / "scripts" / "part-001", data) if is_first else None
+        if is_first:
+            _script(instance / "scripts" / "part-001", data)
     elif data.strip():
         _tell(f"unhandled user data, which begins with {data[:20]!r}: not #cloud-config, not #!")
     (instance / "boot-finished").touch()

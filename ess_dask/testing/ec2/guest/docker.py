@@ -210,7 +210,10 @@ def _mount_volume(volume: str, root: Path) -> None:
     if not source.exists():
         source.mkdir(parents=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.mkdir(exist_ok=True) if source.is_dir() else target.touch()
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+    else:
+        target.touch()
     kernel.bind(source, target)
     if "ro" in ",".join(how).split(","):
         kernel.make_read_only(target)
