@@ -50,6 +50,14 @@ def _as_url(value: Any) -> Any:
     return text
 
 
+def _as_place(value: Any) -> Any:
+    text = as_text(value)
+    if text and not text.startswith(("/", "s3://")):
+        hint = "write s3://BUCKET/PREFIX, or the absolute path of a folder"
+        raise FieldError("no place that all machines reach", hint=hint)
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings with their defaults. Sizes are bytes, times seconds; 0 is 'choose for me'."""
@@ -206,6 +214,23 @@ class Settings:
     warehouse: Annotated[str, Before(_as_url, {"type": "string"})] = field(
         default="duckdb:///warehouse.duckdb",
         metadata=_about("Where loads go when a pipeline does not say.", "URL"),
+    )
+    shared_folders: Text = field(
+        default="",
+        metadata=_about(
+            "Folders that all machines of the cluster see under the same path (a network disk), "
+            "separated by colons. Files elsewhere on this machine are refused by a cluster of "
+            "other machines.",
+            "folders",
+        ),
+    )
+    shared: Annotated[str, Before(_as_place, {"type": "string"})] = field(
+        default="",
+        metadata=_about(
+            "Where memory tables of a cluster on other machines keep their rows: s3://BUCKET/PREFIX"
+            " or a folder that all machines mount. Not used by the local cluster.",
+            "URL or folder",
+        ),
     )
     runs_folder: Text = field(
         default="",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import UsageError
-from ess_dask.folders import cache_dir, work_dir
+from ess_dask.folders import work_dir
 from ess_dask.tables.registry import TableName
 
 if TYPE_CHECKING:
@@ -55,10 +55,13 @@ def table_name(text: str) -> TableName:
 
 
 def open_session(say: Callable[[str], None], kind: str = "") -> Session:
-    """Connect to the cluster of this kind ('': the one in force); see ``ensure_started``."""
+    """Connect to the cluster of this kind ('': the one in force); see ``ensure_started``.
+
+    Tables that were kept when it stopped are there again; see ``keeping.restore_tables``.
+    """
     from ess_dask.cluster.machines import ensure_started
 
-    return _session(ensure_started(say, kind))
+    return _session(ensure_started(say, kind), say)
 
 
 def running_session(kind: str = "") -> Session | None:
@@ -66,7 +69,7 @@ def running_session(kind: str = "") -> Session | None:
     from ess_dask.cluster.machines import attach
 
     found = attach(kind)
-    return None if found is None else _session(found)
+    return None if found is None else _session(found, _silently)
 
 
 def forget_table(database: str, table: str) -> None:
@@ -85,15 +88,26 @@ def forget_database(database: str) -> None:
             session.store.drop_database(str(work_dir()), database)
 
 
-def _session(endpoint: Endpoint) -> Session:
+def _silently(text: str) -> None:
+    """Say nothing."""
+
+
+def _session(endpoint: Endpoint, say: Callable[[str], None]) -> Session:
     from ess_dask.cluster.machines import connect
     from ess_dask.cluster.passing import pass_environment
+    from ess_dask.settings import load_settings
+    from ess_dask.tables.homes import home_of
+    from ess_dask.tables.keeping import is_kept, restore_tables
     from ess_dask.tables.store import TableStore
 
+    shared = load_settings().shared if endpoint.remote else ""
     client = connect(endpoint)
     try:
         pass_environment(client)
-        return Session(client, TableStore(client, cache_dir() / "tables"), endpoint)
+        session = Session(client, TableStore(client, home_of(endpoint, shared)), endpoint)
+        if is_kept(session.store.home) or (shared and session.store.is_new):
+            restore_tables(session, say)
+        return session
     except BaseException:
         client.close()
         raise

@@ -45,9 +45,17 @@ class FarCluster:
 
     def add_worker(self, name: str, threads: int = 1) -> None:
         """Start one more worker; returns when it has joined."""
+        self.start_worker(name, threads)
+        self.wait_for_worker(name)
+
+    def start_worker(self, name: str, threads: int = 1) -> None:
+        """Start one more worker without waiting for it."""
         words = [self.address, "--name", name, "--nthreads", str(threads), "--no-dashboard"]
         words += ["--host", "127.0.0.1", "--local-directory", str(self.folder / name)]
         self.processes[name] = _start("worker", name, words, self)
+
+    def wait_for_worker(self, name: str) -> None:
+        """Return when a worker that was started has joined."""
         _wait_ready(self.processes[name], self.folder / f"{name}.log")
 
     def log(self, name: str) -> str:
@@ -80,8 +88,11 @@ def far_cluster(
         scheduler = _start("scheduler", "scheduler", words, cluster)
         cluster.processes["scheduler"] = scheduler
         cluster.address = _wait_ready(scheduler, folder / "scheduler.log")
-        for number in range(workers):
-            cluster.add_worker(f"w{number}")
+        names = [f"w{number}" for number in range(workers)]
+        for name in names:
+            cluster.start_worker(name)
+        for name in names:
+            cluster.wait_for_worker(name)
         yield cluster
 
 
