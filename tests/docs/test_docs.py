@@ -54,6 +54,7 @@ ONLY_SHOWN = {
 """Commands that are not run: the environment is there already and the tests are running, or they
 ask a cluster that only its users have."""
 
+NEEDS_NAMESPACES = {"docs/how-to/ec2-standin.md"}
 NEEDS_S3 = {"README.md", "docs/how-to/s3.md", "docs/how-to/redshift-connect.md"}
 
 
@@ -84,6 +85,8 @@ def end_started(user):
 def test_a_reader_gets_what_the_page_shows(page, user, request):
     if page in NEEDS_S3:
         request.getfixturevalue("s3")
+    if page in NEEDS_NAMESPACES:
+        request.getfixturevalue("ec2_permitted")
     try:
         with Reader(user) as reader:
             for block in read_blocks(ROOT / page):

@@ -103,7 +103,7 @@ def imported_packages():
 COME_ALONG = {"aiohttp", "botocore", "msgpack", "pydantic_core"}
 """Parts of s3fs, distributed and pydantic: these bring them. ``compression`` is Python's own from
 3.14 on, and the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin``
-(werkzeug with moto, packaging with dask)."""
+(werkzeug with moto, packaging and yaml with dask)."""
 
 WITH_EXTRAS = {
     "boto3",
@@ -114,6 +114,7 @@ WITH_EXTRAS = {
     "pyroute2",
     "pytest",
     "werkzeug",
+    "yaml",
 }
 
 
