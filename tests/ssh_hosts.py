@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-import sys
+import socket
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,20 +38,10 @@ class SshHosts:
 
     def processes(self):
         """Return {process id: command line} of all that runs below the hosts' homes."""
-        found = {}
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                folder = os.readlink(path.with_name("cwd"))
-            except OSError:
-                continue
-            if str(self.folder) in folder and int(path.parent.name) != os.getpid():
-                found[int(path.parent.name)] = words
-        return found
+        return processes_below(self.folder)
 
     def end(self):
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+        end_below(self.folder)
 
 
 @contextmanager
@@ -126,12 +116,27 @@ async def _close(server):
 
 
 def free_port(address="127.0.0.1"):
-    import socket
-
+    """Return a port that nobody listens at."""
     with socket.socket() as asking:
         asking.bind((address, 0))
         return asking.getsockname()[1]
 
 
-def python_words():
-    return sys.executable
+def processes_below(folder):
+    """Return {process id: command line} of the processes that work in a folder."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            place = os.readlink(path.with_name("cwd"))
+        except OSError:
+            continue
+        if place.startswith(str(folder)) and int(path.parent.name) != os.getpid():
+            found[int(path.parent.name)] = words
+    return found
+
+
+def end_below(folder):
+    """Kill what still works in a folder."""
+    for pid in processes_below(folder):
+        os.kill(pid, signal.SIGKILL)

@@ -32,6 +32,9 @@ Request = dict[str, Any]
 Answer = dict[str, Any]
 
 ANSWER = "ess-agent:"
+SUPERVISOR = "supervisor:"
+"""How the supervisor's own lines in a log begin."""
+
 ATTEMPTS = 5
 """Starts that may fail one after the other before a supervisor gives up."""
 
@@ -214,7 +217,7 @@ def supervise(folder: Path) -> int:
         if told or (status == 0 and not command["always"]):
             return 0
         failures = 1 if time.monotonic() - began > LIVED else failures + 1
-        sys.stderr.write(f"supervisor: it ended with {status}, attempt {failures}\n")
+        sys.stderr.write(f"{SUPERVISOR} it ended with {status}, attempt {failures}\n")
         sys.stderr.flush()
     return 1
 

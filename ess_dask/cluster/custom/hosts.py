@@ -7,6 +7,7 @@ is named with its reason.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ess_dask.cluster.custom.agent import SUPERVISOR
 from ess_dask.cluster.custom.probing import address_of, address_towards, answers, parts
 from ess_dask.cluster.custom.record import HostsState, hosts_folder, write_record
 from ess_dask.cluster.custom.reservation import HostsReservation, check_key
@@ -22,6 +24,8 @@ from ess_dask.cluster.custom.ssh import Host, ask, on_all, remote_host, this_mac
 from ess_dask.errors import EssError, TransientError
 
 START_TIMEOUT = 60.0
+
+_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
 Say = Callable[[str], None]
 
@@ -132,7 +136,8 @@ def _wait_for_scheduler(host: Host, reservation: HostsReservation, address: str)
         except OSError as error:
             reason = f"it cannot be reached from here ({error})"
         told = ask(host, {"action": "log", "cluster": reservation.id, "role": "scheduler"})
-        if not told["alive"]:
+        if not told["alive"] or SUPERVISOR in told["log"]:
+            # It ended once: to try it again would not free the port.
             break
         time.sleep(0.2)
     raise TransientError(
@@ -167,5 +172,8 @@ def _not_joined(host: Host, reservation: HostsReservation, address: str) -> None
 
 
 def _last(told: dict[str, Any]) -> str:
-    lines = [line.strip() for line in told["log"].splitlines() if line.strip()]
-    return f": {lines[-1]}" if lines else ""
+    """Return what to show of a log: the first error, which is the cause, else its last line."""
+    lines = [line.strip() for line in told["log"].splitlines()]
+    lines = [line for line in lines if line and not line.startswith(SUPERVISOR)]
+    causes = [line for line in lines if _ERROR.match(line)]
+    return f": {(causes or lines[-1:])[0]}" if lines else ""

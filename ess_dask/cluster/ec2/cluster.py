@@ -62,7 +62,7 @@ class Scheduler(_Instance, EC2Scheduler):  # type: ignore[misc]
 
     def __init__(self, *args: Any, machine: Machine | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.instance_tags = self.volume_tags = self.cluster.plan.tags("scheduler")
+        self.instance_tags = self.volume_tags = self.cluster.launching.tags("scheduler")
         if machine:
             self.instance = {"InstanceId": machine.id}
             self.address = f"tls://{machine.private_ip}:{PORT}"
@@ -87,7 +87,7 @@ class Worker(_Instance, EC2Worker):  # type: ignore[misc]
     def __init__(self, scheduler: str, *args: Any, name: str = "", **options: Any) -> None:
         super().__init__(scheduler, *args, **options)
         self.name = self.spec_name = name
-        self.instance_tags = self.volume_tags = self.cluster.plan.tags("worker", name)
+        self.instance_tags = self.volume_tags = self.cluster.launching.tags("worker", name)
 
 
 class EssCluster(EC2Cluster):  # type: ignore[misc]
@@ -100,7 +100,8 @@ class EssCluster(EC2Cluster):  # type: ignore[misc]
     def __init__(self, plan: Plan, tls: Path, limit: float, scheduler: Machine | None) -> None:
         import dask
 
-        self.plan = plan
+        # Dask calls something else the plan of a cluster.
+        self.launching = plan
         self.tls = tls
         self._attached = scheduler
         self._ends = time.monotonic() + limit
@@ -108,9 +109,10 @@ class EssCluster(EC2Cluster):  # type: ignore[misc]
         nothing = {"instance_tags": {}, "volume_tags": {}, "docker_image": plan.software.image}
         with dask.config.set({"cloudprovider.ec2": nothing}):
             super().__init__(**_options(plan), security=security(tls), asynchronous=True)
+        self.quiet = True
 
     async def _start(self) -> None:
-        self.uuid = self.plan.place.name
+        self.uuid = self.launching.place.name
         self.scheduler_class, self.worker_class = Scheduler, Worker
         self.boto_session.register("provide-client-params.ec2.RunInstances", self._hardened)
         if self._attached:
@@ -122,11 +124,11 @@ class EssCluster(EC2Cluster):  # type: ignore[misc]
         await Cluster._close(self)
 
     def _new_worker_name(self, worker_number: int) -> str:
-        return self.plan.workers[worker_number]
+        return self.launching.workers[worker_number]
 
     def render_process_cloud_init(self, process: Any) -> bytes:
         """Return the user data of a machine; see ``user_data``."""
-        plan = self.plan
+        plan = self.launching
         boot = Boot(
             role=process.role,
             image=plan.software.image,
@@ -146,7 +148,7 @@ class EssCluster(EC2Cluster):  # type: ignore[misc]
         """Raise ``TransientError`` that says ``what`` when the time is over."""
         if time.monotonic() > self._ends:
             raise TransientError(
-                f"{self.plan.place}: {what}, and the time for it is over",
+                f"{self.launching.place}: {what}, and the time for it is over",
                 hint="what the machine printed: EC2 console, Get system log; "
                 "has its subnet a way to the internet, and is this your address (ESS_MY_ADDRESS)?",
             )
@@ -163,7 +165,7 @@ class EssCluster(EC2Cluster):  # type: ignore[misc]
         params["MetadataOptions"] = {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
         for device in params["BlockDeviceMappings"]:
             device.pop("VirtualName", None)
-            device["DeviceName"] = self.plan.software.root
+            device["DeviceName"] = self.launching.software.root
             device["Ebs"]["Encrypted"] = True
 
 

@@ -125,7 +125,9 @@ def _tell(found: Cluster, plan: Plan, say: Say) -> None:
     assert scheduler is not None
     where = scheduler.public_ip or scheduler.private_ip
     say(f"{place} runs: scheduler {where} and {len(found.workers)} workers")
-    costs = total(price(place.region, each.type, each.spot) for each in found.machines)
+    kinds = {(each.type, each.spot) for each in found.machines}
+    prices = {(kind, spot): price(place.region, kind, spot) for kind, spot in kinds}
+    costs = total(prices[each.type, each.spot] for each in found.machines)
     say(f"it costs {costs or 'per machine and hour (its price is not known here)'}, plus disks")
     idle = float(scheduler.tags.get("ess:idle-timeout", plan.idle_timeout))
     ends = f"by itself after {show_seconds(idle)} without work" if idle else "never by itself"

@@ -105,7 +105,8 @@ class Cluster:
         address = f"tls://{found.public_ip or found.private_ip}:{PORT}"
         advice = "ess cluster status shows its machines; is your address still the one it was made"
         advice += " for? ess cluster terminate, then create, makes it new"
-        return Endpoint("ec2", self.place.name, address, tls, True, advice)
+        scope = f"{self.place.owner}.{self.place.region}"
+        return Endpoint("ec2", self.place.name, address, tls, True, advice, scope)
 
 
 def here() -> Place:
@@ -191,9 +192,14 @@ def machine_of(instance: Mapping[str, Any], reservation: str = "") -> Machine:
         subnet=instance.get("SubnetId", ""),
         vpc=instance.get("VpcId", ""),
         profile=instance.get("IamInstanceProfile", {}).get("Arn", ""),
-        groups=tuple(group["GroupId"] for group in instance.get("SecurityGroups", ())),
+        groups=tuple(group["GroupId"] for each in _attached(instance) for group in each["Groups"]),
         tags={tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())},
     )
+
+
+def _attached(instance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the network interfaces: their groups are also told where the instance's are not."""
+    return list(instance.get("NetworkInterfaces", ()))
 
 
 def _sorted(machines: Iterable[Machine]) -> tuple[Machine, ...]:
