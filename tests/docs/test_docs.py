@@ -52,6 +52,7 @@ ONLY_SHOWN = {
         "export ESS_IMAGE=123456789012.dkr.ecr.eu-west-1.amazonaws.com/ess-dask:today",
         "ess cluster create --number 2",
     ],
+    "docs/how-to/ec2.md": ['pip install "ess-dask[ec2]"'],
     "docs/how-to/redshift-connect.md": [
         'ess redshift sql "select current_user, version()"',
         'ess redshift sql "select * from sales limit 5" --label prod --format csv',
@@ -72,6 +73,22 @@ NEEDS = {
     "shed": {"docs/how-to/custom.md"},
 }
 """Fixtures that pages need."""
+
+
+NEEDS_EC2 = {"docs/how-to/ec2.md"}
+
+
+@pytest.fixture
+def ec2(user, tmp_path):
+    """Give the reader a stand-in for EC2, and the address he has in its network."""
+    from ess_dask.testing.ec2 import standin, unavailable
+    from ess_dask.testing.ec2.network import ADDRESS
+
+    if unavailable():
+        pytest.skip(f"no stand-in for EC2: {unavailable()}")
+    user.env["ESS_MY_ADDRESS"] = ADDRESS
+    with standin(tmp_path / "cloud") as cloud:
+        yield cloud
 
 
 @pytest.fixture
@@ -130,8 +147,9 @@ def test_a_reader_gets_what_the_page_shows(page, user, request):
     for fixture, pages in NEEDS.items():
         if page in pages:
             request.getfixturevalue(fixture)
+    cloud = request.getfixturevalue("ec2") if page in NEEDS_EC2 else None
     try:
-        with Reader(user) as reader:
+        with Reader(user, cloud) as reader:
             for block in read_blocks(ROOT / page):
                 if block.is_run or block.file:
                     reader.follow(stand_in(user, block))
