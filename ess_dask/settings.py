@@ -223,6 +223,15 @@ class Settings:
             "URL or folder",
         ),
     )
+    shared_folders: Text = field(
+        default="",
+        metadata=_about(
+            "Folders that all machines of the cluster see under the same path (a network disk), "
+            "separated by colons. Files elsewhere on this machine are refused by a cluster of "
+            "other machines.",
+            "folders",
+        ),
+    )
     runs_folder: Text = field(
         default="",
         metadata=_about(

@@ -6,13 +6,15 @@ Dask is imported) and ``ensure_endpoint(say) -> Endpoint``. A new kind is a line
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.cluster.choice import chosen
 from ess_dask.cluster.endpoint import Endpoint
-from ess_dask.errors import TransientError
+from ess_dask.cluster.environment import ON_WORKER
+from ess_dask.errors import ConfigError, TransientError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -106,6 +108,11 @@ def connect_only(endpoint: Endpoint, timeout: float = 15.0) -> Client:
 
 
 def _of(kind: str) -> Any:
+    if ON_WORKER in os.environ:
+        raise ConfigError(
+            "this is a worker of a cluster: tables in memory are reached from the master only",
+            hint="run the command there: ess stream ... --master",
+        )
     return import_module(_KINDS[chosen(kind)])
 
 

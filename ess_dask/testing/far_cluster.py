@@ -45,8 +45,8 @@ class FarCluster:
 
     def add_worker(self, name: str, threads: int = 1) -> None:
         """Start one more worker; returns when it has joined."""
-        self._start_worker(name, threads)
-        self._await_worker(name)
+        self.start_worker(name, threads)
+        self.wait_for_worker(name)
 
     def start(self, workers: int) -> None:
         """Start a scheduler, by the certificates that there are, and workers (``w0`` ...)."""
@@ -56,21 +56,23 @@ class FarCluster:
         self.address = _wait_ready(scheduler, self.folder / "scheduler.log")
         names = [f"w{number}" for number in range(workers)]
         for name in names:
-            self._start_worker(name, 1)
+            self.start_worker(name)
         for name in names:
-            self._await_worker(name)
+            self.wait_for_worker(name)
 
     def end(self) -> None:
         """End all processes at once: what they held in memory is lost."""
         for name in reversed(list(self.processes)):
             self.kill(name)
 
-    def _start_worker(self, name: str, threads: int) -> None:
+    def start_worker(self, name: str, threads: int = 1) -> None:
+        """Start one more worker without waiting for it."""
         words = [self.address, "--name", name, "--nthreads", str(threads), "--no-dashboard"]
         words += ["--host", "127.0.0.1", "--local-directory", str(self.folder / name)]
         self.processes[name] = _start("worker", name, words, self)
 
-    def _await_worker(self, name: str) -> None:
+    def wait_for_worker(self, name: str) -> None:
+        """Return when a worker that was started has joined."""
         _wait_ready(self.processes[name], self.folder / f"{name}.log")
 
     def log(self, name: str) -> str:
