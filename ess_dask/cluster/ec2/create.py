@@ -33,18 +33,19 @@ def create_cluster(place: Place, request: CreateRequest, say: Say) -> None:
         plan = plan_cluster(place, request)
         ensure_certificates(tls_folder(place.name))
         _check_user_data(plan)
+        remember_region(place.name, place.region)
+        ec2 = client("ec2", place.region)
+        # Not yet under the clean-up: a group of this name that another one made stays his.
+        group = security_group.make_group(ec2, place, plan.network.vpc, network)
         with launch.interruptible(lambda: _undo(place, say), say):
-            _make(plan, network, say)
+            _make(replace(plan, group=group), say)
         _tell(find_cluster(place), plan, say)
 
 
-def _make(plan: Plan, network: str, say: Say) -> None:
-    place = plan.place
-    remember_region(place.name, place.region)
-    ec2 = client("ec2", place.region)
-    group = security_group.make_group(ec2, place, plan.network.vpc, network)
-    say(f"launching {_machines(1 + len(plan.workers), plan.kind.name)} in {place.region}")
-    launch.launch(replace(plan, group=group))
+def _make(plan: Plan, say: Say) -> None:
+    machines = _machines(1 + len(plan.workers), plan.kind.name)
+    say(f"launching {machines} in {plan.place.region}")
+    launch.launch(plan)
     _wait(plan, say)
 
 
