@@ -30,7 +30,7 @@ check: $(STAMP) lint
 stress: $(STAMP)
 	ESS_STRESS=2000 $(BIN)/python -m pytest -n 2 tests/chaos/test_redshift_schedules.py \
 		tests/chaos/test_redshift_cut.py tests/chaos/test_recorded_outputs.py \
-		tests/integration/test_redshift_staging_s3.py
+		tests/integration/test_redshift_staging_s3.py tests/docs/test_dockerfile.py
 
 # The shared cases of the Essentia commands, each as its users would type it.
 CASES ?= ../shared/essentia/run_cases.py

@@ -215,6 +215,14 @@ class Settings:
         default="duckdb:///warehouse.duckdb",
         metadata=_about("Where loads go when a pipeline does not say.", "URL"),
     )
+    shared: Annotated[str, Before(_as_place, {"type": "string"})] = field(
+        default="",
+        metadata=_about(
+            "Where memory tables of a cluster on other machines keep their rows: s3://BUCKET/PREFIX"
+            " or a folder that all machines mount. Not used by the local cluster.",
+            "URL or folder",
+        ),
+    )
     shared_folders: Text = field(
         default="",
         metadata=_about(
@@ -222,14 +230,6 @@ class Settings:
             "separated by colons. Files elsewhere on this machine are refused by a cluster of "
             "other machines.",
             "folders",
-        ),
-    )
-    shared: Annotated[str, Before(_as_place, {"type": "string"})] = field(
-        default="",
-        metadata=_about(
-            "Where memory tables of a cluster on other machines keep their rows: s3://BUCKET/PREFIX"
-            " or a folder that all machines mount. Not used by the local cluster.",
-            "URL or folder",
         ),
     )
     runs_folder: Text = field(

@@ -299,14 +299,22 @@ def _away(
     work: Callable[[Batch], Sequence[Output]] = partial(
         stream_away, job=job, threads=options.threads
     )
-    batches = make_batches(files, STREAM_BYTES, max(STREAM_FILES, options.threads))
-    if options.bulk:
-        work, batches = partial(bulk_away, job=job), (Batch(0, tuple(files)),)
     with far_executor(say, kind, job.spool, owner, options.threads) as executor:
+        least = -(-options.threads // min(node.threads for node in executor.nodes))
+        each = _files_each(len(files), executor.slots, least)
+        batches = make_batches(files, STREAM_BYTES, each)
+        if options.bulk:
+            work, batches = partial(bulk_away, job=job), (Batch(0, tuple(files)),)
         done = run_ordered(batches, work, executor, interrupt, lost_outputs, options.window)
         with closing(done):
             for outputs in done:
                 yield from outputs
+
+
+def _files_each(files: int, slots: int, least: int) -> int:
+    """Return the files of a batch: few where there are not many for each worker, and ``least`` that
+    a batch runs side by side. Outputs are kept apart, so no result depends on it."""
+    return max(1, least, min(STREAM_FILES, files // (4 * slots)))
 
 
 def lost_outputs(batch: Batch, error: WorkerLostError) -> Sequence[Output]:

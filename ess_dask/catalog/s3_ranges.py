@@ -1,7 +1,7 @@
-"""Random access to an S3 object that never changes: its end in one request, the rest in ranges.
+"""Random access to an S3 object that never changes: a small one in one request, else in ranges.
 
-Formats that keep their index at the end (Arrow files) are opened by the first request; of a small
-object that is all there is to ask for. The ends of objects lately read are kept in the process.
+Formats such as Arrow's keep their index at the end: it comes with the opening. The ends of objects
+lately read are kept in the process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import s3fs
 
 TAIL = 64 << 10
-"""Bytes of an object's end that are read when it is opened, and least bytes of a later request."""
+"""Bytes at an object's ends that are read when it is opened, and least bytes of a later request."""
 
 _TAILS = 512
 
@@ -44,7 +44,7 @@ traffic = Traffic()
 
 
 class RangedObject(io.RawIOBase):
-    """A seekable stream of one object; opening it reads its end.
+    """A seekable stream of one object; opening it reads its ends.
 
     Raises ``ReadError`` when the object is gone, ``AccessError`` and ``TransientError`` as
     ``catalog.s3`` does.
@@ -114,7 +114,10 @@ class RangedObject(io.RawIOBase):
 
 @lru_cache(maxsize=_TAILS)
 def _end_of(store: Datastore, uri: str) -> tuple[int, bytes]:
-    data, size = _fetch(store, uri, f"bytes=-{TAIL}")
+    # The front first: it says the size. Not every server knows ranges that count from the end.
+    data, size = _fetch(store, uri, f"bytes=0-{TAIL - 1}")
+    if size > TAIL:
+        data, _ = _fetch(store, uri, f"bytes={size - TAIL}-{size - 1}")
     return size, data
 
 

@@ -3,7 +3,7 @@
 A kind has a module of plain functions, named as the verbs; one that it lacks does not apply to it:
 
     create(request: CreateRequest, say)      start(say)
-    add(ids, say)                            stop(say)
+    add(ids, say)                            stop(keep_tables, say)
     remove(ids, say)                         reset(say)
     terminate(everything, confirm, say)      status() -> tuple[MachineState, ...]
                                              iplist(private) -> tuple[str, ...]
@@ -28,6 +28,7 @@ Confirm = Callable[[str], bool]
 """Asks a person a question that is answered with yes or no."""
 
 _MODULES = {
+    "local": "ess_dask.cluster.local_verbs",
     "ec2": "ess_dask.cluster.ec2.verbs",
     "custom": "ess_dask.cluster.custom.verbs",
 }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 SLAB = 64
-"""Batches per graph when a job runs: submitting one partition costs time in its graph's size."""
+"""Batches per bag when a job runs: a bag of a million would be made whole before the first runs."""
 
 
 def make_bag(batches: Sequence[Item], work: Callable[[Item], object]) -> Bag:
@@ -32,13 +32,14 @@ def partitions(batches: Iterable[Item], work: Callable[[Item], object]) -> Itera
 
 
 def _itself(partition: Delayed) -> Delayed:
-    """Return a partition by the name of the task that makes it.
+    """Return a partition as the one task that makes it, by its own name.
 
-    A bag calls that one by another name: for a scheduler an alias is a task more, which may run on
-    another worker, and when it is done the first task's result is let go.
+    A bag calls that task by another name: for a scheduler an alias is a task more, which may run on
+    another worker, and when it is done the first task's result is let go. Alone, because what is
+    submitted costs time in its graph's size.
     """
     from dask.delayed import Delayed
 
-    (layer,) = partition.__dask_layers__()
-    task = partition.dask[partition.key]
-    return Delayed(getattr(task, "target", partition.key), partition.dask, layer=layer)
+    graph = partition.dask
+    key = getattr(graph[partition.key], "target", partition.key)
+    return Delayed(key, {key: graph[key]})

@@ -47,7 +47,7 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """``folder`` of this machine stands in for ``root``, a folder of the caller."""
+    """``folder`` of this machine stands in for ``root``, a folder of the caller ('': none)."""
 
     root: str
     folder: Path
@@ -70,7 +70,7 @@ def here(folder: str) -> Path:
     """Return where this machine keeps what the caller's ``folder`` is to hold; made if it is not
     the caller's own."""
     box = _BOX.get()
-    if box is None or not Path(folder).is_relative_to(box.root):
+    if box is None or not box.root or not Path(folder).is_relative_to(box.root):
         return Path(folder)
     own = box.folder / Path(folder).relative_to(box.root)
     own.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -72,6 +72,14 @@ def running_session(kind: str = "") -> Session | None:
     return None if found is None else _session(found, _silently)
 
 
+def watching_session(kind: str = "") -> Session | None:
+    """Do what ``running_session`` does, only to look: nothing is passed on, nothing restored."""
+    from ess_dask.cluster.machines import attach
+
+    found = attach(kind)
+    return None if found is None else _connected(found)
+
+
 def forget_table(database: str, table: str) -> None:
     """Drop a table of this working folder from memory, if the cluster runs and holds it."""
     session = running_session()
@@ -88,26 +96,48 @@ def forget_database(database: str) -> None:
             session.store.drop_database(str(work_dir()), database)
 
 
+def forget_everything() -> None:
+    """Drop all tables of the running cluster, those of other working folders and kept ones too."""
+    from ess_dask.tables.keeping import forget_kept
+
+    session = watching_session()
+    if session is not None:
+        with session:
+            session.store.registry.reopen_tables()
+            for name in session.store.names():
+                session.store.drop(name)
+            forget_kept(session.store.home)
+
+
 def _silently(text: str) -> None:
     """Say nothing."""
 
 
 def _session(endpoint: Endpoint, say: Callable[[str], None]) -> Session:
-    from ess_dask.cluster.machines import connect
     from ess_dask.cluster.passing import pass_environment
+    from ess_dask.tables.keeping import may_be_kept, restore_tables
+
+    session = _connected(endpoint)
+    try:
+        pass_environment(session.client)
+        if may_be_kept(session.store):
+            restore_tables(session, say)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _connected(endpoint: Endpoint) -> Session:
+    from ess_dask.cluster.machines import connect
     from ess_dask.settings import load_settings
     from ess_dask.tables.homes import home_of
-    from ess_dask.tables.keeping import is_kept, restore_tables
     from ess_dask.tables.store import TableStore
 
     shared = load_settings().shared if endpoint.remote else ""
     client = connect(endpoint)
     try:
-        pass_environment(client)
-        session = Session(client, TableStore(client, home_of(endpoint, shared)), endpoint)
-        if is_kept(session.store.home) or (shared and session.store.is_new):
-            restore_tables(session, say)
-        return session
+        return Session(client, TableStore(client, home_of(endpoint, shared)), endpoint)
     except BaseException:
         client.close()
         raise

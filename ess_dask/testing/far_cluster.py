@@ -48,6 +48,23 @@ class FarCluster:
         self.start_worker(name, threads)
         self.wait_for_worker(name)
 
+    def start(self, workers: int) -> None:
+        """Start a scheduler, by the certificates that there are, and workers (``w0`` ...)."""
+        words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        scheduler = _start("scheduler", "scheduler", words, self)
+        self.processes["scheduler"] = scheduler
+        self.address = _wait_ready(scheduler, self.folder / "scheduler.log")
+        names = [f"w{number}" for number in range(workers)]
+        for name in names:
+            self.start_worker(name)
+        for name in names:
+            self.wait_for_worker(name)
+
+    def end(self) -> None:
+        """End all processes at once: what they held in memory is lost."""
+        for name in reversed(list(self.processes)):
+            self.kill(name)
+
     def start_worker(self, name: str, threads: int = 1) -> None:
         """Start one more worker without waiting for it."""
         words = [self.address, "--name", name, "--nthreads", str(threads), "--no-dashboard"]
@@ -82,17 +99,9 @@ def far_cluster(
 
     ensure_certificates(folder / "tls")
     with ExitStack() as stack:
-        words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         cluster = FarCluster("", folder / "tls", folder, hidden, python)
-        stack.callback(_end, cluster)
-        scheduler = _start("scheduler", "scheduler", words, cluster)
-        cluster.processes["scheduler"] = scheduler
-        cluster.address = _wait_ready(scheduler, folder / "scheduler.log")
-        names = [f"w{number}" for number in range(workers)]
-        for name in names:
-            cluster.start_worker(name)
-        for name in names:
-            cluster.wait_for_worker(name)
+        stack.callback(cluster.end)
+        cluster.start(workers)
         yield cluster
 
 
@@ -151,8 +160,3 @@ def _wait_ready(process: subprocess.Popen[bytes], log: Path) -> str:
             raise AssertionError(f"not ready: {log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.02)
     return found[1] or found[2]
-
-
-def _end(cluster: FarCluster) -> None:
-    for name in reversed(list(cluster.processes)):
-        cluster.kill(name)

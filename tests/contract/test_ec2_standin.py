@@ -521,3 +521,12 @@ def test_without_a_command_it_says_how_to_enter(tmp_path):
         assert done.stdout.startswith("us-east-1\n"), done.stderr
         process.terminate()
         assert process.wait(30) == 0
+
+
+def test_the_program_killed_takes_its_command_with_it(tmp_path):
+    program = [sys.executable, "-m", "ess_dask.testing.ec2", "--folder", str(tmp_path), "--"]
+    command = ["sh", "-c", f"echo up; : {tmp_path}; sleep 62; echo never"]
+    with subprocess.Popen([*program, *command], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"up\n"
+        process.kill()
+    wait_until(lambda: not processes_of(tmp_path))

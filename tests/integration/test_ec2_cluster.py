@@ -11,10 +11,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ess_dask.testing.ec2.standin import until
 
 from ess_dask.testing.ec2 import standin, unavailable
 from ess_dask.testing.ec2.person import Person
-from ess_dask.testing.ec2.client import until
 
 pytestmark = [
     pytest.mark.skipif(bool(unavailable()), reason=f"no stand-in for EC2: {unavailable()}"),

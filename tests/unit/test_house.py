@@ -100,22 +100,13 @@ def imported_packages():
     return found - set(sys.stdlib_module_names) - {"ess_dask"}
 
 
-COME_ALONG = {"aiohttp", "botocore", "msgpack", "pydantic_core"}
-"""Parts of s3fs, distributed and pydantic: these bring them. ``compression`` is Python's own from
-3.14 on, and the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin``
-(werkzeug with moto, packaging and yaml with dask)."""
+COME_ALONG = {"aiohttp", "botocore", "msgpack", "packaging", "pydantic_core"}
+"""Parts of s3fs, Dask and pydantic: these bring them. ``compression`` is Python's own from 3.14
+on, and the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin`` (werkzeug
+with moto), that of ``ess_dask.cluster.ec2`` with ``ec2``."""
 
-WITH_EXTRAS = {
-    "boto3",
-    "dask_cloudprovider",
-    "moto",
-    "packaging",
-    "psycopg",
-    "pyroute2",
-    "pytest",
-    "werkzeug",
-    "yaml",
-}
+WITH_EXTRAS = {"boto3", "dask_cloudprovider", "moto", "psycopg", "pyroute2", "pytest"}
+WITH_EXTRAS |= {"werkzeug", "yaml"}
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():

@@ -65,15 +65,18 @@ def remove(ids: Sequence[str], say: Say) -> None:
 
 
 def stop(keep_tables: bool, say: Say) -> None:
-    """Stop all machines; spot machines, which cannot be stopped, end and come back at ``start``."""
+    """Stop all machines; spot machines, which cannot be stopped, end and come back at ``start``.
+
+    ``keep_tables``: they have been saved, and are said to be.
+    """
     from ess_dask.cluster.ec2.power import stop_cluster
     from ess_dask.cluster.ec2.state import changing
 
-    if keep_tables:
-        raise UsageError("tables of an ec2 cluster cannot be kept while it is stopped")
     place = here()
     with changing(place.name):
         stop_cluster(find_cluster(place), say)
+    if not keep_tables:
+        say("what it held in memory is gone")
 
 
 def start(say: Say) -> None:
