@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ess_dask.testing.ec2.standin import until
 
 from ess_dask.testing.ec2 import standin, unavailable
+from ess_dask.testing.ec2.client import until
 from ess_dask.testing.ec2.person import Person
 
 pytestmark = [
