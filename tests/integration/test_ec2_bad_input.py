@@ -30,6 +30,12 @@ def anna(cloud, tmp_path):
     assert not (tmp_path / "anna" / ".ess" / "clusters" / "ess-anna" / "cluster.json").exists()
 
 
+@pytest.fixture(autouse=True)
+def clean(cloud):
+    yield
+    cloud.reset()
+
+
 @pytest.mark.parametrize(
     ("action", "failure", "words", "code", "said"),
     [

@@ -31,15 +31,25 @@ def create_cluster(place: Place, request: CreateRequest, say: Say) -> None:
             return
         network = security_group.caller_network(settings_of(request))
         plan = plan_cluster(place, request)
+        # Not yet under the clean-up: a group of this name that another one made stays his.
+        group = _prepare(plan, network)
+        with launch.interruptible(lambda: _undo(place, say), say):
+            _make(replace(plan, group=group), say)
+        _tell(find_cluster(place), plan, say)
+
+
+def _prepare(plan: Plan, network: str) -> str:
+    """Make certificates and security group; return the group. After an error none is left."""
+    place = plan.place
+    try:
         ensure_certificates(tls_folder(place.name))
         _check_user_data(plan)
         remember_region(place.name, place.region)
         ec2 = client("ec2", place.region)
-        # Not yet under the clean-up: a group of this name that another one made stays his.
-        group = security_group.make_group(ec2, place, plan.network.vpc, network)
-        with launch.interruptible(lambda: _undo(place, say), say):
-            _make(replace(plan, group=group), say)
-        _tell(find_cluster(place), plan, say)
+        return security_group.make_group(ec2, place, plan.network.vpc, network)
+    except BaseException:
+        forget(place.name)
+        raise
 
 
 def _make(plan: Plan, say: Say) -> None:
