@@ -39,10 +39,10 @@ class User:
             "LC_ALL": "C.UTF-8",
         }
 
-    def start(self, *args, **more):
-        """Start ``ess`` and return the process."""
+    def start(self, *args, program=("-m", "ess_dask.cli"), **more):
+        """Start ``ess`` and return the process; ``program`` is what Python runs instead of it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "ess_dask.cli", *map(str, args)],
+            [sys.executable, *program, *map(str, args)],
             cwd=self.folder,
             env=self.env | more.pop("env", {}),
             stdin=subprocess.DEVNULL,
