@@ -137,3 +137,20 @@ def warehouse_client(redshift):
     client = Client(redshift)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def ec2_standin(tmp_path_factory):
+    """Give the one stand-in for EC2 of this session (see ``tests/ec2.py``)."""
+    from tests.ec2 import started
+
+    with started(tmp_path_factory.mktemp("ec2")) as running:
+        yield running
+
+
+@pytest.fixture
+def ec2(ec2_standin):
+    """Give a stand-in for EC2 that is as if just started; what the test leaves in it is ended."""
+    ec2_standin.reset()
+    yield ec2_standin
+    ec2_standin.reset()

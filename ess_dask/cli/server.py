@@ -41,7 +41,7 @@ def restart() -> None:
 @server.command()
 def commit() -> None:
     """Check the definitions and have the servers running."""
-    from ess_dask.cluster.local import ensure_started
+    from ess_dask.cluster.machines import ensure_started
     from ess_dask.tables.databases import database_names, load_database
 
     for name in database_names():

@@ -1,4 +1,4 @@
-"""Which kind of cluster the user has chosen with ``ess cluster set``."""
+"""Which kind of cluster is in force: setting ``cluster``, else ``ess cluster set``, else local."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ import json
 from ess_dask.errors import ConfigError
 from ess_dask.folders import cache_dir
 
-KINDS = ("local",)
+KINDS = ("local", "ec2", "custom")
+"""The kinds that are built."""
 
 
-def chosen() -> str:
-    """Return the chosen kind of cluster; ``local`` when none was chosen."""
+def chosen(kind: str = "") -> str:
+    """Return the kind in force; ``kind`` is that of settings which are known already ('' is not).
+
+    Raises ``ConfigError`` when the remembered choice cannot be read.
+    """
+    from ess_dask.settings import load_settings
+
+    return kind or load_settings().cluster or remembered()
+
+
+def remembered() -> str:
+    """Return the kind that ``ess cluster set`` chose; ``local`` when none was chosen."""
     path = cache_dir() / "cluster.json"
     try:
         kind = json.loads(path.read_bytes())["kind"]

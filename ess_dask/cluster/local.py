@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ess_dask.cluster.endpoint import Endpoint
 from ess_dask.cluster.process import gone, send, session_memory
 from ess_dask.cluster.state import (
     DaemonState,
@@ -23,7 +24,7 @@ from ess_dask.cluster.state import (
     running,
     starting,
 )
-from ess_dask.errors import LockedError, TransientError
+from ess_dask.errors import LockedError
 
 if TYPE_CHECKING:
     from distributed import Client, Nanny
@@ -138,25 +139,25 @@ def connect(state: DaemonState, timeout: float = 15.0) -> Client:
     It is not made the process' default client. Raises ``TransientError`` when the daemon does
     not answer.
     """
-    from distributed import Client
+    from ess_dask.cluster.machines import connect
 
-    from ess_dask.cluster.tls import security
+    return connect(_endpoint(check_compatible(state)), timeout)
 
-    check_compatible(state)
-    _silence()
-    try:
-        return Client(
-            state.address,
-            security=security(state.path / "tls"),
-            timeout=timeout,
-            set_as_default=False,
-            direct_to_workers=True,
-        )
-    except (OSError, TimeoutError, ValueError) as error:
-        raise TransientError(
-            f"the local cluster at {state.address} does not answer ({type(error).__name__})",
-            hint=f"ess udbd restart; its log is {state.path / 'log'}",
-        ) from None
+
+def endpoint() -> Endpoint | None:
+    """Return where the running daemon is reached; see ``attach``."""
+    found = attach()
+    return None if found is None else _endpoint(found)
+
+
+def ensure_endpoint(say: Callable[[str], None]) -> Endpoint:
+    """Return where the daemon is reached; see ``ensure_started``."""
+    return _endpoint(ensure_started(say))
+
+
+def _endpoint(state: DaemonState) -> Endpoint:
+    advice = f"ess udbd restart; its log is {state.path / 'log'}"
+    return Endpoint("local", "local", state.address, state.path / "tls", False, advice)
 
 
 def worker_memory(state: DaemonState) -> list[WorkerMemory]:
@@ -197,11 +198,3 @@ def _tail(path: Path, lines: int) -> str:
     except OSError:
         return ""
     return "".join(text.splitlines(keepends=True)[-lines:])
-
-
-def _silence() -> None:
-    """Keep Dask's own messages off the user's terminal: our errors say what happened."""
-    import logging
-
-    for name in ("distributed", "distributed.client", "distributed.core", "tornado.application"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -164,7 +164,7 @@ def choice(*words: str) -> Before:
     def convert(value: Any) -> Any:
         text = as_text(value)
         if isinstance(value, Scalar) and text not in words:
-            what = f"'{value.shown}' is not one of {', '.join(words)}"
+            what = f"'{value.shown}' is not one of {', '.join(filter(None, words))}"
             near = difflib.get_close_matches(text.lower(), words, 1)
             raise FieldError(what, hint=f"did you mean '{near[0]}'?" if near else "")
         return text

@@ -28,4 +28,17 @@ def partitions(batches: Iterable[Item], work: Callable[[Item], object]) -> Itera
     """Yield each partition of the job's bag, in order; graphs are made slab by slab."""
     todo = iter(batches)
     while slab := list(islice(todo, SLAB)):
-        yield from make_bag(slab, work).to_delayed()
+        yield from map(_itself, make_bag(slab, work).to_delayed())
+
+
+def _itself(partition: Delayed) -> Delayed:
+    """Return a partition by the name of the task that makes it.
+
+    A bag calls that one by another name: for a scheduler an alias is a task more, which may run on
+    another worker, and when it is done the first task's result is let go.
+    """
+    from dask.delayed import Delayed
+
+    (layer,) = partition.__dask_layers__()
+    task = partition.dask[partition.key]
+    return Delayed(getattr(task, "target", partition.key), partition.dask, layer=layer)

@@ -1,4 +1,4 @@
-"""A connection to the local cluster and the tables it holds in memory."""
+"""A connection to the cluster and the tables it holds in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ess_dask.tables.registry import TableName
 if TYPE_CHECKING:
     from distributed import Client
 
-    from ess_dask.cluster.state import DaemonState
+    from ess_dask.cluster.endpoint import Endpoint
     from ess_dask.tables.store import TableStore
     from ess_dask.tables.table import MemoryTable
 
@@ -24,6 +24,7 @@ class Session:
 
     client: Client
     store: TableStore
+    endpoint: Endpoint
 
     def open(self, text: str) -> MemoryTable:
         """Return a table by its name ``database.table`` (``UsageError`` when there is none)."""
@@ -53,19 +54,19 @@ def table_name(text: str) -> TableName:
     return TableName(str(work_dir()), database, table)
 
 
-def open_session(say: Callable[[str], None]) -> Session:
-    """Connect to the local cluster, started when it does not run (``say`` tells so)."""
-    from ess_dask.cluster.local import ensure_started
+def open_session(say: Callable[[str], None], kind: str = "") -> Session:
+    """Connect to the cluster of this kind ('': the one in force); see ``ensure_started``."""
+    from ess_dask.cluster.machines import ensure_started
 
-    return _session(ensure_started(say))
+    return _session(ensure_started(say, kind))
 
 
-def running_session() -> Session | None:
-    """Connect to the local cluster if it runs; never starts it."""
-    from ess_dask.cluster.local import attach
+def running_session(kind: str = "") -> Session | None:
+    """Connect to the cluster of this kind ('': the one in force) if it runs; never starts it."""
+    from ess_dask.cluster.machines import attach
 
-    state = attach()
-    return None if state is None else _session(state)
+    found = attach(kind)
+    return None if found is None else _session(found)
 
 
 def forget_table(database: str, table: str) -> None:
@@ -84,15 +85,15 @@ def forget_database(database: str) -> None:
             session.store.drop_database(str(work_dir()), database)
 
 
-def _session(state: DaemonState) -> Session:
-    from ess_dask.cluster.local import connect
+def _session(endpoint: Endpoint) -> Session:
+    from ess_dask.cluster.machines import connect
     from ess_dask.cluster.passing import pass_environment
     from ess_dask.tables.store import TableStore
 
-    client = connect(state)
+    client = connect(endpoint)
     try:
         pass_environment(client)
-        return Session(client, TableStore(client, cache_dir() / "tables"))
+        return Session(client, TableStore(client, cache_dir() / "tables"), endpoint)
     except BaseException:
         client.close()
         raise

@@ -70,7 +70,7 @@ def _alter(option: Option, database: Database, __: str, ___: Tokens) -> Work:
 
 def _probe(option: Option, database: Database, __: str, ___: Tokens) -> Work:
     def run() -> int:
-        from ess_dask.cluster.local import attach
+        from ess_dask.cluster.machines import attach
         from ess_dask.udb.memory import ConnectError, Memory
 
         if attach() is None:

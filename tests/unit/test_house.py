@@ -102,9 +102,10 @@ def imported_packages():
 
 COME_ALONG = {"aiohttp", "botocore", "pydantic_core"}
 """Parts of s3fs and pydantic: these bring them. ``compression`` is Python's own from 3.14 on, and
-the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin``."""
+the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin`` (werkzeug with
+moto, packaging with dask)."""
 
-WITH_EXTRAS = {"moto", "psycopg", "pytest"}
+WITH_EXTRAS = {"boto3", "moto", "packaging", "psycopg", "pyroute2", "pytest", "werkzeug"}
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
