@@ -1,20 +1,12 @@
 """The work on a cluster of other machines gives what threads of this machine give."""
 
 import io
-import os
-import re
-import signal
-import subprocess
-import time
-from pathlib import Path
 
 import duckdb
 import pytest
 
 import ess_dask as ess
-from ess_dask.api.execute import execute
 from ess_dask.api.stream import StreamListener, StreamOptions, stream
-from ess_dask.errors import ConfigError, DataError, EssError, UsageError
 from ess_dask.testing.clusters import wait_until
 from ess_dask.testing.far_cluster import far_cluster
 from ess_dask.testing.s3 import moto_s3

@@ -265,7 +265,7 @@ stamina.retry_context = functools.partial(stamina.retry_context, wait_max=0.05)
 from ess_dask.cli.main import main
 main()
 """
-"""The command line with short pauses between its tries; as many tries, and all else, are its own."""
+"""The command line with short pauses between its tries; their number and all else is its own."""
 
 
 def start_waiting(user, settings=ONE_BY_ONE, **more):
