@@ -32,7 +32,8 @@ check: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 # What takes too long for every change: ten times the random schedules of faults, loads cut at every
-# statement in every mode, recorded outputs on one worker too, memory bounds of staging.
+# statement in every mode, recorded outputs on one worker too and on four with none of them killed,
+# memory bounds of staging. `make test` has a sample of each.
 stress: $(STAMP)
 	ESS_STRESS=2000 $(BIN)/python -m pytest -n 2 tests/chaos/test_redshift_schedules.py \
 		tests/chaos/test_redshift_cut.py tests/chaos/test_recorded_outputs.py \
