@@ -65,6 +65,11 @@ class User:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
+    def program(self, name, *words, data=b""):
+        """Run a program that uses databases; return exit code, output and error output."""
+        module = f"ess_dask.udb.programs.{name}"
+        return self._warm.run(list(words), self.folder, self.env, 100, module, data)
+
     def python(self, code, timeout=100):
         """Run a program as this user; return the finished process (text)."""
         return subprocess.run(

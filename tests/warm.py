@@ -1,4 +1,4 @@
-"""``ess`` without the time of its imports: a process that has them forks one for each command.
+"""Programs without the time of their imports: a process that has them forks for each command.
 
 The command runs as its own process, in the folder and with the environment that it is given, and
 ends as any other. Only the start is not its own: what that costs and imports has tests of its own
@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -30,6 +31,9 @@ IMPORTS = (
 )  # fmt: skip
 OF_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "DASK_", "OPENBLAS_", "OMP_", "ARROW_")
 """How the names of variables begin with which a process is another one from its start on."""
+
+ESS = "ess_dask.cli.main"
+"""The module of ``ess``."""
 
 OF_OURS = {"LC_ALL": "C.UTF-8"}
 """Those of the server: a command with others is started cold."""
@@ -62,22 +66,28 @@ class WarmStart:
                 pass_fds=[theirs.fileno()],
             )  # fmt: skip
 
-    def run(self, args, cwd, env, timeout):
-        """Run ``ess``; return exit code, output and error output; raises ``TimeoutExpired``."""
+    def run(self, args, cwd, env, timeout, module=ESS, data=b""):
+        """Run a module's ``main``; return exit code, output and error output.
+
+        ``data`` is what it reads as its input. Raises ``TimeoutExpired``.
+        """
         special = {name: text for name, text in env.items() if name.startswith(OF_THE_START)}
         if special != OF_OURS:
-            return run_cold(args, cwd, env, timeout)
+            return run_cold(args, cwd, env, timeout, module, data)
         with self._lock:
             if self._server is None:
                 self._start()
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            self._control.sendmsg([b"\0"], [_rights([theirs.fileno(), out_end, err_end])])
+        with ours, theirs, tempfile.TemporaryFile() as given:
+            given.write(data)
+            given.seek(0)
+            passed = [theirs.fileno(), given.fileno(), out_end, err_end]
+            self._control.sendmsg([b"\0"], [_rights(passed)])
             theirs.close()
             os.close(out_end)
             os.close(err_end)
-            command = {"args": args, "cwd": str(cwd), "env": env}
+            command = {"module": module, "args": args, "cwd": str(cwd), "env": env}
             ours.sendall(json.dumps(command).encode() + b"\n")
             with ours.makefile("r") as answers:
                 process = int(answers.readline())
@@ -90,12 +100,12 @@ class WarmStart:
                 return int(answers.readline()), *said
 
 
-def run_cold(args, cwd, env, timeout):
-    """Run ``ess`` in a process that does its own imports; returns and raises as ``run``."""
+def run_cold(args, cwd, env, timeout, module=ESS, data=b""):
+    """Run it in a process that does its own imports; takes, returns and raises as ``run``."""
+    code = f"import sys; from {module} import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-m", "ess_dask.cli", *args],
-        cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout,
-        check=False,
+        [sys.executable, "-c", code, *args],
+        cwd=cwd, env=env, input=data, capture_output=True, timeout=timeout, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
@@ -132,7 +142,7 @@ def _read(descriptors, deadline):
 def serve(control):
     """Fork for each request; return the command in the process that is to run it."""
     while True:
-        data, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(12))
+        data, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(16))
         if not data:
             os._exit(0)
         descriptors = array.array("i", ancillary[0][2])
@@ -146,7 +156,7 @@ def serve(control):
             os.close(descriptor)
 
 
-def attend(asker, out, err):
+def attend(asker, given, out, err):
     """Fork once more; the parent tells pid and exit code, the child returns its command."""
     connection = socket.socket(fileno=asker)
     with connection.makefile("r") as asked:
@@ -154,12 +164,12 @@ def attend(asker, out, err):
     process = os.fork()
     if not process:
         connection.close()
-        for place, descriptor in ((1, out), (2, err)):
+        for place, descriptor in enumerate((given, out, err)):
             os.dup2(descriptor, place)
             os.close(descriptor)
         return command
-    os.close(out)
-    os.close(err)
+    for descriptor in (given, out, err):
+        os.close(descriptor)
     # Who asked may have gone.
     with suppress(BrokenPipeError):
         connection.sendall(f"{process}\n".encode())
@@ -169,13 +179,20 @@ def attend(asker, out, err):
 
 
 def become(command):
-    """Be what ``python -m ess_dask.cli`` is with these words, in this folder and environment."""
+    """Be a new process with these words, in this folder and environment; return the exit code."""
     os.environ.clear()
     os.environ.update(command["env"])
     time.tzset()
     os.chdir(command["cwd"])
     sys.path[0] = command["cwd"]
-    sys.argv = ["ess", *command["args"]]
+    sys.argv = [command["module"].rpartition(".")[2], *command["args"]]
+    try:
+        return importlib.import_module(command["module"]).main() or 0
+    except SystemExit as ended:
+        return ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
 
 
 def end(code):
@@ -194,14 +211,7 @@ def main():
         importlib.import_module(name)
     # A collection in a child would copy the pages of all these modules.
     gc.freeze()
-    become(serve(socket.socket(fileno=int(sys.argv[1]))))
-    try:
-        sys.modules["ess_dask.cli.main"].main()
-    except SystemExit as ended:
-        end(ended.code or 0)
-    except BaseException:
-        traceback.print_exc()
-        end(1)
+    end(become(serve(socket.socket(fileno=int(sys.argv[1])))))
 
 
 if __name__ == "__main__":
