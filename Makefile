@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: demo test check cases lint bench stress setup clean
+.PHONY: demo test check cases durations lint bench stress setup clean
 
 # uv, from the lock itself, takes 20 seconds where pip takes two minutes; where uv cannot come to the
 # packages (it knows nothing of pip's configuration) pip does it.
@@ -38,6 +38,10 @@ stress: $(STAMP)
 	ESS_STRESS=2000 $(BIN)/python -m pytest -n 2 tests/chaos/test_redshift_schedules.py \
 		tests/chaos/test_redshift_cut.py tests/chaos/test_recorded_outputs.py \
 		tests/integration/test_redshift_staging_s3.py
+
+# Where the time of the tests goes, of all of them or of TESTS=tests/...
+durations: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --durations=100 --durations-min=1 $(TESTS)
 
 # The shared cases of the Essentia commands, each as its users would type it.
 CASES ?= ../shared/essentia/run_cases.py
