@@ -265,6 +265,8 @@ def written(name: str, value: Any) -> str:
         return show_size(value)
     if unit(name) == "seconds":
         return show_seconds(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, int) else quote(value)
 
 

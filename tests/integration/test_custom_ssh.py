@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from ess_dask.cluster import machines
+from ess_dask.cluster.custom import hosts as hosts_module
 from ess_dask.errors import AccessError, ConfigError, TransientError
 from ess_dask.testing.clusters import wait_until
 from ess_dask.testing.far_cluster import bare_python
@@ -260,3 +261,37 @@ def test_a_port_that_is_taken(person):
             # Bound and not listening: taken, and nothing answers.
             other.bind(("127.0.0.2", person.reservation["scheduler_port"]))
             refused(person, TransientError, "the scheduler on 127.0.0.2 does not answer", "in use")
+
+
+def test_a_worker_that_does_not_join_is_named_with_its_last_words(person, tmp_path, monkeypatch):
+    python = bare_python(tmp_path / "bare")
+    site = next((tmp_path / "bare" / "lib").glob("python*/site-packages"))
+    (site / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'distributed.cli.dask_worker' in sys.orig_argv:\n"
+        "    sys.exit('OSError: no way to the scheduler')\n"
+    )
+    monkeypatch.setattr(hosts_module, "START_TIMEOUT", 15.0)
+    person.save(python=python)
+    text = "the worker on 127.0.0.3 did not join tls://127.0.0.2:"
+    refused(person, TransientError, "2 of 2 hosts", text, "OSError: no way to the scheduler")
+
+
+def test_an_idle_cluster_ends_and_the_next_command_starts_it_again(person, hosts, monkeypatch):
+    monkeypatch.setenv("ESS_IDLE_TIMEOUT", "2")
+    person.save(ip_list=["127.0.0.2"])
+    endpoint = machines.ensure_started(print)
+    with machines.connect(endpoint) as client:
+        held = client.submit(sum, [1, 2])
+        # Somebody who holds something is not idle.
+        assert not wait_until(lambda: machines.attach() is None, 5)
+        assert held.result(timeout=20) == 3
+    assert wait_until(lambda: machines.attach() is None, 30)
+    # It ended in order: nothing starts it again.
+    assert wait_until(
+        lambda: not any("/scheduler" in words for words in hosts.processes().values()), 20
+    )
+    monkeypatch.delenv("ESS_IDLE_TIMEOUT")
+    assert workers(machines.ensure_started(print)) == {"127.0.0.2"}
+    person.ess("cluster", "reset")
+    assert not hosts.processes()

@@ -9,6 +9,9 @@ import asyncio
 import time
 from typing import Any
 
+GRACE = 120.0
+"""Seconds that the workers and the first client have to come."""
+
 
 def dask_setup(server: Any) -> None:
     """Stop the HTTP server, which TLS does not cover; let an idle scheduler end."""
@@ -27,7 +30,7 @@ async def until_idle(scheduler: Any, limit: float) -> None:
     Dask's own idle time-out looks at running tasks only: it would take the tables of a user who is
     thinking.
     """
-    quiet_since = time.monotonic()
+    quiet_since = time.monotonic() + GRACE
     while time.monotonic() - quiet_since < limit:
         await asyncio.sleep(min(1.0, limit / 4))
         if scheduler.tasks or scheduler.client_comms:

@@ -1,13 +1,18 @@
-"""Clients of AWS: botocore alone, which every installation has and which starts quickly."""
+"""Clients of AWS: botocore alone, which every installation has and which starts quickly.
+
+A client is made once: it takes a tenth of a second, for a model of all that EC2 can do.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
 from ess_dask.cluster.ec2.errors import no_region
 
 
+@functools.cache
 def client(service: str, region: str) -> Any:
     """Return a client of a service in a region; five attempts, then the error is told."""
     from botocore.config import Config
@@ -29,6 +34,7 @@ def usual_region() -> str:
     return str(region)
 
 
+@functools.cache
 def _session() -> Any:
     import botocore.session
 

@@ -71,7 +71,7 @@ def told(error: Exception, action: str, thing: str) -> EssError:
             "--credentials FILE.csv or --aws_profile NAME",
         )
     said = " ".join(str(error).split())
-    if isinstance(error, boto.EndpointConnectionError | boto.HTTPClientError):
+    if isinstance(error, boto.ConnectionError | boto.HTTPClientError):
         return TransientError(
             f"{thing}: AWS cannot be reached: {said}",
             hint="check the network, the region's name and AWS_ENDPOINT_URL, then try again",

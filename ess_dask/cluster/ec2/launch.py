@@ -123,9 +123,7 @@ def interruptible(clean_up: Callable[[], Any], say: Callable[[str], None]) -> It
         yield
     except BaseException as error:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        say(
-            f"{why}: ending what was launched (a second Ctrl-C leaves it to: ess cluster terminate)"
-        )
+        say(f"{why}: ending what was launched; if that is interrupted: ess cluster terminate")
         clean_up()
         raise
     finally:

@@ -6,6 +6,7 @@ of two commands that make the same cluster on two machines, one finds that it is
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import socket
@@ -19,6 +20,7 @@ from ess_dask.cluster.ec2.errors import asking, told
 from ess_dask.cluster.ec2.find import PORT, Place
 from ess_dask.cluster.ec2.plan import as_tags, group_tags
 from ess_dask.errors import ConfigError, LockedError, TransientError
+from ess_dask.folders import cache_dir
 from ess_dask.settings import Settings
 
 ASK = "https://checkip.amazonaws.com"
@@ -54,7 +56,7 @@ def make_group(ec2: Any, place: Place, vpc: str, network: str) -> str:
     """Make the group of a cluster that has no machines; return its id.
 
     What an interrupted command left is replaced. ``LockedError`` when another machine is just
-    making the same cluster.
+    making the same cluster; after any error no group of ours is left.
     """
     from botocore.exceptions import ClientError
 
@@ -74,6 +76,18 @@ def make_group(ec2: Any, place: Place, vpc: str, network: str) -> str:
             raise _being_made(place, "another machine") from None
         raise told(error, "ec2:CreateSecurityGroup", str(place)) from None
     group_id = str(made["GroupId"])
+    try:
+        _open(ec2, place, group_id, network)
+    except BaseException:
+        _delete(ec2, place, group_id)
+        raise
+    return group_id
+
+
+def _open(ec2: Any, place: Place, group_id: str, network: str) -> None:
+    with asking("ec2:DescribeSecurityGroups", str(place)):
+        # What was just made is not known everywhere in EC2 at once.
+        ec2.get_waiter("security_group_exists").wait(GroupIds=[group_id])
     with asking("ec2:AuthorizeSecurityGroupIngress", str(place)):
         ec2.authorize_security_group_ingress(
             GroupId=group_id,
@@ -82,7 +96,6 @@ def make_group(ec2: Any, place: Place, vpc: str, network: str) -> str:
                 {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group_id}]},
             ],
         )
-    return group_id
 
 
 def let_in(ec2: Any, place: Place, group_id: str, network: str) -> bool:
@@ -159,21 +172,27 @@ def _delete(ec2: Any, place: Place, group_id: str) -> None:
 def _check_not_in_use(group: dict[str, Any], place: Place) -> None:
     """Refuse when another machine than this one began to make the cluster a moment ago."""
     tags = {tag["Key"]: tag["Value"] for tag in group.get("Tags", ())}
-    host, begun = tags.get("ess:host", ""), tags.get("ess:begun", "0")
+    maker, begun = tags.get("ess:maker", ""), tags.get("ess:begun", "0")
     age = time.time() - (float(begun) if begun.isdigit() else 0)
-    # On this machine the lock is ours, so nobody else is making it.
-    if host != os.uname().nodename and age < _STALE_SECONDS:
-        raise _being_made(place, host)
+    # From here the lock is ours, so nobody else is making it.
+    if maker != _maker() and age < _STALE_SECONDS:
+        raise _being_made(place, maker)
 
 
-def _being_made(place: Place, host: str) -> LockedError:
+def _maker() -> str:
+    """Return from where a cluster is made: this machine, and the folder with the lock."""
+    folder = hashlib.sha256(os.fsencode(cache_dir())).hexdigest()[:8]
+    return f"{os.uname().nodename} ({folder})"
+
+
+def _being_made(place: Place, maker: str) -> LockedError:
     return LockedError(
-        f"{place} is just being made by {host}", hint="wait, then look: ess cluster status"
+        f"{place} is just being made by {maker}", hint="wait, then look: ess cluster status"
     )
 
 
 def _tags(place: Place) -> list[dict[str, Any]]:
-    about = {"ess:host": os.uname().nodename, "ess:begun": f"{time.time():.0f}"}
+    about = {"ess:maker": _maker(), "ess:begun": f"{time.time():.0f}"}
     return as_tags({**group_tags(place), "Name": place.name, **about})
 
 
