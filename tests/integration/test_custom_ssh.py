@@ -154,7 +154,11 @@ def workers(endpoint):
         return set()
 
 
-def test_the_scheduler_may_run_here_and_a_starter_that_is_killed_leaves_word(person, hosts):
+def test_the_scheduler_may_run_here_and_a_starter_that_is_killed_leaves_word(
+    person, hosts, monkeypatch
+):
+    monkeypatch.setenv("ESS_WORKERS", "2")
+    monkeypatch.setenv("ESS_THREADS", "1")
     person.save(scheduler="here", ip_list=["127.0.0.3"], scheduler_port=free_port())
     start = "from ess_dask.cluster import machines; machines.ensure_started(print)"
     first = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE)
@@ -163,7 +167,9 @@ def test_the_scheduler_may_run_here_and_a_starter_that_is_killed_leaves_word(per
     first.communicate()
     endpoint = machines.ensure_started(print)
     assert endpoint.address == f"tls://127.0.0.1:{person.reservation['scheduler_port']}"
-    assert workers(endpoint) == {"127.0.0.3"}
+    # As many processes on a host as are set.
+    assert workers(endpoint) == {"127.0.0.3-0", "127.0.0.3-1"}
+    assert [each["state"] for each in person.status()] == ["running"] * 3
     person.ess("cluster", "reset")
     assert wait_until(lambda: not processes_below(person.folder) | hosts.processes(), 20)
 

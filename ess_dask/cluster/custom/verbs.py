@@ -27,11 +27,11 @@ def status() -> tuple[MachineState, ...]:
             return machines
         host = parts(found.address)[0]
         return (MachineState("scheduler", "scheduler", UNREACHABLE, private_ip=host),)
-    joined = {machine.id for machine in machines}
+    names = [machine.id for machine in machines]
     return machines + tuple(
         MachineState(host, "worker", _reached(host, found.port), private_ip=host)
         for host in found.hosts
-        if host not in joined
+        if not any(name == host or name.startswith(f"{host}-") for name in names)
     )
 
 
