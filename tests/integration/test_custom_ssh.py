@@ -11,7 +11,7 @@ import pytest
 
 from ess_dask.cluster import machines
 from ess_dask.cluster.custom import hosts as hosts_module
-from ess_dask.errors import AccessError, ConfigError, TransientError
+from ess_dask.errors import AccessError, ConfigError, EssError, TransientError
 from ess_dask.testing.clusters import wait_until
 from ess_dask.testing.far_cluster import bare_python
 from tests.ssh_hosts import USER, end_below, free_port, processes_below, ssh_hosts
@@ -256,6 +256,14 @@ def test_a_host_with_other_releases(person, tmp_path):
     next((folder / "lib").glob("python*/site-packages/polars-*.dist-info")).unlink()
     person.save(python=python, ip_list=["127.0.0.2"])
     refused(person, ConfigError, "127.0.0.2 has other software", "polars is missing, here ")
+
+
+def test_a_host_where_nothing_can_be_installed(person):
+    home = person.hosts.hosts[0].home
+    (home / ".config" / "pip").mkdir(parents=True)
+    (home / ".config" / "pip" / "pip.conf").write_text("[global]\nno-index = true\n")
+    person.save(python=sys.executable, install=True, ip_list=["127.0.0.2"])
+    refused(person, EssError, "127.0.0.2: OSError: -m pip install failed: ")
 
 
 def test_a_port_that_is_taken(person):
