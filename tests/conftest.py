@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,17 @@ def pytest_collection_modifyitems(items):
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         if folder in WHOLE_PROCESSES and not item.get_closest_marker("quick"):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many tests this machine cannot run, and why: without namespaces, those of EC2."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and "EC2 stand-in" in report.longrepr[2]
+    )
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} tests skipped: {reason}")
 
 
 class User:
@@ -140,17 +152,25 @@ def warehouse_client(redshift):
 
 
 @pytest.fixture(scope="session")
-def ec2_standin(tmp_path_factory):
-    """Give the one stand-in for EC2 of this session (see ``tests/ec2.py``)."""
-    from tests.ec2 import started
+def ec2_permitted():
+    """Skip what needs a stand-in for EC2 where this machine does not permit its namespaces."""
+    from ess_dask.testing.ec2 import unavailable
 
-    with started(tmp_path_factory.mktemp("ec2")) as running:
+    if reason := unavailable():
+        pytest.skip(f"no EC2 stand-in on this machine: {reason}")
+
+
+@pytest.fixture(scope="session")
+def ec2_standin(ec2_permitted, tmp_path_factory):
+    """Give the one stand-in for EC2 of this session (see ``tests/ec2.py``)."""
+    from ess_dask.testing.ec2 import standin
+
+    with standin(tmp_path_factory.mktemp("ec2")) as running:
         yield running
 
 
 @pytest.fixture
 def ec2(ec2_standin):
     """Give a stand-in for EC2 that is as if just started; what the test leaves in it is ended."""
-    ec2_standin.reset()
     yield ec2_standin
     ec2_standin.reset()

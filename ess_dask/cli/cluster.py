@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from typing import Any
 
 import click
 
-from ess_dask.cli._options import format_options
+from ess_dask.cli._options import format_options, keep_tables_option
 from ess_dask.cli._render import Format, Table, render, say
 from ess_dask.cli.cluster_ec2 import access_options
 from ess_dask.cli.cluster_top import top
@@ -78,17 +79,24 @@ def remove(ids: tuple[str, ...]) -> None:
 
 
 @cluster.command()
+@keep_tables_option
 @access_options
-def stop() -> None:
+def stop(keep_tables: bool) -> None:
     """Stop the machines; they keep their disks, and what they hold in memory is lost."""
-    _verb("stop")(False, say)
+    from ess_dask.tables.keeping import kept_over_stop
+
+    with kept_over_stop(say) if keep_tables else nullcontext():
+        _verb("stop")(keep_tables, say)
 
 
 @cluster.command()
 @access_options
 def start() -> None:
-    """Start the machines that were stopped."""
+    """Start the machines that were stopped; tables that were kept are there again."""
+    from ess_dask.tables.keeping import bring_back
+
     _verb("start")(say)
+    bring_back(say)
 
 
 @cluster.command()
@@ -101,14 +109,22 @@ def terminate(everything: bool, yes: bool) -> None:
     def confirm(question: str) -> bool:
         return yes or click.confirm(question, err=True)
 
+    from ess_dask.cluster.choice import chosen
+    from ess_dask.tables.homes import forget_ended
+
     _verb("terminate")(everything, confirm, say)
+    forget_ended(chosen(), say)
 
 
 @cluster.command()
 @access_options
 def reset() -> None:
     """Forget what is kept here of a cluster that has ended."""
+    from ess_dask.cluster.choice import chosen
+    from ess_dask.tables.homes import forget_ended
+
     _verb("reset")(say)
+    forget_ended(chosen(), say)
 
 
 @cluster.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -33,6 +34,9 @@ _FIRST = 1_000
 """Priority: what a worker has finished is fetched before it begins something new."""
 _LOOK_SECONDS = 2.0
 """How long a block may take before we look whether its worker is still there."""
+_VALUE_SECONDS = 60.0
+"""How long a block that is read may take to come here before we look again."""
+_ASKED = 10
 
 
 class WorkerGoneError(TransientError):
@@ -73,20 +77,39 @@ def pinned(
 
 def answer(client: Client, address: str, future: Future[Any]) -> Any:
     """Wait for a task of one worker; raise ``WorkerGoneError`` when that worker has gone."""
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    while not done.wait(_LOOK_SECONDS):
+        check_there(client, address)
     while True:
         try:
-            return future.result(timeout=_LOOK_SECONDS)
+            return value_of(future, _VALUE_SECONDS)
         except TimeoutError:
             if future.status == "error":
                 raise
-            if not future.done():
-                check_there(client, address)
+            check_there(client, address)
         except FileNotFoundError:
             raise WorkerGoneError(f"the worker at {address} was started anew") from None
-        except BaseException as error:
+        except Exception as error:
             if type(error).__name__ in ("KilledWorker", "FutureCancelledError", "CancelledError"):
                 raise WorkerGoneError(f"the worker at {address} is gone") from None
             raise
+
+
+def value_of(future: Future[Any], timeout: float | None = None) -> Any:
+    """Return the value of a task that is done; raise what it raised.
+
+    Dask fetches the values that several threads wait for together: where one of them gives up, all
+    are told nothing, which comes out as ``UnboundLocalError``. So ask again, and seldom give up.
+    """
+    for _ in range(_ASKED):
+        try:
+            return future.result(timeout)
+        except UnboundLocalError:
+            continue
+    raise TransientError(
+        "the scheduler does not hand out results", hint="run the same command again"
+    )
 
 
 def check_there(client: Client, address: str) -> None:

@@ -49,6 +49,7 @@ def before_removal(
         say(f"moving {held:,} bytes of {_workers(len(going))} to the others")
     deadline = time.monotonic() + patience
     _retire(client, going, deadline)
+    client.run_on_scheduler(hand_back, going, _executing(client, going))
     _await_work(client, going, min(deadline, time.monotonic() + WORK_PATIENCE))
     if client.run_on_scheduler(held_and_room, going)[0]:
         # What they made in the meantime.
@@ -69,6 +70,21 @@ def held_and_room(addresses: Collection[str], dask_scheduler: Any) -> tuple[int,
             limit = worker.memory_limit or 1 << 60
             room += max(0, int(limit * FILL) - worker.nbytes)
     return sum(task.get_nbytes() for task in tasks), room
+
+
+def hand_back(addresses: Collection[str], executing: Collection[Any], dask_scheduler: Any) -> None:
+    """Give the work that these workers have not begun, and will not, to others.
+
+    Runs on the scheduler.
+    """
+    waiting = [
+        task.key
+        for address in addresses
+        if address in dask_scheduler.workers
+        for task in dask_scheduler.workers[address].processing
+        if task.key not in executing
+    ]
+    dask_scheduler.transitions(dict.fromkeys(waiting, "released"), f"ess-hand-back-{time.time()}")
 
 
 def resume(addresses: Collection[str], dask_scheduler: Any) -> None:
@@ -129,9 +145,20 @@ def _retire(client: Client, going: list[str], deadline: float) -> None:
 
 
 def _await_work(client: Client, going: list[str], deadline: float) -> None:
-    """Wait for the work that is under way on these workers."""
-    while any(client.processing(going).values()) and time.monotonic() < deadline:
+    """Wait for the work that has begun on these workers."""
+    while _executing(client, going) and time.monotonic() < deadline:
         time.sleep(_POLL)
+
+
+def _executing(client: Client, addresses: list[str]) -> set[Any]:
+    """Return the keys that these workers work on; of one that is gone, none."""
+    found = client.run(_keys_executing, workers=addresses, on_error="ignore")
+    return {key for keys in found.values() for key in keys}
+
+
+def _keys_executing(dask_worker: Any) -> list[Any]:
+    state = dask_worker.state
+    return [task.key for task in (*state.executing, *state.long_running)]
 
 
 def _workers(count: int) -> str:

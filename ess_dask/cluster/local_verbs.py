@@ -82,11 +82,13 @@ def remove(ids: Sequence[str], say: Say) -> None:
 
 
 def stop(keep_tables: bool, say: Say) -> None:
-    """Stop the daemon; its tables are lost. Nothing to stop is no error."""
-    if keep_tables:
-        raise UsageError("tables of a local cluster cannot be kept while it is stopped")
+    """Stop the daemon; its tables are lost, unless they have been saved (``keep_tables``).
+
+    Nothing to stop is no error.
+    """
     state = local.stop()
-    say("the local cluster is stopped" + ("" if state is None else "; its tables are gone"))
+    gone = "" if state is None or keep_tables else "; its tables are gone"
+    say(f"the local cluster is stopped{gone}")
 
 
 def start(say: Say) -> None:

@@ -3,7 +3,7 @@
 A kind has a module of plain functions, named as the verbs; one that it lacks does not apply to it:
 
     create(request: CreateRequest, say)      start(say)
-    add(ids, say)                            stop(say)
+    add(ids, say)                            stop(keep_tables, say)
     remove(ids, say)                         reset(say)
     terminate(everything, confirm, say)      status() -> tuple[MachineState, ...]
                                              iplist(private) -> tuple[str, ...]

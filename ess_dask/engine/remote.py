@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ess_dask.clean.running import running
-from ess_dask.cluster.blocks import WorkerGoneError, check_there, fetch, pinned
+from ess_dask.cluster.blocks import WorkerGoneError, check_there, fetch, pinned, value_of
 from ess_dask.cluster.nodes import Node, no_nodes, shown, some_nodes
 from ess_dask.engine.crew import Crew, Member, belonging, numbers
 from ess_dask.engine.elsewhere import Parcel, boxed
@@ -195,7 +195,7 @@ class RemoteExecutor:
     def _bring(self, future: Any, outcome: Future[Any]) -> None:
         """Fetch what a finished batch left; runs in a thread of ours, beside other batches."""
         try:
-            result, parcel = future.result()[0]
+            result, parcel = value_of(future)[0]
             self._fetch(parcel)
         except BaseException as error:
             outcome.set_exception(error)

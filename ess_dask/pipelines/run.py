@@ -311,7 +311,7 @@ class _Run:
         warehouse = _warehouse_of(self.plan.load)
         staged = [part for result in results for part in _parts(result, 0)]
         sink = self._staging_sink(self.plan.load)
-        parts = warehouse.spread(sink, staged, partial(_everywhere, tools.executor))
+        parts = warehouse.spread(sink, staged, partial(everywhere, tools.executor))
         plan = warehouse.fit(self.plan.load, parts)
         for statement in plan.ddl:
             if statement not in self.plan.load.ddl:
@@ -387,7 +387,7 @@ def _warehouse_of(load: LoadPlan) -> Warehouse:
     return open_warehouse(load.target.url)
 
 
-def _everywhere(
+def everywhere(
     executor: Executor, function: Callable[[Any], Any], values: Sequence[Any]
 ) -> list[Any]:
     """Return ``function(value)`` of each value, done by the workers, in order."""

@@ -4,15 +4,18 @@ Of this machine's cluster both are in one folder of ``ESS_CACHE_DIR``. Of a clus
 machines the account stays here and the segments lie in a place that all of them reach (setting
 ``shared``), in a folder of the cluster's own, below it one for each instance:
 
-    SHARED/KIND-NAME/INSTANCE/segments/IMPORT/SEGMENT.arrow
-    SHARED/KIND-NAME/kept/                                     tables that outlive their cluster
+    SHARED/KIND-NAME-SCOPE/INSTANCE/segments/IMPORT/SEGMENT.arrow
+    SHARED/KIND-NAME-SCOPE/kept/                         tables that outlive their cluster
 """
 
 from __future__ import annotations
 
+import getpass
+import json
 import re
 import shutil
 import uuid
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,19 +33,27 @@ if TYPE_CHECKING:
     from ess_dask.cluster.endpoint import Endpoint
 
 
+_FAR, _ABOUT = "far-tables", "about.json"
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """``folder`` is for the account, ``shared`` the cluster's own folder of the shared place ('':
-    none). ``far``: the workers do not see ``folder``."""
+    none). ``far``: the workers do not see ``folder``. ``tls`` is the folder of the cluster's
+    certificates: when they are gone, it has ended for good."""
 
     folder: Path
     shared: str = ""
     far: bool = False
+    tls: Path | None = None
 
     def registry(self, instance: str) -> Registry:
         """Return the list of an instance's tables; remove what earlier instances have left."""
         root = f"{self.shared}/{instance}/segments" if self.shared else ""
         registry = Registry(self.folder / instance, root)
+        if self.tls is not None:
+            about = {"tls": str(self.tls), "shared": self.shared}
+            (self.folder / _ABOUT).write_text(json.dumps(about))
         sweep_instances(self.folder, instance)
         return registry
 
@@ -65,11 +76,12 @@ def home_of(endpoint: Endpoint, shared: str = "") -> Home:
     """Return where the tables of a cluster are; ``shared`` is the setting."""
     if not endpoint.remote:
         return Home(cache_dir() / "tables")
-    label = f"{endpoint.kind}-{re.sub('[^A-Za-z0-9._-]', '_', endpoint.name)}"
-    # Clusters of one name are told apart by their certificates.
+    words = (endpoint.kind, endpoint.name, endpoint.scope or getpass.getuser())
+    label = re.sub("[^A-Za-z0-9._-]", "_", "-".join(words))
+    # On this machine clusters of one name are told apart by their certificates, too.
     own = uuid.uuid5(uuid.NAMESPACE_URL, f"{label}:{endpoint.tls}").hex[:8]
-    folder = cache_dir() / "far-tables" / f"{label}-{own}"
-    return Home(folder, f"{shared.rstrip('/')}/{label}" if shared else "", far=True)
+    folder = cache_dir() / _FAR / f"{label}-{own}"
+    return Home(folder, f"{shared.rstrip('/')}/{label}" if shared else "", True, endpoint.tls)
 
 
 def instance_of(client: Client) -> str:
@@ -103,10 +115,39 @@ def forget_shared(endpoint: Endpoint) -> None:
 
     For a cluster that has ended for good. Raises what the shared place does.
     """
-    folder = home_of(endpoint).folder
+    _forget(home_of(endpoint).folder)
+
+
+def forget_ended(kind: str, say: Callable[[str], None]) -> None:
+    """Do so for every cluster of a kind that has ended for good: whose certificates are gone.
+
+    ``say`` is told what could not be removed.
+    """
+    for folder, tls in _homes(kind):
+        if not tls.exists():
+            try:
+                _forget(folder)
+            except EssError as error:
+                say(f"what is left of its memory tables could not be removed: {error}")
+
+
+def _homes(kind: str) -> Iterator[tuple[Path, Path]]:
+    """Yield the folder of each home and that of its cluster's certificates."""
+    if kind == "local":
+        yield cache_dir() / "tables", cache_dir() / "daemon" / "tls"
+    for path in (cache_dir() / _FAR).glob(f"{kind}-*/{_ABOUT}"):
+        yield path.parent, Path(json.loads(path.read_text())["tls"])
+
+
+def _forget(folder: Path) -> None:
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         if path.is_dir():
             _remove_instance(path, set())
+    about = folder / _ABOUT
+    shared = json.loads(about.read_text())["shared"] if about.exists() else ""
+    if shared:
+        # Also what this machine has lost its account of.
+        place_of(shared).remove_folder(shared)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -116,9 +157,6 @@ def _remove_instance(path: Path, needed: set[str]) -> None:
         for root in Registry(path).roots() - needed - {own}:
             instance = root.removesuffix("/segments")
             place_of(instance).remove_folder(instance)
-            if not needed:
-                kept = f"{instance.rpartition('/')[0]}/kept"
-                place_of(kept).remove_folder(kept)
     shutil.rmtree(path, ignore_errors=True)
 
 

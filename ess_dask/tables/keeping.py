@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,14 +28,16 @@ from ess_dask.tables.registry import Registry, TableName, Version
 if TYPE_CHECKING:
     from ess_dask.tables.homes import Home
     from ess_dask.tables.session import Session
+    from ess_dask.tables.store import TableStore
 
 FORMAT = 1
 """Changes with what a saved list of tables or a segment looks like."""
 
-WORKERS_SECONDS = 60.0
+WORKERS_SECONDS = 300.0
 """How long the tables wait for the first worker of a cluster that has just started."""
 
 _MARK = "kept.json"
+_LOOKED = "looked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def restore_tables(session: Session, say: Callable[[str], None]) -> tuple[TableN
     with _alone(store.home):
         kept = _find(store.home)
         if kept is None:
+            (store.registry.folder / _LOOKED).touch()
             return ()
         registry = store.registry
         if kept.instance == registry.folder.name and registry.names():
@@ -111,9 +114,52 @@ def restore_tables(session: Session, say: Callable[[str], None]) -> tuple[TableN
     return names
 
 
-def is_kept(home: Home) -> bool:
-    """Whether this machine knows of kept tables; the shared place is not asked."""
-    return (home.folder / _MARK).exists()
+def may_be_kept(store: TableStore) -> bool:
+    """Whether ``restore_tables`` may find something: the shared place is asked once by it."""
+    home, folder = store.home, store.registry.folder
+    return (home.folder / _MARK).exists() or bool(home.shared and not (folder / _LOOKED).exists())
+
+
+@contextmanager
+def kept_over_stop(say: Callable[[str], None]) -> Iterator[None]:
+    """Save the tables of the running cluster, and take it back when the block, the stop, fails."""
+    from ess_dask.tables.session import running_session
+
+    session = running_session()
+    if session is None:
+        yield
+        return
+    with session:
+        save_tables(session, say)
+    try:
+        yield
+    except BaseException:
+        _resume_if_running()
+        raise
+
+
+def _resume_if_running() -> None:
+    from ess_dask.tables.session import watching_session
+
+    with suppress(EssError):
+        session = watching_session()
+        if session is not None:
+            with session:
+                resume_tables(session)
+
+
+def bring_back(say: Callable[[str], None]) -> None:
+    """Hold the kept tables again, if there are some and the cluster runs."""
+    from ess_dask.cluster.machines import attach
+    from ess_dask.settings import load_settings
+    from ess_dask.tables.homes import home_of
+    from ess_dask.tables.session import open_session
+
+    endpoint = attach()
+    if endpoint is not None:
+        home = home_of(endpoint, load_settings().shared)
+        if home.shared or (home.folder / _MARK).exists():
+            open_session(say).close()
 
 
 def forget_kept(home: Home) -> None:
@@ -121,6 +167,13 @@ def forget_kept(home: Home) -> None:
     if home.shared:
         place_of(home.shared).remove_folder(f"{home.shared}/kept")
     (home.folder / _MARK).unlink(missing_ok=True)
+
+
+def give_up() -> None:
+    """Do so for the cluster of this machine, whether it runs or not."""
+    from ess_dask.folders import cache_dir
+
+    (cache_dir() / "tables" / _MARK).unlink(missing_ok=True)
 
 
 def kept_in(folder: Path) -> Kept | None:

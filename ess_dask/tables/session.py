@@ -96,19 +96,31 @@ def forget_database(database: str) -> None:
             session.store.drop_database(str(work_dir()), database)
 
 
+def forget_everything() -> None:
+    """Drop all tables of the running cluster, those of other working folders and kept ones too."""
+    from ess_dask.tables.keeping import forget_kept
+
+    session = watching_session()
+    if session is not None:
+        with session:
+            session.store.registry.reopen_tables()
+            for name in session.store.names():
+                session.store.drop(name)
+            forget_kept(session.store.home)
+
+
 def _silently(text: str) -> None:
     """Say nothing."""
 
 
 def _session(endpoint: Endpoint, say: Callable[[str], None]) -> Session:
     from ess_dask.cluster.passing import pass_environment
-    from ess_dask.tables.keeping import is_kept, restore_tables
+    from ess_dask.tables.keeping import may_be_kept, restore_tables
 
     session = _connected(endpoint)
     try:
         pass_environment(session.client)
-        home = session.store.home
-        if is_kept(home) or (home.shared and session.store.is_new):
+        if may_be_kept(session.store):
             restore_tables(session, say)
     except BaseException:
         session.close()

@@ -39,15 +39,13 @@ class TableStore:
 
     ``home`` is where segments and the list of tables lie; a folder is one on a disk that this
     process and all workers share, private to the user. What earlier instances of the cluster left
-    there is removed. ``is_new``: nobody has looked at this instance before.
+    there is removed.
     """
 
     def __init__(self, client: Client, home: Path | Home) -> None:
         self._client = client
         self.home = home if isinstance(home, Home) else Home(home)
-        instance = instance_of(client)
-        self.is_new = not (self.home.folder / instance).exists()
-        self._registry = self.home.registry(instance)
+        self._registry = self.home.registry(instance_of(client))
 
     @property
     def registry(self) -> Registry:
@@ -302,7 +300,7 @@ class TableStore:
     def _table(
         self, name: TableName, version: Version, futures: list[Future[pa.Table]], pin: int
     ) -> MemoryTable:
-        return MemoryTable(name, version, tuple(futures), self._client, pin)
+        return MemoryTable(name, version, tuple(futures), self._client, pin, far=self.home.far)
 
     def _unpublish(self, version: Version) -> None:
         self._client.unpublish_dataset(DATASET + version.label)

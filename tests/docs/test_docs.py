@@ -71,6 +71,7 @@ ask a cluster that only its users have."""
 NEEDS = {
     "s3": {"README.md", "docs/how-to/s3.md", "docs/how-to/redshift-connect.md"},
     "shed": {"docs/how-to/custom.md"},
+    "ec2_permitted": {"docs/how-to/ec2-standin.md"},
 }
 """Fixtures that pages need."""
 

@@ -1,5 +1,6 @@
 """A far cluster with a shared place in S3, and imports that its workers do."""
 
+import gzip
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,6 +101,10 @@ class Far:
     def session(self):
         return open_session(lambda text: None)
 
+    def describe(self):
+        """Write down where the cluster is reached."""
+        (self.home / "conf" / "reservation.json").write_text(self.cluster.reservation())
+
     def objects(self):
         return sorted(str(path.relative_to(self.buckets)) for path in self.buckets.rglob("*.arrow"))
 
@@ -125,8 +130,9 @@ def far_with_s3(folder, workers=2):
     ):
         for name, value in {**ours, **s3.env}.items():
             patch.setenv(name, value)
-        (home / "conf" / "reservation.json").write_text(cluster.reservation())
-        yield Far(cluster, buckets, home)
+        far = Far(cluster, buckets, home)
+        far.describe()
+        yield far
 
 
 def read_alone(path, partition, layout):
@@ -148,3 +154,12 @@ def count_slowly(partition):
 async def leave(dask_worker):
     """What a worker does when it gets notice."""
     await dask_worker.close_gracefully(reason="spot notice")
+
+
+def make_lake(buckets):
+    """Put three small files of purchases into the bucket ``lake``."""
+    (buckets / "lake").mkdir()
+    for day in range(1, 4):
+        rows = "".join(f"k{n % 3},{10 * day + n}\n" for n in range(4))
+        text = f"k,n\n{rows}"
+        (buckets / "lake" / f"f_2020010{day}.csv.gz").write_bytes(gzip.compress(text.encode()))

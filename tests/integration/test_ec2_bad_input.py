@@ -30,6 +30,12 @@ def anna(cloud, tmp_path):
     assert not (tmp_path / "anna" / ".ess" / "clusters" / "ess-anna" / "cluster.json").exists()
 
 
+@pytest.fixture(autouse=True)
+def clean(cloud):
+    yield
+    cloud.reset()
+
+
 @pytest.mark.parametrize(
     ("action", "failure", "words", "code", "said"),
     [
@@ -56,7 +62,7 @@ def test_a_worker_that_gets_no_capacity_ends_what_came_before_it(anna, cloud):
     """The scheduler's machine is there already when AWS has no spot instance left."""
     import threading
 
-    from ess_dask.testing.ec2.standin import until
+    from ess_dask.testing.ec2.client import until
 
     def later():
         until(lambda: cloud.instances("running"), 200, lambda: "no scheduler")

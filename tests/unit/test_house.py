@@ -105,7 +105,8 @@ COME_ALONG = {"aiohttp", "botocore", "msgpack", "packaging", "pydantic_core"}
 on, and the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin`` (werkzeug
 with moto), that of ``ess_dask.cluster.ec2`` with ``ec2``."""
 
-WITH_EXTRAS = {"boto3", "dask_cloudprovider", "moto", "psycopg", "pyroute2", "pytest", "werkzeug"}
+WITH_EXTRAS = {"boto3", "dask_cloudprovider", "moto", "psycopg", "pyroute2", "pytest"}
+WITH_EXTRAS |= {"werkzeug", "yaml"}
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,32 @@ class Worker(_Instance, EC2Worker):  # type: ignore[misc]
         self.instance_tags = self.volume_tags = self.cluster.launching.tags("worker", name)
 
 
+class _Session:
+    """The session of the base class, whose clients give up sooner.
+
+    AWS answers "no capacity" as an error of the server: ten attempts take minutes.
+    """
+
+    def __init__(self, session: Any, launching: Callable[..., None]) -> None:
+        session.register("provide-client-params.ec2.RunInstances", launching)
+        self._session = session
+
+    def create_client(self, service: str, region_name: str, config: Any = None) -> Any:
+        """Return a client, to be used as ``async with``."""
+        from botocore.config import Config
+
+        usual = Config(retries={"total_max_attempts": 4, "mode": "standard"})
+        return self._session.create_client(service, region_name=region_name, config=usual)
+
+
 class EssCluster(EC2Cluster):  # type: ignore[misc]
     """Launches the machines of a plan. To be used as ``async with``, which then lets go of them.
 
     ``scheduler`` is the machine of the scheduler that runs already, None launches one. ``tls`` is
     the folder of certificates, ``limit`` the seconds until it gives up with ``TransientError``.
     """
+
+    boto_session: Any
 
     def __init__(self, plan: Plan, tls: Path, limit: float, scheduler: Machine | None) -> None:
         import dask
@@ -110,11 +131,11 @@ class EssCluster(EC2Cluster):  # type: ignore[misc]
         with dask.config.set({"cloudprovider.ec2": nothing}):
             super().__init__(**_options(plan), security=security(tls), asynchronous=True)
         self.quiet = True
+        self.boto_session = _Session(self.boto_session, self._hardened)
 
     async def _start(self) -> None:
         self.uuid = self.launching.place.name
         self.scheduler_class, self.worker_class = Scheduler, Worker
-        self.boto_session.register("provide-client-params.ec2.RunInstances", self._hardened)
         if self._attached:
             self.scheduler = Scheduler(**self.scheduler_options, machine=self._attached)
         await super()._start()

@@ -105,7 +105,8 @@ class Cluster:
         address = f"tls://{found.public_ip or found.private_ip}:{PORT}"
         advice = "ess cluster status shows its machines; is your address still the one it was made"
         advice += " for? ess cluster terminate, then create, makes it new"
-        return Endpoint("ec2", self.place.name, address, tls, True, advice)
+        scope = f"{self.place.owner}.{self.place.region}"
+        return Endpoint("ec2", self.place.name, address, tls, True, advice, scope)
 
 
 def here() -> Place:

@@ -65,15 +65,18 @@ def remove(ids: Sequence[str], say: Say) -> None:
 
 
 def stop(keep_tables: bool, say: Say) -> None:
-    """Stop all machines; spot machines, which cannot be stopped, end and come back at ``start``."""
+    """Stop all machines; spot machines, which cannot be stopped, end and come back at ``start``.
+
+    ``keep_tables``: they have been saved, and are said to be.
+    """
     from ess_dask.cluster.ec2.power import stop_cluster
     from ess_dask.cluster.ec2.state import changing
 
-    if keep_tables:
-        raise UsageError("tables of an ec2 cluster cannot be kept while it is stopped")
     place = here()
     with changing(place.name):
-        stop_cluster(find_cluster(place), say)
+        stopped = stop_cluster(find_cluster(place), say)
+    if stopped and not keep_tables:
+        say("what it held in memory is gone")
 
 
 def start(say: Say) -> None:
@@ -176,4 +179,5 @@ def _names(machine: Machine) -> tuple[str, ...]:
 
 def _question(clusters: Iterable[Cluster], machines: Sequence[Any]) -> str:
     names = ", ".join(str(each.place) for each in clusters)
-    return f"End {len(machines)} machines of {names}? What is on their disks is lost."
+    number = "1 machine" if len(machines) == 1 else f"{len(machines)} machines"
+    return f"End {number} of {names}? What is on their disks is lost."

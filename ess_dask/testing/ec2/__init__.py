@@ -7,7 +7,21 @@ of it lives in a private network that leads nowhere, and refuses to start in any
 What it does not simulate is told in ``docs/how-to/ec2-standin.md``.
 """
 
-from ess_dask.testing.ec2.namespace import unavailable
-from ess_dask.testing.ec2.standin import AwsError, Ec2StandIn, Instance, standin
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ess_dask.testing.ec2.client import AwsError, Ec2StandIn, Instance, standin
+    from ess_dask.testing.ec2.namespace import unavailable
 
 __all__ = ["AwsError", "Ec2StandIn", "Instance", "standin", "unavailable"]
+
+
+def __getattr__(name: str) -> Any:
+    # Every command on an instance imports this package: it has to cost nothing.
+    if name not in __all__:
+        raise AttributeError(name)
+    from ess_dask.testing.ec2 import client, namespace
+
+    return namespace.unavailable if name == "unavailable" else getattr(client, name)

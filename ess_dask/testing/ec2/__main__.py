@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -37,8 +38,10 @@ def main(
     trace: bool, folder: Path | None, descriptor: int | None, command: tuple[str, ...]
 ) -> None:
     """Run COMMAND (or wait) in a private network with a stand-in for EC2 whose instances boot."""
-    with tempfile.TemporaryDirectory(prefix="ess-ec2-") as temporary:
-        place = (folder or Path(temporary)).absolute()
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ess-ec2-")))
+        place = folder.absolute()
 
         def work(outside: str) -> int:
             with running(place, outside, trace=trace) as standin:

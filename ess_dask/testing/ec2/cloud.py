@@ -119,8 +119,9 @@ class Cloud:
             addresses = Addresses(
                 instance.private_ip, instance.public_ip or "", moto_state.block_of(instance)
             )
+            cable = f"ve{next(self._cables)}"
             try:
-                run = machine.boot(f"ve{next(self._cables)}", addresses)
+                run = machine.boot(cable, addresses, self.faults.minute_seconds)
             except (OSError, EssError) as error:
                 self._say(machine, f"boot failed: {error}")
                 self._end(machine, instance, "terminate", _POWER_CUT)

@@ -60,7 +60,10 @@ class _Answers:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def do_guest(self, instance_id: str) -> int:
-        return self._running.cloud.machine(instance_id).guest
+        machine = self._running.cloud.machine(instance_id)
+        if not machine.on:
+            raise KeyError(f"{instance_id} is off")
+        return machine.guest
 
     def do_seen(self, action: str) -> list[dict[str, Any]]:
         seen = list(self._running.gateway.seen)
@@ -74,6 +77,9 @@ class _Answers:
 
     def do_pending(self, seconds: float) -> None:
         self._running.gateway.faults.pending_seconds = seconds
+
+    def do_minute(self, seconds: float) -> None:
+        self._running.gateway.faults.minute_seconds = seconds
 
     def do_clear_faults(self) -> None:
         self._running.gateway.faults.clear()

@@ -48,6 +48,7 @@ class Faults:
     """What goes wrong on purpose; ``clear`` makes all well again. Any thread may call."""
 
     pending_seconds: float = 0.0
+    minute_seconds: float = 60.0
     _failures: dict[str, list[_Failure]] = field(default_factory=dict)
     _delays: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -69,7 +70,7 @@ class Faults:
         with self._lock:
             self._failures.clear()
             self._delays.clear()
-            self.pending_seconds = 0.0
+            self.pending_seconds, self.minute_seconds = 0.0, 60.0
 
     def meet(self, request: Request) -> Refusal | None:
         """Wait as long as this request has to; return the error that it gets, if any."""

@@ -10,15 +10,18 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from ess_dask.testing.ec2 import moto_state
+from ess_dask.testing.ec2 import corrections, moto_state
 from ess_dask.testing.ec2.faults import Faults
 from ess_dask.testing.ec2.refusals import refused, wrong_key
 from ess_dask.testing.ec2.requests import Refusal, Request, encoded, put_body, read_request, worded
 
 _CHANGING = {"RunInstances", "StartInstances", "StopInstances", "TerminateInstances"}
+
+_ABSENT = {"pricing"}
+"""Services that moto lacks and that a client of EC2 asks."""
 
 _Answer = tuple[str, list[tuple[str, str]], bytes]
 
@@ -54,6 +57,11 @@ class Gateway:
         self._tokens.clear()
         self.faults.clear()
 
+    def warm_up(self, region: str) -> None:
+        """Have moto ready for its first request to EC2; others wait."""
+        with self.lock:
+            moto_state.warm_up(self._moto, region)
+
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
         request = read_request(environ)
@@ -73,7 +81,7 @@ class Gateway:
             again = refusal
         if isinstance(again, Refusal):
             return self._refuse(request, again, start_response)
-        answer = again or self._ask_moto(_whole(request, environ), environ)
+        answer = again or self._ask_moto(request, environ)
         self._note(request, int(answer[0].split()[0]))
         if again is None and answer[0].startswith("200"):
             self._done(request, answer)
@@ -85,7 +93,7 @@ class Gateway:
         if request.action == "RunInstances":
             if token := request.parameters.get("ClientToken"):
                 self._tokens[token] = (_digest(request), answer)
-            _mark_persistent(request)
+            corrections.after(request)
         if request.action in _CHANGING:
             self.changed()
         if request.action == "RebootInstances":
@@ -105,6 +113,8 @@ class Gateway:
         )
 
     def _ask_moto(self, request: Request, environ: dict[str, Any]) -> _Answer:
+        if (asked := corrections.before(request)) != request:
+            put_body(environ, encoded(asked.parameters))
         started: list[Any] = []
         body = b"".join(self._moto(environ, lambda *given: started.extend(given[:2])))
         return started[0], started[1], body
@@ -112,6 +122,10 @@ class Gateway:
     def _pass_on(
         self, request: Request, environ: dict[str, Any], start_response: Any
     ) -> Iterable[bytes]:
+        if request.service in _ABSENT:
+            text = f"The stand-in does not know the service {request.service}."
+            return self._refuse(request, Refusal("UnknownOperationException", text), start_response)
+
         def noting(status: str, *more: Any) -> Any:
             self._note(request, int(status.split()[0]))
             return start_response(status, *more)
@@ -129,29 +143,6 @@ class Gateway:
         if request.action:
             parts = (request.service, request.region, request.action, request.parameters)
             self.seen.append(Seen(*parts, status, code))
-
-
-def _whole(request: Request, environ: dict[str, Any]) -> Request:
-    """Ask moto for what EC2 would do: start the most, not the least, and in the default subnet."""
-    if request.action != "RunInstances":
-        return request
-    asked = request.parameters
-    more = {"MinCount": asked.get("MaxCount", "1")}
-    if "SubnetId" not in asked and "NetworkInterface.1.DeviceIndex" not in asked:
-        zone = asked.get("Placement.AvailabilityZone", "")
-        more["SubnetId"] = moto_state.default_subnet(request.region, zone)
-    whole = replace(request, parameters=asked | {k: v for k, v in more.items() if v})
-    put_body(environ, encoded(whole.parameters))
-    return whole
-
-
-def _mark_persistent(request: Request) -> None:
-    """Remember which spot instances may be stopped: moto forgets the kind of the request."""
-    kind = request.parameters.get("InstanceMarketOptions.SpotOptions.SpotInstanceType")
-    token = request.parameters.get("ClientToken")
-    for instance in moto_state.instances() if kind == "persistent" else ():
-        if instance.client_token == token:
-            instance.ess_persistent = True
 
 
 def _digest(request: Request) -> str:

@@ -54,7 +54,7 @@ def _guest(spec: dict[str, Any]) -> int:
     user_data = Path("/run/user-data").read_bytes()
     os.environ.clear()
     os.environ.update(_ENVIRONMENT)
-    return init.run(spec["instance_id"], user_data, spec["news"])
+    return init.run(spec["instance_id"], user_data, spec["news"], spec["minute"])
 
 
 def _move_in(spec: dict[str, Any]) -> None:

@@ -77,14 +77,17 @@ class Machine:
         """Return the file with all that it printed."""
         return self.place.consoles / f"{self.instance_id}.log"
 
-    def boot(self, cable: str, addresses: network.Addresses) -> Run:
-        """Switch it on; returns when its disk is ready. This thread moves to its network."""
+    def boot(self, cable: str, addresses: network.Addresses, minute: float = 60.0) -> Run:
+        """Switch it on; returns when its disk is ready. This thread moves to its network.
+
+        ``minute`` are the seconds that a minute of ``shutdown`` lasts in it.
+        """
         self.cable = cable
         listening = network.plug_in(cable, addresses, self.place.outer_network)
         end_metadata = metadata.serve(listening, self.metadata)
         read, write = os.pipe()
         try:
-            self.run = Run(self._start(write, addresses), end_metadata)
+            self.run = Run(self._start(write, addresses, minute), end_metadata)
         finally:
             os.close(write)
         with os.fdopen(read) as news:
@@ -124,7 +127,9 @@ class Machine:
         with self.console.open("a") as console:
             console.write(f"[machine] {time.strftime('%H:%M:%S')} {text}\n")
 
-    def _start(self, news: int, addresses: network.Addresses) -> subprocess.Popen[bytes]:
+    def _start(
+        self, news: int, addresses: network.Addresses, minute: float
+    ) -> subprocess.Popen[bytes]:
         disk = self.place.disks / self.instance_id
         disk.mkdir(parents=True, exist_ok=True)
         (disk / "user-data").write_bytes(self.metadata.user_data)
@@ -135,6 +140,7 @@ class Machine:
             "visible": self.place.visible,
             "private": addresses.private,
             "news": news,
+            "minute": minute,
         }
         with self.console.open("ab") as console:
             return subprocess.Popen(

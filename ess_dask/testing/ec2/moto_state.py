@@ -18,10 +18,16 @@ def application() -> Any:
     return DomainDispatcherApplication(create_backend_app)
 
 
-def warm_up() -> None:
-    """Import now what the first request would wait for."""
-    import moto.ec2.responses
-    import moto.sts.responses  # noqa: F401
+def warm_up(application: Any, region: str) -> None:
+    """Load what the first request to EC2 would wait for: a second or more, most of it data."""
+    from werkzeug.test import Client
+
+    scope = f"Credential=none/20260101/{region}/ec2/aws4_request"
+    Client(application).post(
+        "/",
+        data={"Action": "DescribeInstances", "Version": "2016-11-15"},
+        headers={"Authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=none"},
+    )
 
 
 def instances() -> Iterator[Any]:
@@ -43,11 +49,20 @@ def set_state(instance: Any, name: str) -> None:
     instance._state.code = CODES[name]
 
 
+def adopt_groups(instance: Any) -> None:
+    """Tell the security groups of an instance's network card as its own, as EC2 does."""
+    if not instance.security_groups:
+        instance.security_groups = sorted(instance.nics[0].group_set, key=lambda of: of.id)
+
+
 def end(instance: Any, how: str, reason: str) -> None:
     """Stop or terminate an instance, for a reason that is not the user's wish."""
     from moto.ec2.models.instances import StateReason
 
-    instance.terminate() if how == "terminate" else instance.stop()
+    if how == "terminate":
+        instance.terminate()
+    else:
+        instance.stop()
     code = reason.partition(":")[0]
     instance._reason = ""
     instance.state_reason = StateReason(reason, code)

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from ess_dask.errors import UsageError
@@ -104,11 +105,9 @@ _HINT = "namespaces have to be permitted: run as root, or allow unprivileged use
 def _find_out() -> str:
     if not sys.platform.startswith("linux"):
         return f"needs Linux, not {sys.platform}"
-    try:
-        import moto.server  # noqa: F401
-        import pyroute2  # noqa: F401
-    except ImportError as error:
-        return f"needs the extra `standin` ({error})"
+    missing = [name for name in ("boto3", "moto", "pyroute2") if find_spec(name) is None]
+    if missing:
+        return f"needs the extra `standin`: {', '.join(missing)} is not installed"
     try:
         probe = subprocess.run(
             [sys.executable, "-m", "ess_dask.testing.ec2.probe"],
@@ -125,11 +124,13 @@ def _find_out() -> str:
 
 
 def _unshare() -> None:
-    """Make the namespaces; without being root, by way of a user namespace."""
-    if os.geteuid() == 0:
+    """Make the namespaces; without the rights of root, by way of a user namespace."""
+    user, group = os.geteuid(), os.getegid()
+    try:
         kernel.unshare(_KINDS)
         return
-    user, group = os.geteuid(), os.getegid()
+    except PermissionError:
+        pass
     kernel.unshare(_KINDS | kernel.NEW_USER)
     me = Path("/proc/self")
     (me / "setgroups").write_text("deny")

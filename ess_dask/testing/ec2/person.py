@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ess_dask.testing.ec2.client import Ec2StandIn
 from ess_dask.testing.ec2.network import ADDRESS
-from ess_dask.testing.ec2.standin import Ec2StandIn
 
 
 class Person:

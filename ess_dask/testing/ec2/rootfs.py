@@ -7,7 +7,9 @@ goes to a folder of its own, which is kept while it is stopped.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ from ess_dask.testing.ec2 import kernel
 
 SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "var", "opt")
 FRESH = ("root", "home", "srv", "mnt", "media")
+_WRITTEN = {"etc": (), "var": ("cache", "lib", "log", "spool", "tmp"), "opt": ()}
+"""Folders that user data write to, with what is in them where they are not the system's own."""
+
 BLANK = ("etc/systemd/system", "var/lib/cloud", "var/lib/docker", "var/tmp", "var/log")
 """Folders of the machine's own services: an image comes without them."""
 
@@ -103,10 +108,36 @@ def _show(disk: Disk, name: str) -> None:
     source = disk.source / name
     if source.is_symlink():
         (disk.root / name).symlink_to(source.readlink())
+    elif name in _WRITTEN and source.is_dir() and source.stat().st_uid != os.geteuid():
+        _imitate(disk, name)
     elif source.is_dir():
         layer = Path(disk.layer, name)
         lower = f"{layer}:{source}" if disk.layer and layer.is_dir() else str(source)
         overlay(lower, disk.root / name, disk.changes / name)
+
+
+def _imitate(disk: Disk, name: str) -> None:
+    """Give a folder with a copy of what is needed of the system's.
+
+    In a user namespace, root may not write into folders of the real root, not even in an overlay.
+    """
+    kept = disk.changes / "own" / name
+    if not kept.exists():
+        kept.mkdir(parents=True)
+        if name == "etc":
+            _copy(disk.source / name, kept)
+        for inner in _WRITTEN[name]:
+            (kept / inner).mkdir(parents=True, exist_ok=True)
+        if name == "var":
+            (kept / "run").symlink_to("/run")
+    (disk.root / name).mkdir(exist_ok=True)
+    kernel.bind(kept, disk.root / name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder; what may not be read (``/etc/shadow``) is left out."""
+    with contextlib.suppress(shutil.Error):
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
 
 
 def _keep(disk: Disk, name: str) -> None:

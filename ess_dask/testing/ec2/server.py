@@ -35,6 +35,7 @@ ENV = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "ESS_MY_ADDRESS": network.ADDRESS,
 }
 """The environment of a client; the keys are the documents' example and of no worth anywhere."""
 
@@ -57,7 +58,7 @@ class Running:
 
 @contextmanager
 def running(folder: Path, outside: str, *, trace: bool = False) -> Iterator[Running]:
-    """Start everything in this process's network, which has to be private; stop it at the end.
+    """Start everything in this process's network, which has to be private; shut the door after.
 
     ``outside`` is the network namespace that this one was made from; see ``require_private``.
     """
@@ -70,16 +71,16 @@ def running(folder: Path, outside: str, *, trace: bool = False) -> Iterator[Runn
     # Moto reads these when it is imported.
     os.environ["MOTO_ENABLE_AMI_VALIDATION"] = "true"
     gateway = Gateway(ACCESS_KEY, faults, cloud.lock, cloud.sync, cloud.reboot)
-    # The first request waits for it, but nobody else does: it takes over a second.
-    threading.Thread(target=moto_state.warm_up, daemon=True).start()
+    # The first request waits for it, but nobody else does.
+    threading.Thread(target=gateway.warm_up, args=[REGION], daemon=True).start()
     door = _open_door(gateway)
     (folder / "environment").write_text(exports())
     try:
         yield Running(folder, cloud, gateway)
     finally:
+        # The machines end with the first process of these namespaces, which ends after this.
         door.shutdown()
         door.server_close()
-        cloud.reset()
 
 
 def exports() -> str:

@@ -63,19 +63,18 @@ def obey(instance_id: str, user_data: bytes) -> None:
     if data.startswith(b"#cloud-config"):
         _cloud_config(instance, _parsed(data), is_first)
     elif data.startswith(b"#!"):
-        _script(instance / "scripts" / "part-001", data) if is_first else None
+        if is_first:
+            _script(instance / "scripts" / "part-001", data)
     elif data.strip():
         _tell(f"unhandled user data, which begins with {data[:20]!r}: not #cloud-config, not #!")
     (instance / "boot-finished").touch()
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    from ruamel.yaml import YAML
+    # As cloud-init itself does: `0644` is octal, `yes` is true, and `y` is a letter.
+    import yaml
 
-    # cloud-init reads YAML 1.1: `0644` is octal and `yes` is true.
-    reader = YAML(typ="safe", pure=True)
-    reader.version = (1, 1)
-    return reader.load(data.decode()) or {}
+    return yaml.safe_load(data) or {}
 
 
 def _cloud_config(instance: Path, config: dict[str, Any], is_first: bool) -> None:

@@ -24,6 +24,7 @@ from ess_dask.testing.ec2.guest import python_image
 from ess_dask.testing.ec2.instance import IMAGE
 
 CONTAINERS = Path("/var/lib/docker/containers")
+LOGS = Path("/var/lib/docker/logs")
 
 _VALUED = {
     "-e", "--env", "-v", "--volume", "-w", "--workdir", "--entrypoint", "--name", "--env-file",
@@ -114,23 +115,36 @@ def run(options: Options) -> int:
         raise DockerError(
             f'Error response from daemon: Conflict. The container name "/{name}" is already in use.'
         ) from None
-    detached = bool({"-d", "--detach"} & options.switches)
-    keeper = os.fork() if detached else 0
-    if keeper:
-        print(name)  # noqa: T201
-        return 0
-    if detached:
-        os.setsid()
-    code = _keep(options, record)
-    return code if not detached else _leave(code)
+    if not {"-d", "--detach"} & options.switches:
+        return _keep(options, record, lambda: None)
+    read, write = os.pipe()
+    if os.fork() == 0:
+        _detach(record)
+        os._exit(_keep(options, record, lambda: os.close(write)))
+    os.close(write)
+    os.read(read, 1)
+    print(name)  # noqa: T201
+    return 0
 
 
-def _keep(options: Options, record: Path) -> int:
+def _detach(record: Path) -> None:
+    """Leave the terminal: what the container prints goes into a file, for ``docker logs``."""
+    os.setsid()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with (LOGS / record.name).open("wb") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+
+
+def _keep(options: Options, record: Path, started: Callable[[], None]) -> int:
     """Start the container's process, pass signals on, and write down how it ended."""
     child = os.fork()
     if child == 0:
         _contain(options)
     _note(record, child, options, None)
+    started()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda sign, _: _kill(child, sign))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -196,7 +210,10 @@ def _mount_volume(volume: str, root: Path) -> None:
     if not source.exists():
         source.mkdir(parents=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.mkdir(exist_ok=True) if source.is_dir() else target.touch()
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+    else:
+        target.touch()
     kernel.bind(source, target)
     if "ro" in ",".join(how).split(","):
         kernel.make_read_only(target)
@@ -291,6 +308,13 @@ def _list(words: list[str]) -> int:
     return 0
 
 
+def _logs(words: list[str]) -> int:
+    for word in words:
+        if (LOGS / word).exists():
+            sys.stdout.write((LOGS / word).read_text(errors="replace"))
+    return 0
+
+
 def _version(_: list[str]) -> int:
     print("Docker version 0 (stand-in)")  # noqa: T201
     return 0
@@ -302,10 +326,6 @@ def _kill(process: int, number: int) -> None:
             os.kill(process, number)
 
 
-def _leave(code: int) -> NoReturn:
-    os._exit(code)
-
-
 def _boot() -> str:
     """Return what changes when the instance is started again."""
     stat = Path("/proc/1/stat").read_text()
@@ -313,7 +333,7 @@ def _boot() -> str:
 
 
 _VERBS: dict[str, Callable[[list[str]], int]] = {
-    "pull": _pull, "stop": _stop, "kill": _kill_them, "rm": _remove, "ps": _list,
+    "pull": _pull, "stop": _stop, "kill": _kill_them, "rm": _remove, "ps": _list, "logs": _logs,
     "version": _version, "--version": _version, "info": _version, "login": lambda _: 0,
 }  # fmt: skip
 

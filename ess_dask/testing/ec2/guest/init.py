@@ -29,10 +29,14 @@ _LAST_SECONDS = 3.0
 
 
 class Init:
-    """The loop, its timers and its children. ``off`` is the status to end with, once set."""
+    """The loop, its timers and its children.
 
-    def __init__(self) -> None:
+    ``off`` is the status to end with, once set; ``minute`` how long a minute lasts for shutdown.
+    """
+
+    def __init__(self, minute: float = 60.0) -> None:
         self.off: int | None = None
+        self.minute = minute
         self.units = Manager(self)
         self._begin = time.monotonic()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -88,7 +92,7 @@ class Init:
     def schedule_off(self, seconds: float, status: int = 0) -> None:
         """Go off later; an earlier plan is replaced."""
         self.cancel_off()
-        self._shutdown = self.after(seconds, lambda: self.power_off(status))
+        self._shutdown = self.after(seconds * self.minute / 60, lambda: self.power_off(status))
 
     def cancel_off(self) -> bool:
         """Forget the plan to go off; return whether there was one."""
@@ -159,9 +163,9 @@ class Init:
                 done(os.waitstatus_to_exitcode(status))
 
 
-def run(instance_id: str, user_data: bytes, news: int) -> int:
+def run(instance_id: str, user_data: bytes, news: int, minute: float) -> int:
     """Boot, live, go off; return 0, or the status that asks for a restart."""
-    init = Init()
+    init = Init(minute)
     init.listen()
     os.write(news, b"ready\n")
     os.close(news)

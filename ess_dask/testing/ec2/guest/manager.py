@@ -85,7 +85,8 @@ class Manager:
             self._each(names, Service.stop, reply)
         else:
             for name in names or list(self._services):
-                self._services[name].forget_failure() if name in self._services else None
+                if name in self._services:
+                    self._services[name].forget_failure()
             reply(0, "")
 
     def _start_each(self, names: list[str], reply: Reply) -> None:

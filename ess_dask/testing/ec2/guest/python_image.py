@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ess_dask.testing.ec2.guest import pip
 
-PREFIX = Path("/usr/local/standin-python")
+PREFIX = Path("/opt/standin-python")
 """Where the Python of the official image lives: an environment without packages, but for pip."""
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -180,7 +180,8 @@ class Service:
             self.state = "activating"
             pause = self.file.seconds("RestartSec", "100ms")
             self._timer = self._loop.after(pause, self._again)
-            self._answer(1, f"Job for {self.file.name} failed.") if self.result else None
+            if self.result:
+                self._answer(1, f"Job for {self.file.name} failed.")
             return
         if self.result and not (asked and self.result == "signal"):
             self._fail(self.result)
@@ -223,7 +224,10 @@ class Service:
 
         def over(code: int) -> None:
             failed = "" if first.may_fail else self._judged(code)
-            then(failed) if failed else self._each(rest, then)
+            if failed:
+                then(failed)
+            else:
+                self._each(rest, then)
 
         self._spawn(first, over)
 

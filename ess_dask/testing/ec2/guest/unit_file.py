@@ -123,7 +123,10 @@ def parse(name: str, text: str) -> UnitFile:
         elif "=" in line and line[0] not in "#;":
             key, _, value = line.partition("=")
             values = section.setdefault(key.strip(), [])
-            values.append(value.strip()) if value.strip() else values.clear()
+            if value.strip():
+                values.append(value.strip())
+            else:
+                values.clear()
     return UnitFile(
         name, {name: {k: v for k, v in of.items() if v} for name, of in sections.items()}
     )

@@ -156,8 +156,12 @@ class Ec2StandIn:
         """Let instances that are started from now on be pending so long."""
         self._ask("pending", seconds=seconds)
 
+    def minute(self, seconds: float) -> None:
+        """Let a minute of ``shutdown +N`` last so long on instances that boot from now on."""
+        self._ask("minute", seconds=seconds)
+
     def clear_faults(self) -> None:
-        """Take back ``fail``, ``delay`` and ``pending``."""
+        """Take back ``fail``, ``delay``, ``pending`` and ``minute``."""
         self._ask("clear_faults")
 
     def spot_notice(
@@ -217,13 +221,17 @@ class Ec2StandIn:
 
     def _hear_hello(self) -> list[int]:
         self._line.settimeout(_START_SECONDS)
-        hello, descriptors, _, _ = socket.recv_fds(self._line, 6, 16)
+        try:
+            hello, descriptors, _, _ = socket.recv_fds(self._line, 6, 16)
+        except (TimeoutError, ConnectionError):
+            hello, descriptors = b"", []
         if hello != b"hello\n":
-            said = self._process.communicate(timeout=_END_SECONDS)[1]
-            raise EssError(f"the EC2 stand-in did not start: {said.decode().strip()}")
+            said = (self.folder / "standin.log").read_text(errors="replace").strip()
+            raise EssError(f"the EC2 stand-in did not start: {said or 'it says nothing'}")
         self._line.settimeout(None)
-        # Root's namespace of users is the one outside, too, and cannot be entered twice.
-        if os.geteuid() == 0:
+        # Root has no namespace of users of its own in there, and ours cannot be entered again.
+        ours = Path("/proc/self/ns/user").stat()
+        if os.path.samestat(os.fstat(descriptors[0]), ours):
             os.close(descriptors.pop(0))
         return list(descriptors)
 
