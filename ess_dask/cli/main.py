@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rejects": ("rejects:rejects", "List, show and replay rejected rows."),
     "run": ("run:run", "Run a pipeline: clean and load what is not loaded yet."),
     "config": ("config:config", "Print the settings in force."),
-    "cluster": ("cluster:cluster", "Choose and look at the machines that do the work."),
+    "cluster": ("cluster:cluster", "Choose, make and look at the machines that do the work."),
     "server": ("server:server", "Reset, restart, commit or summarise this folder's databases."),
     "udbd": ("udbd:udbd", "Start, stop and look at the servers that hold databases in memory."),
 }

@@ -19,7 +19,11 @@ from ess_dask.errors import ConfigError, TransientError
 if TYPE_CHECKING:
     from distributed import Client
 
-_KINDS = {"local": "ess_dask.cluster.local", "custom": "ess_dask.cluster.custom"}
+_KINDS = {
+    "local": "ess_dask.cluster.local",
+    "ec2": "ess_dask.cluster.ec2",
+    "custom": "ess_dask.cluster.custom",
+}
 
 
 def attach(kind: str = "") -> Endpoint | None:
@@ -50,9 +54,37 @@ def is_remote(kind: str = "") -> bool:
 def connect(endpoint: Endpoint, timeout: float = 15.0) -> Client:
     """Return a Dask client; mutual TLS, at most ``timeout`` seconds.
 
-    It is not made the process' default client. Raises ``TransientError`` when the scheduler does
-    not answer.
+    It is not made the process' default client. Machines of others get this package when they lack
+    it. Raises ``TransientError`` when the scheduler does not answer, ``ConfigError`` when the
+    cluster's software is not that of this process.
     """
+    client = connect_only(endpoint, timeout)
+    if endpoint.remote:
+        try:
+            _equal_software(client, endpoint)
+        except BaseException:
+            client.close()
+            raise
+    return client
+
+
+def _equal_software(client: Client, endpoint: Endpoint) -> None:
+    from ess_dask.cluster.package import send_package
+    from ess_dask.cluster.versions import check_versions
+
+    try:
+        check_versions(client, endpoint)
+        send_package(client)
+    except OSError as error:
+        raise TransientError(
+            f"the {endpoint.kind} cluster at {endpoint.address} was lost while connecting "
+            f"({type(error).__name__})",
+            hint=endpoint.advice,
+        ) from None
+
+
+def connect_only(endpoint: Endpoint, timeout: float = 15.0) -> Client:
+    """Do what ``connect`` does, whatever software runs there."""
     from distributed import Client
 
     from ess_dask.cluster.tls import security
@@ -87,6 +119,10 @@ def _of(kind: str) -> Any:
 def _silence() -> None:
     """Keep Dask's own messages off the user's terminal: our errors say what happened."""
     import logging
+    import warnings
 
+    from distributed.versions import VersionMismatchWarning
+
+    warnings.simplefilter("ignore", VersionMismatchWarning)
     for name in ("distributed", "distributed.client", "distributed.core", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

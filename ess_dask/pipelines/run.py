@@ -20,11 +20,12 @@ from ess_dask.catalog.model import shown
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch, BatchResult, FileCount, RowCheck, Sink
 from ess_dask.engine.sinks import Only, Tee
-from ess_dask.errors import InterruptedRunError, RejectLimitError, WorkerLostError
+from ess_dask.errors import EssError, InterruptedRunError, RejectLimitError, WorkerLostError
 from ess_dask.pipelines.execution import Execution
 from ess_dask.pipelines.plan import RunPlan
-from ess_dask.pipelines.report import REFUSED, RunReport, Totals, add_up
+from ess_dask.pipelines.report import REFUSED, UNHOOKED, RunReport, Totals, add_up
 from ess_dask.pipelines.run_folder import run_folder
+from ess_dask.warehouse.hooks import AfterLoadAbortedError, AfterLoadError
 from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult
 
 if TYPE_CHECKING:
@@ -95,10 +96,15 @@ def execute(
         totals = add_up(results)
         run.check_whole(totals, interrupt)
         run.check_limit(totals, time.monotonic() - started)
-        loaded = run.load(tools, results, totals)
+        loaded, late = run.load(tools, results, totals)
         table = run.publish(tools, results)
     totals = run.own_part(totals, loaded)
     report = run.report(totals, loaded, interrupt.draining, time.monotonic() - started)
+    if late is not None:
+        replace(report, state=UNHOOKED, exit_code=late.exit_code).save(run.folder)
+        if table is not None:
+            table.close()
+        raise late
     report.save(run.folder)
     return report, table
 
@@ -292,17 +298,20 @@ class _Run:
 
     def load(
         self, tools: _Tools, results: Sequence[BatchResult], totals: Totals
-    ) -> LoadResult | None:
-        """Load what was staged: rows, ledger and rejects in one transaction."""
+    ) -> tuple[LoadResult | None, EssError | None]:
+        """Load what was staged: rows, ledger and rejects in one transaction.
+
+        The second value is what went wrong with the statements that follow: the load stands.
+        """
         if self.plan.load is None:
-            return None
+            return None, None
         files = load_files(self.plan.load, totals)
         if not files:
-            return None
+            return None, None
         warehouse = _warehouse_of(self.plan.load)
         staged = [part for result in results for part in _parts(result, 0)]
         sink = self._staging_sink(self.plan.load)
-        parts = warehouse.spread(sink, staged, partial(_everywhere, tools.executor))
+        parts = warehouse.spread(sink, staged, partial(everywhere, tools.executor))
         plan = warehouse.fit(self.plan.load, parts)
         for statement in plan.ddl:
             if statement not in self.plan.load.ddl:
@@ -316,7 +325,10 @@ class _Run:
             rejects=tuple(result.rejects for result in results if result.rejects),
             replayed=self._replayed(),
         )
-        return warehouse.load(request)
+        try:
+            return warehouse.load(request), None
+        except (AfterLoadError, AfterLoadAbortedError) as error:
+            return error.loaded, error
 
     def _replayed(self) -> str:
         if self.execution.replayed is None:
@@ -375,7 +387,7 @@ def _warehouse_of(load: LoadPlan) -> Warehouse:
     return open_warehouse(load.target.url)
 
 
-def _everywhere(
+def everywhere(
     executor: Executor, function: Callable[[Any], Any], values: Sequence[Any]
 ) -> list[Any]:
     """Return ``function(value)`` of each value, done by the workers, in order."""
