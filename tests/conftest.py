@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ess_dask.testing.clusters import end_cluster
+from tests.warm import WarmStart
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 WOODWORKING = SHARED / "essentia" / "data" / "woodworking" / "diy_woodworking"
@@ -39,7 +42,8 @@ def pytest_terminal_summary(terminalreporter):
 class User:
     """A person with an empty home, in an empty folder, who types commands."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, warm) -> None:
+        self._warm = warm
         self.home = home
         self.folder = home / "work"
         self.folder.mkdir(parents=True)
@@ -51,10 +55,10 @@ class User:
             "LC_ALL": "C.UTF-8",
         }
 
-    def start(self, *args, **more):
-        """Start ``ess`` and return the process."""
+    def start(self, *args, program=("-m", "ess_dask.cli"), **more):
+        """Start ``ess`` and return the process; ``program`` is what Python runs instead of it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "ess_dask.cli", *map(str, args)],
+            [sys.executable, *program, *map(str, args)],
             cwd=self.folder,
             env=self.env | more.pop("env", {}),
             stdin=subprocess.DEVNULL,
@@ -65,17 +69,18 @@ class User:
 
     def ess(self, *args, code=0, env=None, timeout=100):
         """Run ``ess``; return the finished process (text) after checking its exit code."""
-        child = self.start(*args, env=env or {})
-        try:
-            out, err = child.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            raise
-        done = subprocess.CompletedProcess(args, child.returncode, out.decode(), err.decode())
+        words, env = list(map(str, args)), self.env | (env or {})
+        status, out, err = self._warm.run(words, self.folder, env, timeout)
+        done = subprocess.CompletedProcess(args, status, out.decode(), err.decode())
         if code is not None:
             assert done.returncode == code, f"ess {args}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def program(self, name, *words, data=b""):
+        """Run a program that uses databases; return exit code, output and error output."""
+        module = f"ess_dask.udb.programs.{name}"
+        return self._warm.run(list(words), self.folder, self.env, 100, module, data)
 
     def python(self, code, timeout=100):
         """Run a program as this user; return the finished process (text)."""
@@ -91,15 +96,20 @@ class User:
 
     def stop_daemon(self):
         """End the user's local cluster, whatever happened in the test."""
-        if not (self.home / ".ess" / "daemon" / "state.json").exists():
-            return
-        self.ess("udbd", "stop", code=None)
+        end_cluster(self.home / ".ess" / "daemon")
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory):
+    """Give the way to run ``ess`` with its imports done; what they take is taken when asked for."""
+    with WarmStart(tmp_path_factory.mktemp("warm")) as start:
+        yield start
 
 
 @pytest.fixture
-def user(tmp_path):
+def user(tmp_path, warm):
     """Give a user of our own; the cluster that he may have started is ended afterwards."""
-    someone = User(tmp_path / "home")
+    someone = User(tmp_path / "home", warm)
     yield someone
     someone.stop_daemon()
 
