@@ -62,6 +62,31 @@ def start_hosts(reservation: HostsReservation, options: LocalOptions, say: Say) 
     return state
 
 
+def start_workers(state: HostsState, names: Sequence[str], options: LocalOptions, say: Say) -> None:
+    """Start workers on some hosts of a cluster that runs; return when they have joined.
+
+    Raises as ``start_hosts`` does; then none of these runs.
+    """
+    reservation = state.reservation
+    chosen = replace(reservation, hosts=tuple(names))
+    workers = ready_hosts(chosen, hosts_folder(reservation.id), say)
+    try:
+        on_all(workers, lambda host: _start(host, "worker", reservation, state.address, options))
+        _wait_for_workers(workers, state, options.workers)
+    except BaseException:
+        with suppress(EssError):
+            stop_workers(reservation, names)
+        raise
+
+
+def stop_workers(reservation: HostsReservation, names: Sequence[str]) -> None:
+    """End the workers on some hosts; what they hold must have been moved before."""
+    known = hosts_folder(reservation.id) / "known_hosts"
+    hosts = [remote_host(reservation, name, known) for name in names]
+    request = {"action": "stop", "cluster": reservation.id, "role": "worker"}
+    on_all(hosts, lambda host: ask(host, request))
+
+
 def stop_hosts(reservation: HostsReservation) -> int:
     """End what runs for the cluster on its hosts; return how many processes that were.
 
