@@ -48,7 +48,7 @@ def large_file(batch, folder):
 def far(workers):
     """Give (executor, cluster, folder of the lake, folder of the run) with that many workers."""
     from ess_dask.cluster import machines
-    from ess_dask.engine.hands import far_executor
+    from ess_dask.engine.hands import Errand, far_executor
     from ess_dask.testing.far_cluster import far_cluster
 
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def far(workers):
             )
             assert machines.is_remote()
             root = str(base / "mine" / "run")
-            with far_executor(print, "", root, "bench") as executor:
+            with far_executor(print, "", Errand(root, "bench")) as executor:
                 yield executor, cluster, base / "lake", root
 
 
