@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -47,7 +48,6 @@ def test_a_cluster_is_named_after_its_user_in_the_usual_region(monkeypatch):
 def test_what_is_kept_is_only_ours_and_can_be_forgotten(home):
     state.remember_region("ess-ada", "us-west-2")
     assert state.folder_of("ess-ada").stat().st_mode & 0o777 == 0o700
-    assert state.known_names() == ("ess-ada",)
     assert state.forget("ess-ada") is True
     assert state.forget("ess-ada") is False
     assert state.remembered_region("ess-ada") == ""
@@ -149,6 +149,25 @@ def test_whoever_may_not_ask_is_told_no_price(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert prices.price("eu-west-1", "m7i.xlarge", False) is None
+
+
+def test_a_scheduler_is_not_idle_while_it_waits_for_its_first_worker():
+    import asyncio
+
+    class Scheduler:
+        idle_since = 1.0
+        workers: ClassVar = {}
+
+    async def joins_later(scheduler):
+        waiting = asyncio.create_task(preload.stay_awake(scheduler, 60))
+        await asyncio.sleep(0.05)
+        assert scheduler.idle_since is None and not waiting.done()
+        scheduler.workers = {"tls://10.0.0.2:1": "w0001"}
+        await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(joins_later(Scheduler()))
+    # It does not wait for ever: a cluster without workers ends, too.
+    asyncio.run(asyncio.wait_for(preload.stay_awake(Scheduler(), 0.0), 5))
 
 
 def test_a_spot_notice_closes_the_worker_gracefully(monkeypatch, answering):

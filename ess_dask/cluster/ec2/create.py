@@ -10,7 +10,7 @@ from ess_dask.cluster.ec2.find import Cluster, Machine, Place, find_cluster
 from ess_dask.cluster.ec2.plan import Plan
 from ess_dask.cluster.ec2.prepare import plan_cluster, plan_more, settings_of
 from ess_dask.cluster.ec2.prices import price, total
-from ess_dask.cluster.ec2.removal import end_where, remove_everything
+from ess_dask.cluster.ec2.removal import counted, end_where, remove_everything
 from ess_dask.cluster.ec2.state import changing, forget, remember_region, tls_folder
 from ess_dask.cluster.ec2.user_data import Boot, user_data
 from ess_dask.cluster.tls import ensure_certificates
@@ -100,7 +100,7 @@ def _check_same(found: Cluster, request: CreateRequest, say: Say) -> None:
     number = 1 if request.number is None else request.number
     running = all(each.state in ("pending", "running") for each in found.machines)
     if found.scheduler and running and len(found.workers) == number:
-        say(f"{found.place} runs already, with {number} workers")
+        say(f"{found.place} runs already, with {counted(number, 'worker')}")
         return
     states = ", ".join(f"{each.role} {each.state}" for each in found.machines)
     hint = "more workers: ess cluster create --add; to begin anew: ess cluster terminate"
@@ -120,7 +120,7 @@ def _wait(plan: Plan, say: Say) -> None:
     endpoint = find_cluster(plan.place).endpoint()
     if endpoint is None:
         raise TransientError(f"{plan.place}: the scheduler's machine has ended", hint="try again")
-    say(f"the scheduler answers; waiting for {len(plan.workers)} workers")
+    say(f"the scheduler answers; waiting for {counted(len(plan.workers), 'worker')}")
     launch.wait_for_workers(endpoint, plan)
 
 
@@ -135,7 +135,7 @@ def _tell(found: Cluster, plan: Plan, say: Say) -> None:
     place, scheduler = found.place, found.scheduler
     assert scheduler is not None
     where = scheduler.public_ip or scheduler.private_ip
-    say(f"{place} runs: scheduler {where} and {len(found.workers)} workers")
+    say(f"{place} runs: scheduler {where} and {counted(len(found.workers), 'worker')}")
     kinds = {(each.type, each.spot) for each in found.machines}
     prices = {(kind, spot): price(place.region, kind, spot) for kind, spot in kinds}
     costs = total(prices[each.type, each.spot] for each in found.machines)
@@ -146,4 +146,4 @@ def _tell(found: Cluster, plan: Plan, say: Say) -> None:
 
 
 def _machines(number: int, kind: str) -> str:
-    return f"{number} {kind}" + ("" if number == 1 else " machines")
+    return counted(number, f"{kind} machine")
