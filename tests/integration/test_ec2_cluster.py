@@ -287,6 +287,8 @@ def test_of_two_creates_at_once_one_is_told_who_is_first(anna, cloud):
 
 def a_scheduler_that_cannot_be_reached(anna, cloud):
     """Its machine runs, so EC2 says; nothing that asks EC2 alone waits for it long."""
+    away = anna.ess("cluster", "create", "--region", "eu-west-1", code=2).stderr
+    assert "exists already, in us-east-1" in away
     [scheduler] = machines(anna, "scheduler")
     cloud.unplug(scheduler["id"])
     told = anna.ess("server", "commit", code=1).stderr

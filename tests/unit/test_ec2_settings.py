@@ -11,6 +11,7 @@ import pytest
 from ess_dask.cluster.ec2 import aws, preload, prices, security_group, state
 from ess_dask.cluster.ec2.find import here
 from ess_dask.cluster.ec2.prepare import worker_names
+from ess_dask.cluster.ec2.removal import chunks
 from ess_dask.errors import ConfigError, LockedError
 from ess_dask.settings import Settings
 
@@ -83,6 +84,12 @@ def test_names_of_workers_go_on_and_never_repeat():
     names = worker_names(["w0002-aaaa", "w0011-bbbb", "other"], 3)
     assert [name[:6] for name in names] == ["w0012-", "w0013-", "w0014-"]
     assert len(set(names) | set(worker_names((), 300))) == 303
+
+
+def test_one_request_names_at_most_a_thousand_machines():
+    ids = [f"i-{number}" for number in range(2001)]
+    assert [len(part) for part in chunks(ids)] == [1000, 1000, 1]
+    assert chunks([]) == []
 
 
 def test_prices_add_up_when_all_are_known():
