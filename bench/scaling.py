@@ -22,7 +22,8 @@ from bench.measure import Row
 
 WORKERS = (1, 2, 4, 8)
 BATCHES = 64
-SLEEP = 0.5
+SLEEP = 1.0
+"""About what a core needs for a batch of 8 MiB of gz CSV."""
 EMPTY = 512
 """Batches that do nothing: what is left is the cost of a task."""
 LARGE = 64 << 20
@@ -170,7 +171,7 @@ def rows():
         own = (slept.wall * workers - BATCHES * SLEEP) / BATCHES
         limit = ">= 7" if workers == 8 else ""
         yield Row(
-            f"{BATCHES} batches that sleep {SLEEP} s, {workers} worker(s)",
+            f"{BATCHES} batches that sleep {SLEEP:g} s, {workers} worker(s)",
             f"{slept.wall:.2f} s",
             "",
             f"{first / slept.wall:.2f} x",

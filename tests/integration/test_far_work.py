@@ -58,7 +58,7 @@ def dearer(frame):
     frame["price"] = frame["price"] * helper.FACTOR
     return frame
 """
-SIZES = "wc -c; head -c 3000000 /dev/zero | tr '\\0' %file"
+SIZES = "wc -c; head -c 1500000 /dev/zero | tr '\\0' %file"
 """More than travels in a result: fetched in blocks."""
 
 
@@ -75,7 +75,7 @@ def bucket(small_lake):
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, bucket):
     """Give the home of a user with a pipeline and a category in S3; only he sees it."""
-    user = User(tmp_path_factory.mktemp("someone") / "home")
+    user = User(tmp_path_factory.mktemp("someone") / "home", None)
     user.env |= bucket.env
     (user.folder / "shop.yaml").write_text(PIPELINE)
     (user.folder / "cleaning.py").write_text(CLEANING)
@@ -347,7 +347,7 @@ def test_nothing_runs_on_when_the_client_is_gone(user, far, end):
     just(far, 3)
     begun = user.start("stream", "purchase", "*", "*", "sleep 543.25; echo x", env=FAR)
     try:
-        assert wait_until(lambda: len(commands("sleep 543.25")) >= 3)
+        assert wait_until(lambda: len(commands("sleep 543.25")) >= 3, timeout=60)
         begun.send_signal(end)
         if end == signal.SIGINT:
             time.sleep(0.5)
@@ -368,9 +368,10 @@ def test_the_same_bytes_and_rows_as_threads_give(user, far, here):
 
 def test_a_worker_that_is_killed_changes_nothing(user, far, here):
     just(far, 3)
-    begun = user.start("stream", "purchase", "*", "*", f"sleep 0.777; {SIZES}", env=FAR)
+    waits = f"if test %node_id = 2; then sleep 321.5; fi; {SIZES}"
+    begun = user.start("stream", "purchase", "*", "*", waits, env=FAR)
     try:
-        assert wait_until(lambda: len(commands("sleep 0.777")) >= 3)
+        assert wait_until(lambda: commands("sleep 321.5"), timeout=60)
         far.kill("w10")
         out, err = begun.communicate(timeout=60)
     finally:

@@ -11,6 +11,7 @@ import pytest
 from ess_dask.cluster.ec2 import aws, preload, prices, security_group, state
 from ess_dask.cluster.ec2.find import here
 from ess_dask.cluster.ec2.prepare import worker_names
+from ess_dask.cluster.ec2.removal import chunks
 from ess_dask.errors import ConfigError, LockedError
 from ess_dask.settings import Settings
 
@@ -48,7 +49,6 @@ def test_a_cluster_is_named_after_its_user_in_the_usual_region(monkeypatch):
 def test_what_is_kept_is_only_ours_and_can_be_forgotten(home):
     state.remember_region("ess-ada", "us-west-2")
     assert state.folder_of("ess-ada").stat().st_mode & 0o777 == 0o700
-    assert state.known_names() == ("ess-ada",)
     assert state.forget("ess-ada") is True
     assert state.forget("ess-ada") is False
     assert state.remembered_region("ess-ada") == ""
@@ -84,6 +84,12 @@ def test_names_of_workers_go_on_and_never_repeat():
     names = worker_names(["w0002-aaaa", "w0011-bbbb", "other"], 3)
     assert [name[:6] for name in names] == ["w0012-", "w0013-", "w0014-"]
     assert len(set(names) | set(worker_names((), 300))) == 303
+
+
+def test_one_request_names_at_most_a_thousand_machines():
+    ids = [f"i-{number}" for number in range(2001)]
+    assert [len(part) for part in chunks(ids)] == [1000, 1000, 1]
+    assert chunks([]) == []
 
 
 def test_prices_add_up_when_all_are_known():

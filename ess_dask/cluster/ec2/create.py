@@ -11,7 +11,13 @@ from ess_dask.cluster.ec2.plan import Plan
 from ess_dask.cluster.ec2.prepare import plan_cluster, plan_more, settings_of
 from ess_dask.cluster.ec2.prices import price, total
 from ess_dask.cluster.ec2.removal import counted, end_where, remove_everything
-from ess_dask.cluster.ec2.state import changing, forget, remember_region, tls_folder
+from ess_dask.cluster.ec2.state import (
+    changing,
+    forget,
+    remember_region,
+    remembered_region,
+    tls_folder,
+)
 from ess_dask.cluster.ec2.user_data import Boot, user_data
 from ess_dask.cluster.tls import ensure_certificates
 from ess_dask.cluster.verbs import CreateRequest, Say
@@ -29,6 +35,7 @@ def create_cluster(place: Place, request: CreateRequest, say: Say) -> None:
         if found.machines:
             _check_same(found, request, say)
             return
+        _check_nowhere_else(place)
         network = security_group.caller_network(settings_of(request))
         plan = plan_cluster(place, request)
         # Not yet under the clean-up: a group of this name that another one made stays his.
@@ -42,6 +49,8 @@ def _prepare(plan: Plan, network: str) -> str:
     """Make certificates and security group; return the group. After an error none is left."""
     place = plan.place
     try:
+        # What an earlier cluster of this name left: a new one has certificates of its own.
+        forget(place.name)
         ensure_certificates(tls_folder(place.name))
         _check_user_data(plan)
         remember_region(place.name, place.region)
@@ -94,6 +103,18 @@ def running_scheduler(found: Cluster) -> Machine:
     if scheduler.state != "running":
         raise UsageError(f"{found.place} is {scheduler.state}", hint="ess cluster start")
     return scheduler
+
+
+def _check_nowhere_else(place: Place) -> None:
+    """Raise ``UsageError`` when the cluster of this name lives in another region."""
+    known = remembered_region(place.name)
+    if known in ("", place.region):
+        return
+    if find_cluster(replace(place, region=known)).machines:
+        raise UsageError(
+            f"cluster {place.name} exists already, in {known}",
+            hint=f"ess cluster terminate --region {known}, or another name: ESS_CLUSTER_NAME",
+        )
 
 
 def _check_same(found: Cluster, request: CreateRequest, say: Say) -> None:
