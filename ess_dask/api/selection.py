@@ -415,11 +415,12 @@ class Selection:
     @contextmanager
     def _executor(self) -> Iterator[Executor]:
         from ess_dask.engine.executor import ThreadExecutor, usable_cores
-        from ess_dask.engine.hands import far_executor
+        from ess_dask.engine.hands import Errand, far_executor
 
         settings = self.settings()
         if self.is_away:
-            with far_executor(tell, settings.cluster, "", f"rows-{token_hex(8)}") as far:
+            errand = Errand("", f"rows-{token_hex(8)}", (self.store,))
+            with far_executor(tell, settings.cluster, errand) as far:
                 yield far
             return
         executor = ThreadExecutor(settings.threads or usable_cores())

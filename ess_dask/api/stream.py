@@ -293,13 +293,14 @@ def _away(
     interrupt: Interrupt,
     say: Callable[[str], None],
 ) -> Iterator[Output]:
-    from ess_dask.engine.hands import far_executor
+    from ess_dask.engine.hands import Errand, far_executor
 
-    kind, owner = load_settings().cluster, job.context.owner
+    stores = (job.store, *([job.out] if job.out else []))
+    errand = Errand(job.spool, job.context.owner, stores, options.threads)
     work: Callable[[Batch], Sequence[Output]] = partial(
         stream_away, job=job, threads=options.threads
     )
-    with far_executor(say, kind, job.spool, owner, options.threads) as executor:
+    with far_executor(say, load_settings().cluster, errand) as executor:
         least = -(-options.threads // min(node.threads for node in executor.nodes))
         each = _files_each(len(files), executor.slots, least)
         batches = make_batches(files, STREAM_BYTES, each)

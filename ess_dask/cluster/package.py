@@ -83,7 +83,7 @@ def _check_free(scheduler: dict[str, Any], found: list[dict[str, Any]], digest: 
         raise ConfigError(
             f"the cluster works with ess-dask {release} (build {build[:12]}), "
             f"this is ess-dask {__version__} (build {digest[:12]})",
-            hint="use that one, or end its work and drop its tables first: ess server reset",
+            hint="use that one, or end the cluster and begin anew: ess cluster reset, or terminate",
         )
 
 

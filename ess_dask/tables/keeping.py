@@ -138,6 +138,17 @@ def kept_over_stop(say: Callable[[str], None]) -> Iterator[None]:
         raise
 
 
+def save_running(say: Callable[[str], None]) -> None:
+    """Save the tables of the running cluster, which somebody else is to stop."""
+    from ess_dask.tables.session import running_session
+
+    session = running_session()
+    if session is not None:
+        with session:
+            if save_tables(session, say):
+                say("stop the cluster now; to go on without: ess udbd start")
+
+
 def _resume_if_running() -> None:
     from ess_dask.tables.session import watching_session
 
