@@ -56,4 +56,3 @@ AirflowNotFoundException: Any = _find(
     "airflow.sdk.exceptions:AirflowNotFoundException",
     "airflow.exceptions:AirflowNotFoundException",
 )
-TaskDeferred: Any = _find("airflow.sdk.exceptions:TaskDeferred", "airflow.exceptions:TaskDeferred")

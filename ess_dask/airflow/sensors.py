@@ -8,12 +8,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from ess_dask.airflow._compat import (
-    AirflowFailException,
-    BaseSensorOperator,
-    PokeReturnValue,
-    TaskDeferred,
-)
+from ess_dask.airflow._compat import AirflowFailException, BaseSensorOperator, PokeReturnValue
 from ess_dask.airflow.command import Overrides
 from ess_dask.airflow.files import Look, Wanted, look
 from ess_dask.airflow.hook import DEFAULT, EssHook
@@ -91,21 +86,6 @@ class EssSensor(BaseSensorOperator):
         self.zone = zone
         self.deferrable = deferrable
 
-    def execute(self, context: Mapping[str, Any]) -> Any:
-        """Wait: here, or with ``deferrable`` in the triggerer after a first look."""
-        return self._first_look(context) if self.deferrable else super().execute(context)
-
-    def _first_look(self, context: Mapping[str, Any]) -> dict[str, int]:
-        setup, wanted = self._prepared(context)
-        found = self._seen(setup, wanted)
-        if found.is_complete and not self.stable_for:
-            return self._account(len(found.files))
-        self.log.info("%s", found.missing or "all is there; looking again for changes")
-        trigger = EssFilesTrigger(asdict(wanted), self.ess_conn_id, float(self.poke_interval))
-        raise TaskDeferred(
-            trigger=trigger, method_name="resume", timeout=timedelta(seconds=self.timeout)
-        )
-
     def resume(self, context: Mapping[str, Any], event: Mapping[str, Any]) -> dict[str, int]:
         """Take what the triggerer has seen."""
         if event["hopeless"]:
@@ -113,9 +93,14 @@ class EssSensor(BaseSensorOperator):
         return self._account(event["files"])
 
     def poke(self, context: Mapping[str, Any]) -> Any:
-        """Look once (twice with ``stable_for``); say whether all is there."""
+        """Look once (twice with ``stable_for``); say whether all is there.
+
+        With ``deferrable`` the triggerer takes over unless all is there at once.
+        """
         setup, wanted = self._prepared(context)
         found = self._seen(setup, wanted)
+        if self.deferrable and not (found.is_complete and not self.stable_for):
+            self._defer(wanted, found)
         if found.is_complete and self.stable_for:
             time.sleep(self.stable_for)
             found = found.same_as(self._seen(setup, wanted))
@@ -123,6 +108,14 @@ class EssSensor(BaseSensorOperator):
             self.log.info("%s", found.missing)
             return False
         return PokeReturnValue(True, self._account(len(found.files)))
+
+    def _defer(self, wanted: Wanted, found: Look) -> None:
+        self.log.info("%s", found.missing or "all is there; looking again for changes")
+        self.defer(
+            trigger=EssFilesTrigger(asdict(wanted), self.ess_conn_id, float(self.poke_interval)),
+            method_name="resume",
+            timeout=timedelta(seconds=self.timeout),
+        )
 
     def _prepared(self, context: Mapping[str, Any]) -> tuple[Setup, Wanted]:
         try:
