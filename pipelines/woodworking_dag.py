@@ -20,7 +20,7 @@ with DAG(
     max_active_runs=1,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     doc_md=__doc__,
-):
+) as dag:
     arrived = EssSensor(
         task_id="arrived",
         pipeline=PIPELINE,

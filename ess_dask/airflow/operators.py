@@ -103,11 +103,9 @@ class EssRunOperator(BaseOperator):
         until = datetime.now(UTC) + timedelta(seconds=self.locked_timeout)
         return self._attempt(context, until)
 
-    def resume(
-        self, context: Mapping[str, Any], event: Any = None, until: str = ""
-    ) -> dict[str, Any]:
+    def resume(self, context: Mapping[str, Any], event: Mapping[str, str]) -> dict[str, Any]:
         """Go on after a wait for somebody else's run."""
-        return self._attempt(context, datetime.fromisoformat(until))
+        return self._attempt(context, datetime.fromisoformat(event["until"]))
 
     def on_kill(self) -> None:
         """Let the run drain and wait for that, as long as Airflow lets this process live.
@@ -119,7 +117,8 @@ class EssRunOperator(BaseOperator):
             return
         self.log.info("asked to end: the run drains, at most %.0f s", self.drain_timeout)
         process.stop()
-        process.wait(self.drain_timeout + Patience().abort + 5.0)
+        if process.wait(self.drain_timeout + Patience().abort + 5.0) is not None:
+            self._process = None
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Return what the run read and wrote, from its report."""
@@ -146,14 +145,16 @@ class EssRunOperator(BaseOperator):
 
     def _run(self, command: Command) -> Outcome:
         self.log.info("%s", shlex.join(command.words))
-        self._process = Process(command, Patience(self.drain_timeout), self._say)
+        process = self._process = Process(command, Patience(self.drain_timeout), self._say)
         try:
-            ended = self._process.wait()
-            assert ended is not None
-        finally:
-            # Airflow may end this with an exception of its own (a time-out): the run drains then.
-            self._process.close()
-            self._process = None
+            ended = process.wait()
+        except BaseException:
+            # An exception of Airflow's (a time-out): the run drains, on_kill waits for it.
+            process.stop()
+            raise
+        assert ended is not None
+        process.close()
+        self._process = None
         return outcome_of(ended)
 
     def _say(self, line: str) -> None:
@@ -162,11 +163,8 @@ class EssRunOperator(BaseOperator):
     def _wait_for_others(self, outcome: Outcome, until: datetime) -> None:
         self.log.info("%s", outcome.message)
         moment = datetime.now(UTC) + timedelta(seconds=self.locked_interval)
-        self.defer(
-            trigger=EssWaitTrigger(min(moment, until).isoformat()),
-            method_name="resume",
-            kwargs={"until": until.isoformat()},
-        )
+        trigger = EssWaitTrigger(min(moment, until).isoformat(), until.isoformat())
+        self.defer(trigger=trigger, method_name="resume")
 
     def _tell(
         self, context: Mapping[str, Any], setup: Setup, window: Window, outcome: Outcome

@@ -80,10 +80,9 @@ class Process:
             self._process.stdin.close()  # type: ignore[union-attr]
 
     def close(self) -> None:
-        """Ask for the end if it has not come, and let go of what this process holds."""
+        """Let go of what this process holds; not while somebody waits."""
         self.stop()
-        with suppress(OSError):
-            os.close(self._alive)
+        os.close(self._alive)
 
     def _pump(self, work: Callable[[IO[bytes]], None], source: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=(source,), daemon=True)
@@ -136,11 +135,9 @@ def _start(command: Command, patience: Patience) -> tuple[subprocess.Popen[bytes
 def finish(command: Command, seconds: float, tell: Tell = lambda line: None) -> Ended | None:
     """Run a short command to its end; return None when it was not done in time and was ended."""
     process = Process(command, Patience(drain=2.0, abort=1.0), tell)
-    try:
-        ended = process.wait(seconds)
-        if ended is None:
-            process.stop()
-            process.wait(10)
-        return ended
-    finally:
-        process.close()
+    ended = process.wait(seconds)
+    if ended is None:
+        process.stop()
+        process.wait(10)
+    process.close()
+    return ended

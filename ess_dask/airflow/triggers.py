@@ -19,21 +19,25 @@ from ess_dask.airflow.setup import SetupError
 
 
 class EssWaitTrigger(BaseTrigger):
-    """Fires at a moment (ISO format, with its offset from UTC)."""
+    """Fires at a moment, and hands on ``until`` when to wait (ISO format, with offset from UTC)."""
 
-    def __init__(self, moment: str) -> None:
+    def __init__(self, moment: str, until: str) -> None:
         super().__init__()
         self.moment = moment
+        self.until = until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what another triggerer needs to go on."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"moment": self.moment}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "moment": self.moment,
+            "until": self.until,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the moment."""
         left = datetime.fromisoformat(self.moment) - datetime.now(UTC)
         await asyncio.sleep(max(0.0, left.total_seconds()))
-        yield TriggerEvent({"moment": self.moment})
+        yield TriggerEvent({"until": self.until})
 
 
 class EssFilesTrigger(BaseTrigger):
