@@ -82,10 +82,6 @@ class Ran:
         self._instances = {ti.task_id: ti for ti in run.get_task_instances()} if run else {}
         self.states = {name: str(ti.state) for name, ti in self._instances.items()}
 
-    def task(self, name):
-        """Return the operator as it was after its task."""
-        return self._instances[name].task
-
     def xcom(self, task, key="return_value"):
         return self._instances[task].xcom_pull(task_ids=task, key=key)
 
@@ -105,16 +101,22 @@ def listening():
         logger.handlers[:] = before
 
 
+def ending_dag_test():
+    """Return what ends ``dag.test`` itself in Airflow 2: it runs the task in its own process."""
+    from airflow.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
+
+    return AirflowTaskTerminated, AirflowTaskTimeout
+
+
 @pytest.fixture
 def run_dag(airflow, request, capfd):
     """Give a function that runs a DAG, written as its tasks, for the second of September 2014."""
     from datetime import datetime
 
-    from airflow import __version__, exceptions
+    from airflow import __version__
 
-    # These end dag.test itself there: it runs the task in its own process.
-    names = ("AirflowTaskTerminated", "AirflowTaskTimeout")
-    of_airflow_2 = [getattr(exceptions, name) for name in names if hasattr(exceptions, name)]
+    is_old = __version__.startswith("2.")
+    of_airflow_2 = ending_dag_test() if is_old else ()
     paths = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
 
@@ -128,7 +130,7 @@ def run_dag(airflow, request, capfd):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         dag = module.dag
-        date = "execution_date" if __version__.startswith("2.") else "logical_date"
+        date = "execution_date" if is_old else "logical_date"
         capfd.readouterr()
         ended = None
         with listening() as lines, suppress(*of_airflow_2):

@@ -117,3 +117,11 @@ def wait_for(condition, seconds=60):
         assert time.monotonic() < deadline, "nothing happened in time"
         time.sleep(0.02)
     return found
+
+
+remembered = []
+
+
+def remember(context):
+    """Keep a task as it was when it had ended (a callback)."""
+    remembered.append(context["task"])

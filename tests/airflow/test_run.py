@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.airflow.shop import PASSWORD, connect, wait_for
+from tests.airflow.shop import PASSWORD, connect, remembered, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -111,13 +111,16 @@ def test_a_warehouse_in_use(run_dag, shop, change, state):
 
 def test_a_deferred_run_waits_for_the_warehouse(run_dag, shop):
     holder = shop.hold()
-    release = threading.Timer(6, holder.stdin.close)
-    release.start()
-    try:
-        ran = run_dag(LOAD.format("deferrable=True, locked_interval=1,"))
-    finally:
-        release.cancel()
+
+    def release():
+        wait_for(shop.processes)
+        wait_for(lambda: not shop.processes())
         let_go(holder)
+
+    releasing = threading.Thread(target=release)
+    releasing.start()
+    ran = run_dag(LOAD.format("deferrable=True, locked_interval=1,"))
+    releasing.join()
     assert ran.states == {"load": "success"}
     assert str(holder.pid) in ran.log
     assert shop.loaded() == [2]
@@ -235,8 +238,10 @@ def test_what_ends_a_task_without_a_word_drains_its_run(shop, tmp_path):
 
 
 def test_lineage_names_what_was_read_and_written(run_dag, shop):
-    ran = run_dag(LOAD.format(""))
-    found = lineage_of(ran.task("load"))
+    run_dag(
+        "from tests.airflow.shop import remember\n" + LOAD.format("on_success_callback=remember")
+    )
+    found = lineage_of(remembered.pop())
     assert [(each.namespace, each.name) for each in found.inputs] == [("file", str(shop.lake))]
     (written,) = found.outputs
     assert written.namespace == f"duckdb://{shop.folder}/shop.duckdb"
