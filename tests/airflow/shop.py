@@ -42,10 +42,10 @@ class Shop:
         (self.folder / "shop.yaml").write_text(PIPELINE.replace("CLEAN", clean))
 
     def arrive(self, day):
-        """Let a day's file come in, whole at once: 10 good rows, a reject, a free sample."""
+        """Let a day's file come in, whole at once: 30 good rows, a reject, a free sample."""
         name = f"purchase_2014090{day}.csv.gz"
         lines = ["purchaseDate,userID,articleID,price,refID"]
-        lines += [f"2014-09-0{day} 10:00:0{n},u{n},{n},{n}.5," for n in range(10)]
+        lines += [f"2014-09-0{day} 10:00:{n:02},u{n},{n},{n}.5," for n in range(30)]
         lines += [f"2014-09-0{day} 11:00:00,u1,TBD,1.5,", f"2014-09-0{day} 12:00:00,u2,1,0,"]
         (self.folder / name).write_bytes(gzip.compress("\n".join(lines).encode()))
         (self.folder / name).rename(self.lake / name)

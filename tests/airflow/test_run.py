@@ -22,8 +22,8 @@ def test_a_daily_run_loads_the_day_that_has_ended(run_dag, shop, monkeypatch):
     summary = ran.xcom("load")
     assert (summary["state"], summary["files"], summary["exit_code"]) == ("done", 1, 0)
     assert (summary["from"], summary["to"]) == ("2014-09-02", "2014-09-02")
-    assert (summary["rows_loaded"], summary["rows_rejected"], summary["rows_dropped"]) == (10, 1, 1)
-    assert shop.ask("select count(*) from sales") == [[10]]
+    assert (summary["rows_loaded"], summary["rows_rejected"], summary["rows_dropped"]) == (30, 1, 1)
+    assert shop.ask("select count(*) from sales") == [[30]]
     assert ran.xcom("load", "report_url") == f"https://reports.example/{summary['run_id']}/"
     assert "ess run --from 2014-09-02 --to 2014-09-02 --json -- shop.yaml" in ran.log
     assert PASSWORD not in ran.log
@@ -246,7 +246,7 @@ def test_lineage_names_what_was_read_and_written(run_dag, shop):
     (written,) = found.outputs
     assert written.namespace == f"duckdb://{shop.folder}/shop.duckdb"
     assert written.name == "main.sales"
-    assert written.outputFacets["outputStatistics"].rowCount == 10
+    assert written.outputFacets["outputStatistics"].rowCount == 30
 
 
 def lineage_of(task):
