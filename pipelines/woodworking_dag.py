@@ -4,7 +4,7 @@ Copy it into Airflow's folder of DAGs. A connection ``ess_default`` of type ``es
 executable and the working folder, if ``ess`` is not on the worker's PATH.
 """
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from airflow import DAG
 
@@ -15,7 +15,7 @@ PIPELINE = "woodworking"
 with DAG(
     "woodworking",
     schedule="15 3 * * *",
-    start_date=datetime(2014, 9, 1, tzinfo=timezone.utc),
+    start_date=datetime(2014, 9, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},

@@ -82,6 +82,13 @@ class Ran:
         self._instances = {ti.task_id: ti for ti in run.get_task_instances()} if run else {}
         self.states = {name: str(ti.state) for name, ti in self._instances.items()}
 
+    def link(self, task):
+        """Return the address behind the task's button: Airflow 3 keeps it, 2 asks for it."""
+        from ess_dask.airflow import EssReportLink
+
+        kept = self.xcom(task, "_link_EssReportLink")
+        return kept or EssReportLink().get_link(None, ti_key=self._instances[task].key)
+
     def xcom(self, task, key="return_value"):
         return self._instances[task].xcom_pull(task_ids=task, key=key)
 

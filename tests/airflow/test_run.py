@@ -24,7 +24,8 @@ def test_a_daily_run_loads_the_day_that_has_ended(run_dag, shop, monkeypatch):
     assert (summary["from"], summary["to"]) == ("2014-09-02", "2014-09-02")
     assert (summary["rows_loaded"], summary["rows_rejected"], summary["rows_dropped"]) == (30, 1, 1)
     assert shop.ask("select count(*) from sales") == [[30]]
-    assert ran.xcom("load", "report_url") == f"https://reports.example/{summary['run_id']}/"
+    address = f"https://reports.example/{summary['run_id']}/"
+    assert ran.xcom("load", "report_url") == ran.link("load") == address
     assert "ess run --from 2014-09-02 --to 2014-09-02 --json -- shop.yaml" in ran.log
     assert PASSWORD not in ran.log
 
