@@ -124,6 +124,7 @@ def _nothing_new(plan: RunPlan) -> RunReport:
         steps=(),
         failed=(),
         seconds=0.0,
+        store=plan.store,
     )
 
 
@@ -378,6 +379,7 @@ class _Run:
             memory=self.plan.memory if self._imports else "",
             rejects=str(self.rejects_folder) if totals.rejected else "",
             exit_code=_exit_code(totals.failed, drained),
+            store=self.plan.store,
         )
 
 
