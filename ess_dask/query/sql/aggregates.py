@@ -1,9 +1,9 @@
 """How an aggregate comes apart: what a partition works out, and how the parts become one value.
 
-Three ways, by what an aggregate needs. *Merged*: a few numbers for each group (count, sum, avg, min,
-max, stddev ...). *Distinct*: the different values (``count(distinct x)``, approximate counts, whose
-sketch is then that of all rows). *Rows*: the values themselves in input order (median, quantiles,
-``string_agg``, ``first`` ...): DuckDB's own aggregate runs on them, once, in partition order.
+Three ways, by what an aggregate needs. *Merged*: a few numbers for each group (count, sum, avg,
+min, max, stddev ...). *Distinct*: the different values (``count(distinct x)``, approximate counts,
+whose sketch is then that of all rows). *Rows*: the values themselves in input order (median,
+quantiles, ``string_agg``, ``first`` ...): DuckDB's own aggregate runs on them, in partition order.
 """
 
 from __future__ import annotations
@@ -32,11 +32,27 @@ _SPREADS = {
 }
 """For count ``v.n`` and the sum of squared distances from the mean ``v.s``: when, and what."""
 
-_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
-_NUMBERS += ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
+_NUMBERS = frozenset(
+    [
+        "TINYINT",
+        "SMALLINT",
+        "INTEGER",
+        "BIGINT",
+        "HUGEINT",
+        "UTINYINT",
+        "USMALLINT",
+        "UINTEGER",
+        "UBIGINT",
+        "UHUGEINT",
+        "FLOAT",
+        "DOUBLE",
+        "DECIMAL",
+    ]
+)
 _CHAN = (
     "list_reduce({parts}, lambda a, b: struct_pack(n := a.n + b.n, m := a.m + (b.m - a.m) * "
-    "(b.n / (a.n + b.n)), s := a.s + b.s + (b.m - a.m) * (b.m - a.m) * (a.n * (b.n / (a.n + b.n)))))"
+    "(b.n / (a.n + b.n)), s := a.s + b.s + (b.m - a.m) * (b.m - a.m) * (a.n * (b.n / (a.n + b.n)))"
+    "))"
 )
 
 
@@ -123,12 +139,16 @@ class Parts:
 
         def carried(node: Node) -> Node:
             if node["class"] == "CONSTANT":
-                return copied(node)
+                return node
+            wanted = canonical(node)
+            for name, known in columns:
+                if canonical(known) == wanted:
+                    return column(name)
             columns.append((self._name("v"), {**copied(node), "alias": ""}))
             return column(columns[-1][0])
 
         kind = len(self.extras) + 1
-        made = {**copied(call), "alias": ""}
+        made: Node = {**copied(call), "alias": ""}
         made["arguments"] = [
             {**item, "expression": carried(item["expression"])} for item in call["arguments"]
         ]

@@ -21,8 +21,22 @@ FindSource = Callable[[tuple[str, ...]], "Side | None"]
 _TABLE_FUNCTIONS = ("unnest", "range", "generate_series", "json_each")
 _SOURCES = ("BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT")
 _CLOCKS = ("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp")
-_SETTINGS = ("getenv", "current_setting", "getvariable", "nextval", "currval", "setseed")
-_SETTINGS += ("setval", "write_log", "txid_current", "sleep_ms", "current_query", "stats")
+_SETTINGS = frozenset(
+    [
+        "getenv",
+        "current_setting",
+        "getvariable",
+        "nextval",
+        "currval",
+        "setval",
+        "setseed",
+        "write_log",
+        "txid_current",
+        "sleep_ms",
+        "current_query",
+        "stats",
+    ]
+)
 _MAY = "a query reads what its FROM names: no files, no settings, nothing else"
 
 

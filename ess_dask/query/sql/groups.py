@@ -1,8 +1,8 @@
 """GROUP BY and aggregates: partial results of each partition, and the SELECT that merges them.
 
 The merge is the user's own SELECT over the partial results: each grouping expression and each
-aggregate in it is replaced by what stands for it. HAVING, ORDER BY, LIMIT, grouping sets and windows
-over groups stay as they were written.
+aggregate in it is replaced by what stands for it. HAVING, ORDER BY, LIMIT, grouping sets and
+windows over groups stay as they were written.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.query.sql.aggregates import KIND, Extra, Parts
 from ess_dask.query.sql.model import PARTIALS, ROW, Stage
-from ess_dask.query.sql.selects import is_aggregate
+from ess_dask.query.sql.selects import is_aggregate, orders_of
 from ess_dask.query.sql.sources import Spread, UnsplitError, aliases, merges_columns
 from ess_dask.query.sql.tree import (
     Node,
@@ -61,7 +61,8 @@ def resolved(node: Node, planner: Planner) -> Node:
 
 def group(node: Node, spread: Spread, planner: Planner) -> Node:
     """Add the stage that groups; return the query that reads its table."""
-    if any(each["class"] == "STAR" for each in expressions({**node, "from_table": None, "type": ""})):
+    shown = [node["select_list"], node["having"], node["qualify"]]
+    if any(each["class"] == "STAR" for each in expressions(shown)):
         raise UnsplitError("a star beside aggregates")
     _check_names(node, planner)
     base = {**copied(node), "modifiers": [], "having": None, "qualify": None, "select_list": []}
@@ -71,9 +72,8 @@ def group(node: Node, spread: Spread, planner: Planner) -> Node:
     merge = _merging(node, keys, parts, planner)
     mapped = _mapping(base, keys, parts)
     merge["from_table"] = _partials(mapped, planner)
-    return planner.add(
-        Stage("", spread.sources, map=mapped, merge=query_text(merge)), _note(keys, parts)
-    )
+    stage = Stage("", spread.sources, map=mapped, merge=query_text(merge))
+    return planner.add(stage, _note(keys, parts))
 
 
 def _note(keys: list[Node], parts: Parts) -> str:
@@ -120,13 +120,10 @@ def _is_column_there(node: Node, block: Node, planner: Planner) -> bool:
 
 def _check_names(node: Node, planner: Planner) -> None:
     """A name that is both a column and given anew to something else may mean either."""
-    parts = [node["having"], node["qualify"], [m.get("orders") for m in node["modifiers"]]]
-    parts.append([item for item in node["select_list"] if not _is_name(item)])
-    used = {
-        each["column_names"][0].lower()
-        for each in expressions(parts)
-        if _is_name(each) and each not in [m for part in parts if isinstance(part, list) for m in part]
-    }
+    named_items = [item for item in node["select_list"] if not _is_name(item)]
+    orders = [order for order in orders_of(node) if not _is_name(order["expression"])]
+    parts = [named_items, node["having"], node["qualify"], orders]
+    used = {each["column_names"][0].lower() for each in expressions(parts) if _is_name(each)}
     for item in node["select_list"]:
         name = item["alias"].lower()
         if not name or (_is_name(item) and item["column_names"][0].lower() == name):
@@ -153,7 +150,7 @@ def _merging(node: Node, keys: list[Node], parts: Parts, planner: Planner) -> No
         return None
 
     names = [name for name, _ in planner.columns(node)]
-    merge = copied(node)
+    merge: Node = copied(node)
     merge["where_clause"] = None
     merge["select_list"] = [
         {**replaced(item, change), "alias": name}
@@ -172,7 +169,9 @@ def _modifiers(node: Node, change: object, given: set[str]) -> list[Node]:
     first = {"type": "ORDER_DEFAULT", "null_order": "ORDER_DEFAULT"}
     last = {**first, "expression": expression_of(f"min({ROW})")}
     kinds = [modifier["type"] for modifier in node["modifiers"]]
-    free = "DISTINCT_MODIFIER" not in kinds and bool(node["group_expressions"])
+    # Order by all leaves no ties that could be seen.
+    every = any(order["expression"]["class"] == "STAR" for order in orders_of(node))
+    free = "DISTINCT_MODIFIER" not in kinds and bool(node["group_expressions"]) and not every
     for modifier in node["modifiers"]:
         modifier = copied(modifier)
         for order in modifier.get("orders", ()):
@@ -213,11 +212,13 @@ def _mapping(base: Node, keys: list[Node], parts: Parts) -> str:
         queries.append(_grouped(base, keys, parts.merged))
     queries += [_travelling(base, keys, extra) for extra in parts.extras]
     texts = [query_text(query) for query in queries]
-    return texts[0] if len(texts) == 1 else " union all by name ".join(f"({each})" for each in texts)
+    return (
+        texts[0] if len(texts) == 1 else " union all by name ".join(f"({each})" for each in texts)
+    )
 
 
 def _grouped(base: Node, keys: list[Node], merged: list[tuple[str, Node]]) -> Node:
-    query = copied(base)
+    query: Node = copied(base)
     query["select_list"] = [
         *(named(key, f"__ess_k{at}") for at, key in enumerate(keys)),
         *(named(aggregate, name) for name, aggregate in merged),
@@ -231,7 +232,7 @@ def _grouped(base: Node, keys: list[Node], merged: list[tuple[str, Node]]) -> No
 
 
 def _travelling(base: Node, keys: list[Node], extra: Extra) -> Node:
-    query = copied(base)
+    query: Node = copied(base)
     query["select_list"] = [
         *(named(key, f"__ess_k{at}") for at, key in enumerate(keys)),
         *(named(node, name) for name, node in extra.columns),

@@ -63,7 +63,8 @@ class Partitioned(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One source of a statement, as the planner sees it. ``name`` is the engine's own."""
+    """One source of a statement, as the planner sees it. ``name`` is the engine's own and begins
+    with ``RESERVED``; ``shown`` is what the statement calls it."""
 
     name: str
     shown: str

@@ -1,7 +1,7 @@
-"""A statement's queries, from the inside out: what stays spread, and the stages that bring together.
+"""A statement's queries, from the inside out: what stays spread, and what is brought together.
 
-Every table that an expression or a FROM needs whole becomes a stage's; what is left of a query reads
-either partitions only, or finished tables only.
+Every table that an expression or a FROM needs whole becomes a stage's; what is left of a query
+reads either partitions only, or finished tables only.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ess_dask.query.sql import selects
+from ess_dask.query.sql.columns import needed
 from ess_dask.query.sql.model import PARTIALS, RESERVED, Side, Stage
 from ess_dask.query.sql.room import Binder
-from ess_dask.query.sql.sources import LOCAL, Spread, UnsplitError, aliases, tables_in
+from ess_dask.query.sql.sources import LOCAL, Spread, UnsplitError, tables_in
 from ess_dask.query.sql.tree import (
     Node,
     all_of,
@@ -24,10 +25,10 @@ from ess_dask.query.sql.tree import (
     query_of,
     query_text,
     quoted,
+    renamed,
     source_of,
     sub_queries,
     walk,
-    words,
 )
 
 _PLAIN = ("HUGEINT", "UHUGEINT", "UUID", "ENUM", "BIT", "TIME WITH TIME ZONE", "BIGNUM", "VARIANT")
@@ -294,45 +295,13 @@ def _rename_table(value: object, old: str, new: str) -> None:
         return
     if value.get("type") == "BASE_TABLE":
         if value["table_name"].lower() == old and not value["schema_name"]:
-            value["alias"] = value["alias"] or value["table_name"]
-            value["table_name"], value["qualified_name"] = new, {"path": [new]}
+            renamed(value, new)
         return
-    if is_query(value):
-        for entry in value["cte_map"]["map"]:
-            _rename_table(entry["value"], old, new)
-            if entry["key"].lower() == old:
-                return
+    entries = value["cte_map"]["map"] if is_query(value) else ()
+    for entry in entries:
+        _rename_table(entry["value"], old, new)
+        if entry["key"].lower() == old:
+            return
     for name, item in value.items():
         if name != "cte_map":
             _rename_table(item, old, new)
-
-
-def needed(tree: Node, columns: list[str], table: str) -> tuple[str, ...]:
-    """Return the columns of a table that a tree may look at, at least one: they carry the rows."""
-    names = {word.lower() for word in words(tree)}
-    known = {alias for node in walk(tree) for alias in _known_as(node, table)}
-    if any(_takes_whole_rows(node, known) for node in walk(tree)):
-        return tuple(columns)
-    return tuple(name for name in columns if name.lower() in names) or tuple(columns[:1])
-
-
-def _known_as(node: Node, table: str) -> list[str]:
-    if node.get("type") == "BASE_TABLE" and node["table_name"] == table:
-        return list(aliases(node)) or [table]
-    return []
-
-
-def _takes_whole_rows(node: Node, known: set[str]) -> bool:
-    """Whether a node may mean columns without naming them; ``t`` alone is a row of table ``t``."""
-    kind = node.get("class")
-    return (
-        kind in ("STAR", "POSITIONAL_REFERENCE")
-        or node.get("type") == "PIVOT"
-        or node.get("ref_type") == "NATURAL"
-        or (node.get("type") == "BASE_TABLE" and bool(node.get("column_name_alias")))
-        or (
-            kind == "COLUMN_REF"
-            and len(node["column_names"]) == 1
-            and node["column_names"][0].lower() in known
-        )
-    )

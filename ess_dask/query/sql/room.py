@@ -125,7 +125,7 @@ class Binder:
         self._connection.register(name, schema.empty_table())
 
     def columns(self, query: str) -> tuple[tuple[str, str], ...]:
-        """Return (name, DuckDB's type) of each column; raise DuckDB's error when it does not fit."""
+        """Return (name, DuckDB's type) of each column; raise DuckDB's error if it does not fit."""
         relation = self._connection.sql(query)
         return tuple(zip(relation.columns, map(str, relation.types), strict=True))
 
@@ -145,7 +145,7 @@ class Binder:
 
     def value(self, expression: str) -> Any:
         """Return the value of an expression without columns, as text (None for null)."""
-        rows = self._connection.execute(f"select cast({expression} as varchar)").fetchall()  # noqa: S608
+        rows = self._connection.execute(f"select cast({expression} as varchar)").fetchall()
         return rows[0][0]
 
     def close(self) -> None:

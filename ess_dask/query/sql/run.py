@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -171,8 +171,10 @@ class InProcess:
         """Bytes of all tables."""
         return sum(table.nbytes for table in self.tables)
 
-    def map(self, work: Work, beside, sides):  # type: ignore[no-untyped-def]
+    def map(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]
+    ) -> Iterator[pa.Table]:
         """Yield what ``work`` gives for each table."""
-        others = [other.tables for other in beside]
+        others = [other.tables for other in beside if isinstance(other, InProcess)]
         for parts in zip(self.tables, *others, strict=True):
             yield work_on(parts, work, sides)

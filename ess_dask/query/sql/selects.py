@@ -32,29 +32,37 @@ _NULLS = {"NULLS FIRST": " nulls first", "NULLS LAST": " nulls last"}
 
 def select(node: Node, planner: Planner) -> tuple[Node, Spread]:
     """Return what is left of a SELECT, and how it is spread."""
-    from ess_dask.query.sql.groups import group, resolved
+    import duckdb
 
     ref, spread = read_from(node["from_table"], planner, node["where_clause"])
     node = planner.settled({**node, "from_table": ref})
     if not spread.sources:
         return node, LOCAL
     aggregates = has_aggregates(node)
-    if aggregates:
-        node = resolved(node, planner)
+    try:
+        return _split(node, spread, planner, aggregates=aggregates)
+    except (UnsplitError, duckdb.Error) as error:
+        why = str(error).splitlines()[0]
+    planner.collected_notes.append(f"because of {why}:")
+    ref = planner.collected(node["from_table"], node["where_clause"])
+    return {**node, "from_table": ref}, LOCAL
+
+
+def _split(
+    node: Node, spread: Spread, planner: Planner, *, aggregates: bool
+) -> tuple[Node, Spread]:
+    from ess_dask.query.sql.groups import group, resolved
+
     windows = [each for each in expressions({**node, "type": ""}) if each["class"] == "WINDOW"]
     inside = all(is_key(each["partitions"], spread.keys) for each in windows)
-    if aggregates and not (inside and _by_key(node, spread)):
-        try:
+    if aggregates:
+        node = resolved(node, planner)
+        if not (inside and _by_key(node, spread)):
             return group(node, spread, planner), LOCAL
-        except UnsplitError as error:
-            return _collect(node, planner, str(error)), LOCAL
     if not inside:
-        return _collect(node, planner, "a window that is not partitioned by the key"), LOCAL
+        raise UnsplitError("a window that is not partitioned by the key")
     if node["modifiers"]:
-        try:
-            return _ordered(node, spread, planner), LOCAL
-        except UnsplitError as error:
-            return _collect(node, planner, str(error)), LOCAL
+        return _ordered(node, spread, planner), LOCAL
     return node, Spread(spread.sources, _keys_out(node, spread.keys))
 
 
@@ -69,7 +77,7 @@ def has_aggregates(node: Node) -> bool:
     """Whether a SELECT puts rows together."""
     if node["group_expressions"] or node["aggregate_handling"] != "STANDARD_HANDLING":
         return True
-    parts = [node["select_list"], node["having"], node["qualify"], _orders(node)]
+    parts = [node["select_list"], node["having"], node["qualify"], orders_of(node)]
     return node["having"] is not None or any(is_aggregate(each) for each in expressions(parts))
 
 
@@ -87,11 +95,6 @@ def partials(schema: pa.Schema) -> pa.Schema:
     import pyarrow as pa
 
     return schema.append(pa.field(ROW, pa.int64()))
-
-
-def _collect(node: Node, planner: Planner, why: str) -> Node:
-    planner.collected_notes.append(f"because of {why}:")
-    return {**node, "from_table": planner.collected(node["from_table"], node["where_clause"])}
 
 
 def _by_key(node: Node, spread: Spread) -> bool:
@@ -154,13 +157,14 @@ def bounds_of(node: Node) -> Bounds:
         raise UnsplitError("a limit in percent")
     return Bounds(
         bool(distinct),
-        tuple(_orders(node)),
+        tuple(orders_of(node)),
         _number(limit.get("limit")),
         _number(limit.get("offset")) or 0,
     )
 
 
-def _orders(node: Node) -> list[Node]:
+def orders_of(node: Node) -> list[Node]:
+    """Return the columns of ORDER BY, with their directions."""
     return [
         order
         for modifier in node["modifiers"]
@@ -209,14 +213,14 @@ def _ordered(node: Node, spread: Spread, planner: Planner) -> Node:
 
 def _merge(bounds: Bounds, names: list[str], order: list[str]) -> str:
     columns = [f"__ess_c{at}" for at in range(len(names))]
-    shown = ", ".join(f"{each} as {quoted(name)}" for each, name in zip(columns, names, strict=True))
+    shown = ", ".join(
+        f"{each} as {quoted(name)}" for each, name in zip(columns, names, strict=True)
+    )
     source, row = PARTIALS, ROW
     if bounds.distinct:
         listed = ", ".join(columns)
         row = "__ess_first"
-        source = (
-            f"(select {listed}, min({ROW}) as {row} from {PARTIALS} group by {listed})"  # noqa: S608
-        )
+        source = f"(select {listed}, min({ROW}) as {row} from {PARTIALS} group by {listed})"  # noqa: S608
     text = f"select {shown} from {source} order by {', '.join([*order, row])}"  # noqa: S608
     if bounds.limit is not None:
         text += f" limit {bounds.limit}"
@@ -230,9 +234,7 @@ def _note(bounds: Bounds) -> str:
     return ", ".join(words)
 
 
-def _order_columns(
-    node: Node, bounds: Bounds, names: list[str]
-) -> tuple[list[Node], list[str]]:
+def _order_columns(node: Node, bounds: Bounds, names: list[str]) -> tuple[list[Node], list[str]]:
     """Return the expressions that ORDER BY needs beside the columns, and the columns it sorts by,
     with their directions."""
     hidden: list[Node] = []

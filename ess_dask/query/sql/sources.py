@@ -153,8 +153,7 @@ def _joined(ref: Node, one: Key, other: Key) -> bool:
     return all(
         (first[1] == second[1] and first[1] in using)
         or any(
-            _means(node["left"], first)
-            and _means(node["right"], second)
+            (_means(node["left"], first) and _means(node["right"], second))
             or (_means(node["left"], second) and _means(node["right"], first))
             for node in equal
         )
@@ -207,5 +206,3 @@ def tables_in(node: Node, known: tuple[str, ...] | dict[str, object]) -> tuple[s
         if each.get("type") == "BASE_TABLE" and each["table_name"].startswith(RESERVED)
     }
     return tuple(name for name in known if name in used)
-
-

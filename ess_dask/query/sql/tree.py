@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from ess_dask.clean.sqltree import QUERIES, Node, text_of, tree_of, walk
@@ -17,9 +17,14 @@ def query_text(node: Node) -> str:
     return text_of({"node": node, "named_param_map": []})
 
 
+@lru_cache(4096)
+def _read(text: str) -> str:
+    return json.dumps(tree_of(text)["node"])
+
+
 def query_of(text: str) -> Node:
-    """Return the query node of our own SQL text."""
-    node: Node = tree_of(text)["node"]
+    """Return the query node of our own SQL text; nobody else has it."""
+    node: Node = json.loads(_read(text))
     return node
 
 
@@ -37,7 +42,9 @@ def source_of(text: str) -> Node:
 
 def copied(value: Any) -> Any:
     """Return a deep copy of a tree."""
-    return copy.deepcopy(value)
+    if isinstance(value, dict):
+        return {name: copied(item) for name, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
 
 
 def quoted(name: str) -> str:
