@@ -72,6 +72,11 @@ class MemoryTable:
         """One per partition, each a ``pa.Table`` with ``layout.stored_schema``: for Dask work."""
         return self._futures
 
+    @property
+    def client(self) -> Client:
+        """The connection to the cluster that holds the table."""
+        return self._client
+
     def map(self, function: Callable[..., T], *args: Any) -> list[T]:
         """Return ``function(partition, *args)`` of every partition, in their order.
 

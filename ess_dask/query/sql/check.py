@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any, NoReturn
 
 from ess_dask.clean import duck
-from ess_dask.clean.sqltree import Node, place_of, walk
+from ess_dask.clean.sqltree import Node, walk
 from ess_dask.errors import UsageError
 from ess_dask.query.sql.model import RESERVED, Side
+from ess_dask.query.sql.names import Spoken
 from ess_dask.query.sql.tree import renamed
 
 FindSource = Callable[[tuple[str, ...]], "Side | None"]
@@ -40,14 +41,14 @@ _SETTINGS = frozenset(
 _MAY = "a query reads what its FROM names: no files, no settings, nothing else"
 
 
-def parse(text: str) -> Node:
+def parse(text: Spoken) -> Node:
     """Return the tree of one SELECT; raise ``UsageError`` with the line and column of what is
     wrong. Nothing is looked up."""
-    read = json.loads(duck.rows("select json_serialize_sql(?)", [text])[0][0])
+    read = json.loads(duck.rows("select json_serialize_sql(?)", [text.text])[0][0])
     if read["error"]:
         message = read["error_message"]
         if "Only SELECT" in message:
-            refuse(text, 0, "a query is one SELECT", "select ... from ...")
+            refuse(text, 0, "only a SELECT may ask a table", "write: select ... from ...")
         refuse(text, int(read.get("position") or 0), message, "")
     if len(read["statements"]) != 1:
         count = len(read["statements"])
@@ -56,14 +57,14 @@ def parse(text: str) -> Node:
     for node in walk(tree):
         if reason := _harm(node):
             refuse(text, node.get("query_location", 1 << 62), reason, _MAY)
-    if RESERVED in text.lower():
+    if RESERVED in text.text.lower():
         refuse(text, 0, f"names may not begin with {RESERVED}", "use another name")
     return tree
 
 
-def refuse(text: str, offset: int, message: str, hint: str) -> NoReturn:
+def refuse(text: Spoken, offset: int, message: str, hint: str) -> NoReturn:
     """Raise ``UsageError`` about a place (in bytes) of a statement."""
-    raise UsageError(f"sql{place_of(text, offset)}: {message}", hint=hint)
+    raise UsageError(f"sql{text.place(offset)}: {message}", hint=hint)
 
 
 def _harm(node: Node) -> str:
@@ -83,7 +84,7 @@ def _harm(node: Node) -> str:
     return "AT is not supported" if node.get("at_clause") else ""
 
 
-def resolve(tree: Node, text: str, find: FindSource) -> dict[str, Side]:
+def resolve(tree: Node, text: Spoken, find: FindSource) -> dict[str, Side]:
     """Let the tables of a tree mean sources, in place; return these by their names.
 
     Raises ``UsageError`` for a table that is neither a source nor a CTE in reach.
@@ -94,7 +95,7 @@ def resolve(tree: Node, text: str, find: FindSource) -> dict[str, Side]:
 
 
 def _resolve(
-    value: Any, ctes: frozenset[str], text: str, find: FindSource, found: dict[str, Side]
+    value: Any, ctes: frozenset[str], text: Spoken, find: FindSource, found: dict[str, Side]
 ) -> None:
     if isinstance(value, list):
         for item in value:
@@ -120,7 +121,7 @@ def _is_recursive(entry: Node) -> bool:
 
 
 def _resolve_table(
-    node: Node, ctes: frozenset[str], text: str, find: FindSource, found: dict[str, Side]
+    node: Node, ctes: frozenset[str], text: Spoken, find: FindSource, found: dict[str, Side]
 ) -> None:
     path = tuple(part for part in node["qualified_name"]["path"] if part)
     if len(path) == 1 and path[0].lower() in ctes:
@@ -170,19 +171,19 @@ def _is_clock(node: Node) -> bool:
 _NAMED = re.compile(r'"([^"]+)"|function (?:with name )?(\w+)', re.IGNORECASE)
 
 
-def explained(error: Exception, text: str, tree: Node, sides: Mapping[str, Side]) -> UsageError:
+def explained(error: Exception, text: Spoken, tree: Node, sides: Mapping[str, Side]) -> UsageError:
     """Return what DuckDB said about a statement that does not fit, with the place of the name."""
     message = duck.plain(error)
     match = _NAMED.search(str(error))
     name = (match[1] or match[2] or "") if match else ""
     place = _place_of_name(tree, name, str(error))
-    columns = sorted({column for side in sides.values() for column in side.schema.names})
+    columns = list(dict.fromkeys(name for side in sides.values() for name in side.schema.names))
     near = difflib.get_close_matches(name, columns, n=1) if "olumn" in message else []
     known = "the columns are: " + ", ".join(columns)
     hint = f"did you mean {near[0]}? {known}" if near else known
     for side in sides.values():
         message = message.replace(side.name, side.shown)
-    return UsageError(f"sql{place_of(text, place)}: {message}", hint=hint)
+    return UsageError(f"sql{text.place(place)}: {message}", hint=hint)
 
 
 def _place_of_name(tree: Node, name: str, said: str) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.query.sql.check import FindSource, clocks, explained, is_random, parse, resolve
 from ess_dask.query.sql.model import Side, SqlPlan, Stage
+from ess_dask.query.sql.names import spoken
 from ess_dask.query.sql.planner import Planner
 from ess_dask.query.sql.room import Binder
 from ess_dask.query.sql.sources import UnsplitError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def compile_statement(text: str, find: FindSource) -> SqlPlan:
+def compile_statement(written: str, find: FindSource) -> SqlPlan:
     """Return the plan of one SELECT over the sources that ``find`` knows.
 
     Raises ``UsageError`` with line and column for whatever is not one SELECT, reads anything else,
@@ -23,6 +24,7 @@ def compile_statement(text: str, find: FindSource) -> SqlPlan:
     """
     import duckdb
 
+    text = spoken(written)
     tree = parse(text)
     sides = resolve(tree, text, find)
     with Binder({side.name: side.schema for side in sides.values()}) as binder:

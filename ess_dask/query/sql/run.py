@@ -120,14 +120,14 @@ class Run:
         held = size + sum(table.nbytes for table in self._tables.values())
         allowed = self.limits.memory
         if allowed and held > allowed:
+            read = " and ".join(
+                f"the columns {', '.join(columns)} of {self.plan.sources[name]}"
+                for name, columns in zip(stage.sources, stage.columns, strict=True)
+            )
             raise UsageError(
-                f"the query brings together more than the {allowed:,} bytes allowed here"
-                f" ({stage.note or 'rows'} of {self._shown(stage)})",
+                f"{read} take more than the {allowed:,} bytes allowed here ({stage.note})",
                 hint="name fewer columns, filter or group more, or set memory_limit",
             )
-
-    def _shown(self, stage: Stage) -> str:
-        return ", ".join(self.plan.sources[name] for name in stage.sources)
 
 
 def _numbered(table: pa.Table) -> pa.Table:
