@@ -29,7 +29,7 @@ check: $(STAMP) lint
 # statement in every mode, recorded outputs on one worker too, memory bounds of staging.
 stress: $(STAMP)
 	ESS_STRESS=2000 $(BIN)/python -m pytest -n 2 tests/chaos/test_redshift_schedules.py \
-		tests/chaos/test_redshift_cut.py tests/chaos/test_recorded_outputs.py \
+		tests/property/test_query_sql.py tests/chaos/test_redshift_cut.py tests/chaos/test_recorded_outputs.py \
 		tests/integration/test_redshift_staging_s3.py
 
 # The shared cases of the Essentia commands, each as its users would type it.

@@ -273,6 +273,9 @@ class Statement:
     def grouped(self):
         source = self.source()
         keys = [self.scalar() for _ in range(self.random.randrange(0, 3))]
+        rolled = len(keys) == 2 and self.chance(0.2)
+        # What follows the order of rows is then worked out from groups.
+        self.joined |= rolled
         items = [f"{key} as g{at}" for at, key in enumerate(keys)]
         values = [self.aggregate() for _ in range(self.random.randrange(1, 4))]
         items += [f"{value} as a{at}" for at, value in enumerate(values)]
@@ -281,7 +284,7 @@ class Statement:
             places = ", ".join(str(at + 1) for at in range(len(keys)))
             names = ", ".join(f"g{at}" for at in range(len(keys)))
             by = self.one(places, names, ", ".join(keys), "all")
-            if len(keys) == 2 and self.chance(0.2):
+            if rolled:
                 by = f"rollup ({', '.join(keys)})"
             text += f" group by {by}"
         if self.chance(0.3):
