@@ -49,9 +49,8 @@ def test_a_range_of_a_category(shop):
     assert done.stdout == '"who","total","prices","top"\n"bob",90,1,1.25\n"ann",9,3,3\n'
     assert done.stderr == "3 records do not fit the columns and were left out\n"
     # Only the columns that matter are typed.
-    done = shop.ess(
-        "query", "select upper(who) w, count(*) from sale:*:* group by w", "--format", "json"
-    )
+    text = "select upper(who) w, count(*) from sale:*:* group by w"
+    done = shop.ess("query", text, "--format", "json")
     assert json.loads(done.stdout)[-1] == {"w": "CID", "count_star()": 6}
     assert done.stderr == ""
 
@@ -64,7 +63,7 @@ def test_explain_tells_what_ran_where(shop):
     assert "on every partition of sale:*:2014-09-02 (who, n)" in planned.stderr
     done = shop.ess("query", text, "--explain", "--format", "ndjson")
     assert [json.loads(line)["who"] for line in done.stdout.splitlines()] == ["ann", "bob"]
-    for words in ("read 2 files", "2 rejected", "moved", " s\n"):
+    for words in ("read 2 files", "2 rejected", "moved", " s; 1 partitions answered"):
         assert words in done.stderr
 
 
@@ -103,7 +102,7 @@ def test_parquet_and_the_warehouse_stand_beside_a_category(shop):
         ("select * from '/etc/passwd'", ["/etc/passwd"]),
         ("select * from information_schema.tables", ["information_schema"]),
         ("select getenv('HOME')", ["getenv"]),
-        ("select n + 1 from sale:*:*; drop table x", ["2 statements"]),
+        ("select n + 1 from sale:*:*; drop table x", ["only a SELECT"]),
         ("select (select max(n) from duckdb_settings()) from sale:*:*", ["duckdb_settings"]),
     ],
 )

@@ -168,35 +168,46 @@ def _is_clock(node: Node) -> bool:
     return False
 
 
-_NAMED = re.compile(r'"([^"]+)"|function (?:with name )?(\w+)', re.IGNORECASE)
+_COLUMN = re.compile(
+    r"""column "(?P<column>[^"]+)" not found|column named "(?P<of_table>[^"]+)"|"""
+    r"""reference to column name "(?P<either>[^"]+)"|table "(?P<table>[^"]+)" not found|"""
+    r"""column "(?P<ungrouped>[^"]+)" must|"""
+    r"""Function with name (?P<function>\w+) does|types '(?P<call>\w+)\(""",
+    re.IGNORECASE,
+)
+"""The names in DuckDB's messages, by what they are names of."""
 
 
 def explained(error: Exception, text: Spoken, tree: Node, sides: Mapping[str, Side]) -> UsageError:
     """Return what DuckDB said about a statement that does not fit, with the place of the name."""
     message = duck.plain(error)
-    match = _NAMED.search(str(error))
-    name = (match[1] or match[2] or "") if match else ""
-    place = _place_of_name(tree, name, str(error))
+    match = _COLUMN.search(str(error))
+    kind, name = (match.lastgroup or "", match[match.lastgroup or 0]) if match else ("", "")
     columns = list(dict.fromkeys(name for side in sides.values() for name in side.schema.names))
-    near = difflib.get_close_matches(name, columns, n=1) if "olumn" in message else []
+    near = difflib.get_close_matches(name, columns, n=1) if kind in ("column", "of_table") else []
     known = "the columns are: " + ", ".join(columns)
     hint = f"did you mean {near[0]}? {known}" if near else known
     for side in sides.values():
         message = message.replace(side.name, side.shown)
-    return UsageError(f"sql{text.place(place)}: {message}", hint=hint)
+    return UsageError(f"sql{text.place(_place(tree, kind, name))}: {message}", hint=hint)
 
 
-def _place_of_name(tree: Node, name: str, said: str) -> int:
-    """Return where a column or function of this name stands first (bytes), or 'unknown'."""
-    quoted_names = {found.lower() for found in re.findall(r'"([^"]+)"', said)}
+def _place(tree: Node, kind: str, name: str) -> int:
+    """Return where a name of this kind stands first (in bytes), or 'unknown'."""
     for node in walk(tree):
-        parts = node.get("column_names") if node.get("class") == "COLUMN_REF" else None
-        if parts and parts[-1].lower() in quoted_names:
-            if "does not exist" in said or "not found" in said or "have a column" in said:
-                last = re.search(r'column named "([^"]+)"', said)
-                if last and parts[-1].lower() != last[1].lower():
-                    continue
-            return int(node["query_location"])
-        if node.get("class") == "FUNCTION" and node["function_name"].lower() == name.lower():
+        if kind and name.lower() == _name_in(node, kind):
             return int(node["query_location"])
     return 1 << 62
+
+
+def _name_in(node: Node, kind: str) -> str:
+    """Return the name of this kind that an expression has, lower case; '' when it has none."""
+    if kind in ("function", "call"):
+        is_call = node.get("class") in ("FUNCTION", "WINDOW")
+        return str(node["function_name"]).lower() if is_call else ""
+    if node.get("class") != "COLUMN_REF":
+        return ""
+    parts = [part.lower() for part in node["column_names"]]
+    if kind == "of_table":
+        return str(parts[-1])
+    return str(parts[0]) if (len(parts) > 1) == (kind == "table") else ""

@@ -131,7 +131,8 @@ class Binder:
 
     def schema(self, query: str) -> pa.Schema:
         """Return the Arrow columns that ``query`` gives."""
-        return self._connection.sql(query).to_arrow_table().schema
+        # Without rows even where there is no table: range(1000000000) is one, too.
+        return self._connection.sql(query).limit(0).to_arrow_table().schema
 
     def binds(self, query: str) -> bool:
         """Return whether ``query`` fits the tables."""
