@@ -91,7 +91,7 @@ def test_parquet_and_the_warehouse_stand_beside_a_category(shop):
         ("select pryce + 1 from sale:*:*", ["did you mean price?"]),
         ("select 1 + n,\n  x + 1 from sale:*:*", ["line 2 column 3"]),
         ("select sum(who) from sale:*:*", ["sum", "column 8"]),
-        ("select a.n from sale:*:* a join sale:*:* b on n = 1", ["mbiguous", "column 50"]),
+        ("select a.n from sale:*:* a join sale:*:* b on n = 1", ["mbiguous", "column 47"]),
         ("select n + 1 from nosuch:*:*", ["nosuch", "sale"]),
         ("select n + 1 from sale:2014-09-03:2014-09-01", ["after"]),
         ("select n + 1 from wood:allsales", ["wood.allsales", "does not run"]),
@@ -159,7 +159,7 @@ def test_too_much_memory_and_too_long_are_told(shop):
     assert "more than the 100 bytes allowed" in done.stderr
     slow = "select count(*) from range(100000) a, range(1000000) b where a.range + b.range = 7.5"
     done = shop.ess("query", slow, env={"ESS_QUERY_TIMEOUT": "0.5s"}, code=3)
-    assert "took longer than 0.5 s" in done.stderr
+    assert "took longer than query_timeout" in done.stderr
 
 
 def test_frames_of_python(shop, monkeypatch):

@@ -84,16 +84,16 @@ def answer(query: str, tables: Mapping[str, pa.Table], seconds: float = 0.0) -> 
                 return connection.sql(query).to_arrow_table()
         except duckdb.InterruptException:
             if late.is_set():
-                raise timed_out(seconds) from None
+                raise timed_out() from None
             raise InterruptedRunError(TICKET) from None
         finally:
             timer.cancel()
 
 
-def timed_out(seconds: float) -> DataError:
+def timed_out() -> DataError:
     """Return the error of a question that took too long."""
     return DataError(
-        f"the query took longer than {seconds:g} s", hint="ask for less, or raise the time-out"
+        "the query took longer than query_timeout allows", hint="ask for less, or raise it"
     )
 
 

@@ -103,7 +103,7 @@ class Run:
             return 0.0
         left = self._until - time.monotonic()
         if left <= 0:
-            raise timed_out(self.limits.seconds)
+            raise timed_out()
         return left
 
     def _check_sides(self, stage: Stage, sides: Mapping[str, pa.Table]) -> None:
