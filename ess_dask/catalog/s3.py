@@ -92,6 +92,8 @@ def _connect(process: tuple[str, ...], region: str, endpoint: str, keys: Keys) -
         "connect_timeout": _CONNECT_SECONDS,
         "read_timeout": _READ_SECONDS,
         "max_pool_connections": 64,
+        # Some servers send the whole object's checksum along with a part of it.
+        "response_checksum_validation": "when_required",
     }
     if endpoint:
         settings["s3"] = {"addressing_style": "path"}

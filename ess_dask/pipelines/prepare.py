@@ -14,6 +14,7 @@ from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
 from ess_dask.engine.batches import make_batches
 from ess_dask.engine.collect import empty_table
 from ess_dask.engine.executor import usable_cores
+from ess_dask.engine.hands import refuse_unseen
 from ess_dask.engine.model import Job
 from ess_dask.errors import ConfigError, ConflictError
 from ess_dask.pipelines.execution import (
@@ -95,6 +96,7 @@ def plan_run(spec: RunSpec, settings: Settings) -> RunPlan:
     Raises ``UsageError`` for a wrong range, ``ConflictError`` when the table does not fit or a
     loaded file has changed and the policy is ``fail``, and what listing raises.
     """
+    refuse_unseen(spec.job.store, settings)
     bounds, selection = select_window(spec.job.store, spec.category, spec.window)
     files = selection.files
     columns = columns_of(spec.job, None if spec.memory else spec.target)

@@ -16,6 +16,9 @@ from ess_dask.markup import facts, grid, page
 REFUSED = "too many rejects"
 """State of a run that published nothing because of the limit."""
 
+UNHOOKED = "done, but a statement after it failed"
+"""State of a run that loaded and published all, and then one of ``hooks.after`` failed."""
+
 FAILED_SHOWN = 10
 """Failed files that a summary names; the report has them all."""
 

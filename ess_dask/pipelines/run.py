@@ -20,11 +20,12 @@ from ess_dask.catalog.model import shown
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch, BatchResult, FileCount, RowCheck, Sink
 from ess_dask.engine.sinks import Only, Tee
-from ess_dask.errors import InterruptedRunError, RejectLimitError, WorkerLostError
+from ess_dask.errors import EssError, InterruptedRunError, RejectLimitError, WorkerLostError
 from ess_dask.pipelines.execution import Execution
 from ess_dask.pipelines.plan import RunPlan
-from ess_dask.pipelines.report import REFUSED, RunReport, Totals, add_up
+from ess_dask.pipelines.report import REFUSED, UNHOOKED, RunReport, Totals, add_up
 from ess_dask.pipelines.run_folder import run_folder
+from ess_dask.warehouse.hooks import AfterLoadAbortedError, AfterLoadError
 from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult
 
 if TYPE_CHECKING:
@@ -95,10 +96,15 @@ def execute(
         totals = add_up(results)
         run.check_whole(totals, interrupt)
         run.check_limit(totals, time.monotonic() - started)
-        loaded = run.load(tools, results, totals)
+        loaded, late = run.load(tools, results, totals)
         table = run.publish(tools, results)
     totals = run.own_part(totals, loaded)
     report = run.report(totals, loaded, interrupt.draining, time.monotonic() - started)
+    if late is not None:
+        replace(report, state=UNHOOKED, exit_code=late.exit_code).save(run.folder)
+        if table is not None:
+            table.close()
+        raise late
     report.save(run.folder)
     return report, table
 
@@ -160,40 +166,58 @@ class _Run:
     @contextmanager
     def prepared(self) -> Iterator[_Tools]:
         """Make the run's folder, executor and sinks; stop the work and sweep on the way out."""
-        with run_folder(self.folder, self._staged_at()):
-            session = self.given or self._session()
-            executor = self._executor(session)
+        with run_folder(self.folder, self._staged_at()), self._used_session() as session:
             segments = self._segment_sink(session)
-            try:
-                yield _Tools(executor, session, self._sinks(segments), segments)
-            except BaseException:
-                executor.cancel()
-                if session is not None and segments is not None:
-                    session.store.discard(segments)
-                raise
-            finally:
-                executor.close()
-                if session is not None and self.given is None:
-                    session.close()
+            with self._executor(session) as executor:
+                try:
+                    yield _Tools(executor, session, self._sinks(segments), segments)
+                except BaseException:
+                    executor.cancel()
+                    if session is not None and segments is not None:
+                        session.store.discard(segments)
+                    raise
+                finally:
+                    executor.close()
 
     def _staged_at(self) -> str:
         if self.plan.load is None:
             return ""
         return _warehouse_of(self.plan.load).staged_at(self.run_id)
 
-    def _session(self) -> Session | None:
-        if self.execution.memory is None:
-            return None
+    @contextmanager
+    def _used_session(self) -> Iterator[Session | None]:
+        """Give the connection to the tables that the run fills, None when it fills none."""
+        if self.given is not None or self.execution.memory is None:
+            yield self.given
+            return
         from ess_dask.tables.session import open_session
 
-        return open_session(self.listener.say)
+        with open_session(self.listener.say, self.settings.cluster) as session:
+            yield session
 
-    def _executor(self, session: Session | None) -> Executor:
-        from ess_dask.engine.executor import ClusterExecutor, ThreadExecutor
+    @contextmanager
+    def _executor(self, session: Session | None) -> Iterator[Executor]:
+        from ess_dask.engine.executor import ThreadExecutor
+        from ess_dask.engine.hands import cluster_executor, far_executor
+
+        root = str(self.folder)
+        if session is not None:
+            yield cluster_executor(session.client, session.endpoint, root, self.run_id)
+        elif self._is_away(session):
+            kind = self.settings.cluster
+            with far_executor(self.listener.say, kind, root, self.run_id) as executor:
+                yield executor
+        else:
+            yield ThreadExecutor(self.execution.slots)
+
+    def _is_away(self, session: Session | None) -> bool:
+        """Whether the work is done on machines that see nothing of this one."""
+        from ess_dask.cluster.machines import is_remote
 
         if session is not None:
-            return ClusterExecutor(session.client, self.run_id)
-        return ThreadExecutor(self.execution.slots)
+            return session.endpoint.remote
+        # Rows that are read in place of files are in this process.
+        return is_remote(self.settings.cluster) and self.execution.job.reader is None
 
     def _segment_sink(self, session: Session | None) -> SegmentSink | None:
         if session is None:
@@ -228,11 +252,14 @@ class _Run:
         from ess_dask.engine.work import process
 
         keep = self.execution.rejects.keep
+        context = self.execution.job.context
+        if self._is_away(tools.session):
+            context = context.away(self.run_id)
         job = replace(
             self.execution.job,
             rejects_folder=str(self.rejects_folder) if keep else "",
             check=self._check(),
-            context=replace(self.execution.job.context, owner=self.run_id),
+            context=replace(context, owner=self.run_id),
         )
         work = partial(process, job=job, sink=Tee(tools.sinks))
         results: list[BatchResult] = []
@@ -271,17 +298,20 @@ class _Run:
 
     def load(
         self, tools: _Tools, results: Sequence[BatchResult], totals: Totals
-    ) -> LoadResult | None:
-        """Load what was staged: rows, ledger and rejects in one transaction."""
+    ) -> tuple[LoadResult | None, EssError | None]:
+        """Load what was staged: rows, ledger and rejects in one transaction.
+
+        The second value is what went wrong with the statements that follow: the load stands.
+        """
         if self.plan.load is None:
-            return None
+            return None, None
         files = load_files(self.plan.load, totals)
         if not files:
-            return None
+            return None, None
         warehouse = _warehouse_of(self.plan.load)
         staged = [part for result in results for part in _parts(result, 0)]
         sink = self._staging_sink(self.plan.load)
-        parts = warehouse.spread(sink, staged, partial(_everywhere, tools.executor))
+        parts = warehouse.spread(sink, staged, partial(everywhere, tools.executor))
         plan = warehouse.fit(self.plan.load, parts)
         for statement in plan.ddl:
             if statement not in self.plan.load.ddl:
@@ -295,7 +325,10 @@ class _Run:
             rejects=tuple(result.rejects for result in results if result.rejects),
             replayed=self._replayed(),
         )
-        return warehouse.load(request)
+        try:
+            return warehouse.load(request), None
+        except (AfterLoadError, AfterLoadAbortedError) as error:
+            return error.loaded, error
 
     def _replayed(self) -> str:
         if self.execution.replayed is None:
@@ -354,7 +387,7 @@ def _warehouse_of(load: LoadPlan) -> Warehouse:
     return open_warehouse(load.target.url)
 
 
-def _everywhere(
+def everywhere(
     executor: Executor, function: Callable[[Any], Any], values: Sequence[Any]
 ) -> list[Any]:
     """Return ``function(value)`` of each value, done by the workers, in order."""

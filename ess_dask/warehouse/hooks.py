@@ -15,7 +15,7 @@ from ess_dask.errors import (
 )
 
 if TYPE_CHECKING:
-    from ess_dask.warehouse.model import Hooks
+    from ess_dask.warehouse.model import Hooks, LoadResult
 
 PLACE = "{table}"
 """What stands for the loaded table's quoted name."""
@@ -79,11 +79,27 @@ def run_inside(hooks: Hooks, table: str, execute: Execute) -> None:
             ) from error
 
 
-def run_after(hooks: Hooks, table: str, execute: Execute) -> None:
+class AfterLoadError(DataError):
+    """A statement failed that follows a load: the load stands; ``loaded`` is what it did."""
+
+    def __init__(self, message: str, *, hint: str, loaded: LoadResult) -> None:
+        super().__init__(message, hint=hint)
+        self.loaded = loaded
+
+
+class AfterLoadAbortedError(InterruptedRunError):
+    """A statement was aborted that follows a load: the load stands; ``loaded`` is what it did."""
+
+    def __init__(self, message: str, *, hint: str, loaded: LoadResult) -> None:
+        super().__init__(message, hint=hint)
+        self.loaded = loaded
+
+
+def run_after(hooks: Hooks, table: str, execute: Execute, loaded: LoadResult) -> None:
     """Run the statements that follow a committed load; ``table`` is quoted SQL.
 
-    Raises ``DataError`` naming the first that failed and those that were not run for it, or
-    ``InterruptedRunError`` saying the same of one that was aborted.
+    Raises ``AfterLoadError`` naming the first that failed and those that were not run for it, or
+    ``AfterLoadAbortedError`` saying the same of one that was aborted.
     """
     for number, hook in enumerate(hooks.after, 1):
         try:
@@ -91,12 +107,13 @@ def run_after(hooks: Hooks, table: str, execute: Execute) -> None:
         except EssError as error:
             rest = len(hooks.after) - number
             left = f"; the {rest} after it did not run" if rest else ""
-            kind = InterruptedRunError if isinstance(error, InterruptedRunError) else DataError
-            raise kind(
+            aborted = isinstance(error, InterruptedRunError)
+            raise (AfterLoadAbortedError if aborted else AfterLoadError)(
                 f"the load is done, but {_name('after', number, hooks.after)} failed: "
                 f"{error.message}{left}",
                 hint="run what is missing yourself: the same run again finds nothing to load and "
                 "runs no hooks",
+                loaded=loaded,
             ) from error
 
 

@@ -1,5 +1,7 @@
 """SQL around the loads of a pipeline, as a user of the command line and of Python sees it."""
 
+import json
+
 import duckdb
 import pytest
 
@@ -68,7 +70,19 @@ def test_a_hook_that_fails_after_the_load_leaves_it(shop):
     said = shop.ess("run", "p.yaml", code=3).stderr
     assert "the load is done, but statement 1 of hooks.after" in said
     assert ask(shop, "select count(*) from sales") == [(2,)]
+    [told] = (shop.home / ".ess" / "runs").glob("*/report.json")
+    report = json.loads(told.read_text())
+    assert (report["rows_loaded"], report["exit_code"]) == (2, 3)
+    assert report["state"] == "done, but a statement after it failed"
     assert "nothing new" in shop.ess("run", "p.yaml").stdout
+
+
+def test_a_hook_that_fails_after_the_load_leaves_the_memory_table(shop):
+    memory = "memory: {table: shop.sales, key: id}"
+    shop.write(f"  hooks: {{after: insert into missing select 1}}\n{memory}")
+    assert "the load is done" in shop.ess("run", "p.yaml", code=3).stderr
+    assert "shop.sales: 2 rows of 1 files" in shop.ess("server", "summary").stdout
+    shop.ess("udbd", "stop")
 
 
 def test_duckdb_has_no_distribution_keys(shop):

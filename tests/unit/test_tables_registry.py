@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 
 from ess_dask.errors import EssError, UsageError
+from ess_dask.tables.homes import sweep_instances
 from ess_dask.tables.layout import MergeRule, TableLayout
-from ess_dask.tables.registry import Registry, TableName, sweep_instances
+from ess_dask.tables.registry import Registry, TableName
 from ess_dask.tables.segment import Segment
 from ess_dask.tables.session import table_name
 

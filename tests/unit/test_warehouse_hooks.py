@@ -6,8 +6,9 @@ import pytest
 
 from ess_dask.errors import ConfigError, DataError, InterruptedRunError, TransientError
 from ess_dask.warehouse.hooks import run_after, run_inside
-from ess_dask.warehouse.model import Hooks, TableLayout
+from ess_dask.warehouse.model import Hooks, LoadResult, TableLayout
 
+DONE = LoadResult("load", files=1, rows_loaded=2, rows_rejected=0)
 GOOD = [
     "GRANT SELECT ON {table} TO analyst",
     "  -- why; indeed\n  /* ; */ grant select on {table} to x ; \n",
@@ -83,7 +84,7 @@ def test_an_aborted_hook_is_an_aborted_run():
     with pytest.raises(
         InterruptedRunError, match=r"load is done.*\(select \.\.\.\).*aborted.*1 after"
     ):
-        run_after(Hooks(after=("select 1", "analyze")), "t", abort)
+        run_after(Hooks(after=("select 1", "analyze")), "t", abort, DONE)
 
 
 def test_the_table_stands_quoted_and_values_are_not_shown():

@@ -67,7 +67,7 @@ def run_load(
             connection.rollback()
         raise
     watch("commit")
-    run_after(request.plan.target.hooks, name.sql, partial(_execute, connection))
+    run_after(request.plan.target.hooks, name.sql, partial(_execute, connection), result)
     return result
 
 

@@ -81,7 +81,7 @@ class Loading:
                 self.session.rollback()
                 raise
             self.watch("commit")
-        self._hooks_after()
+        self._hooks_after(result)
         return result
 
     @property
@@ -222,10 +222,10 @@ class Loading:
             LoadEntry(str(work.name), target.pipeline, target.mode, digest, now(), result)
         )
 
-    def _hooks_after(self) -> None:
+    def _hooks_after(self, loaded: LoadResult) -> None:
         """Run the statements that come after a load; the load stands whatever they do."""
         if not self.request.plan.target.hooks.after:
             return
         name = self._state().name
         self.session.commit()
-        run_after(self.request.plan.target.hooks, name.sql, self.session.outside)
+        run_after(self.request.plan.target.hooks, name.sql, self.session.outside, loaded)
