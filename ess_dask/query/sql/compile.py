@@ -94,7 +94,7 @@ def _stop_clocks(tree: Node, binder: Binder) -> None:
     for node in clocks(tree):
         text = query_text(_only(node))
         ((_, kind),) = binder.columns(text)
-        value = binder.value(f"({text})")
+        value = binder.value(f"select cast(({text}) as varchar)")
         quoted = "null" if value is None else "'" + value.replace("'", "''") + "'"
         alias = node["alias"]
         place = node["query_location"]

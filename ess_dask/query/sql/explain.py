@@ -60,7 +60,8 @@ def _stage(number: int, stage: Stage, plan: SqlPlan, done: Done | None) -> Itera
             for name, columns in zip(stage.sources, stage.columns, strict=True)
         )
         beside = f", beside {', '.join(stage.sides)}" if stage.sides else ""
-        yield f"   on every partition of {read}{beside}:"
+        which = "every partition" if stage.at is None else "the partition of one key"
+        yield f"   on {which} of {read}{beside}:"
         yield f"      {stage.map}"
     if stage.merge:
         yield "   once, here:"

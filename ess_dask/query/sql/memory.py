@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.clean.running import cancel_all, running
+from ess_dask.query.sql.lookup import partition_of
 from ess_dask.query.sql.model import Partitioned, Work
 from ess_dask.query.sql.run import work_on
 from ess_dask.tables.table import worker_errors
@@ -71,7 +72,11 @@ class MemoryRows:
                 _cancel(client, pending, owner)
 
     def _chosen(self, work: Work) -> Sequence[Any]:
-        return self.memory.futures
+        futures = self.memory.futures
+        if work.at is None:
+            return futures
+        number = partition_of(work.at, self.schema, self.key, len(futures))
+        return futures[number : number + 1]
 
 
 def _sent(client: Any, sides: Mapping[str, pa.Table]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +30,8 @@ class Work:
     seconds: float = 0.0
     limit: int | None = None
     """Rows after which the statement needs no further partition."""
+    at: tuple[Any, ...] | None = None
+    """The only values of the source's key that matter: they lie in one partition."""
 
 
 class Partitioned(Protocol):
@@ -91,6 +93,8 @@ class Stage:
     uses: tuple[str, ...] = ()
     """Earlier tables that the merge sees."""
     limit: int | None = None
+    at: tuple[Any, ...] | None = None
+    """The only values of the source's key that matter."""
     note: str = ""
     """What the stage is for, in a few words."""
 

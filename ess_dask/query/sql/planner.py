@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ess_dask.query.sql import selects
 from ess_dask.query.sql.columns import needed
+from ess_dask.query.sql.lookup import key_values
 from ess_dask.query.sql.model import PARTIALS, RESERVED, Side, Stage
 from ess_dask.query.sql.room import Binder
 from ess_dask.query.sql.sources import LOCAL, Spread, UnsplitError, tables_in
@@ -137,6 +138,9 @@ class Planner:
             ),
             note=note or stage.note,
         )
+        if len(stage.sources) == 1:
+            side = self.sides[stage.sources[0]]
+            stage = replace(stage, at=key_values(query_of(stage.map), side, self.binder))
         self.stages.append(stage)
         self.binder.add(name, self.binder.schema(merged))
         return self.reading(name)

@@ -144,10 +144,9 @@ class Binder:
             return False
         return True
 
-    def value(self, expression: str) -> Any:
-        """Return the value of an expression without columns, as text (None for null)."""
-        rows = self._connection.execute(f"select cast({expression} as varchar)").fetchall()
-        return rows[0][0]
+    def value(self, query: str) -> Any:
+        """Return the only value of a query of our own, as Arrow gives it to Python."""
+        return self._connection.sql(query).to_arrow_table().column(0)[0].as_py()
 
     def close(self) -> None:
         """Let the tables go."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.clean.arrow import standard_table
 from ess_dask.errors import UsageError
+from ess_dask.query.sql.lookup import partition_of
 from ess_dask.query.sql.model import PARTIALS, ROW, Partitioned, SqlPlan, Stage, Work
 from ess_dask.query.sql.room import Limits, answer, timed_out, told_plainly
 
@@ -81,7 +82,7 @@ class Run:
         first, *beside = (self.sources[name] for name in stage.sources)
         sides = {name: self._tables[name] for name in stage.sides}
         self._check_sides(stage, sides)
-        work = Work(stage.map, stage.sources, stage.columns, self._left(), stage.limit)
+        work = Work(stage.map, stage.sources, stage.columns, self._left(), stage.limit, stage.at)
         parts: list[pa.Table] = []
         rows = size = 0
         answers = iter(first.map(work, beside, sides))
@@ -176,5 +177,9 @@ class InProcess:
     ) -> Iterator[pa.Table]:
         """Yield what ``work`` gives for each table."""
         others = [other.tables for other in beside if isinstance(other, InProcess)]
-        for parts in zip(self.tables, *others, strict=True):
+        tables = self.tables
+        if work.at is not None and self.placement:
+            number = partition_of(work.at, self.schema, self.key, len(tables))
+            tables = tables[number : number + 1]
+        for parts in zip(tables, *others, strict=True):
             yield work_on(parts, work, sides)
