@@ -55,6 +55,7 @@ class Sources:
                 source.key,
                 source.placement,
                 source.size,
+                _partitions(source),
             )
         return self._sides[shown]
 
@@ -109,6 +110,13 @@ class Sources:
                 hint="only DuckDB; of Redshift: ess redshift unload, then the Parquet files",
             )
         return warehouse_rows(place.removeprefix("/"), path)
+
+
+def _partitions(source: Partitioned) -> int:
+    """Return how many partitions a source in memory has."""
+    from ess_dask.query.sql.memory import MemoryRows
+
+    return len(source.futures) if isinstance(source, MemoryRows) else 0
 
 
 def _shown(source: Partitioned, name: str) -> str:
@@ -177,8 +185,9 @@ def prepare(text: str, sources: Sources) -> Run:
     from ess_dask.query.sql.compile import compile_statement
     from ess_dask.query.sql.run import Run
 
-    plan = compile_statement(text, sources.find)
-    return Run(plan, sources.opened, limits())
+    allowed = limits()
+    plan = compile_statement(text, sources.find, allowed.side)
+    return Run(plan, sources.opened, allowed)
 
 
 def ask(text: str, sources: Sources) -> Answer:

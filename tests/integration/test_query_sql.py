@@ -17,10 +17,10 @@ DAYS = 6
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
+def shop(tmp_path_factory, warm):
     """Give a user with a category ``sale`` (6 days, 3 good records and a bad one each), Parquet
     files and a DuckDB warehouse."""
-    someone = User(tmp_path_factory.mktemp("home"))
+    someone = User(tmp_path_factory.mktemp("home"), warm)
     lake = someone.folder / "lake"
     lake.mkdir()
     for day in range(1, DAYS + 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ess_dask.query.sql.check import FindSource, clocks, explained, is_random, parse, resolve
-from ess_dask.query.sql.model import Side, SqlPlan, Stage
+from ess_dask.query.sql.model import SqlPlan, Stage
 from ess_dask.query.sql.names import spoken
 from ess_dask.query.sql.planner import Planner
 from ess_dask.query.sql.room import Binder
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def compile_statement(written: str, find: FindSource) -> SqlPlan:
+def compile_statement(written: str, find: FindSource, side_limit: int = 64 << 20) -> SqlPlan:
     """Return the plan of one SELECT over the sources that ``find`` knows.
+
+    A table of more than ``side_limit`` bytes is not sent to every worker for a join.
 
     Raises ``UsageError`` with line and column for whatever is not one SELECT, reads anything else,
     or does not fit the sources' columns.
@@ -34,17 +36,16 @@ def compile_statement(written: str, find: FindSource) -> SqlPlan:
             raise explained(error, text, tree, sides) from None
         _stop_clocks(tree, binder)
         schema = binder.schema(query_text(tree["node"]))
-        return _plan(tree["node"], sides, binder, schema, tuple(name for name, _ in columns))
+        names = tuple(name for name, _ in columns)
+        return _plan(Planner(tree["node"], sides, binder, side_limit), schema, names)
 
 
-def _plan(
-    node: Node, sides: dict[str, Side], binder: Binder, schema: pa.Schema, names: tuple[str, ...]
-) -> SqlPlan:
+def _plan(planner: Planner, schema: pa.Schema, names: tuple[str, ...]) -> SqlPlan:
     import duckdb
 
+    node, sides, binder = planner.statement, dict(planner.sides), planner.binder
     unsplit = is_random(node)
     if not unsplit:
-        planner = Planner(node, sides, binder)
         try:
             planner.whole(*planner.query(copied(node)), "the answer")
             found = binder.schema(f"select * from {planner.stages[-1].name}")  # noqa: S608
@@ -61,7 +62,7 @@ def _plan(
         stages=tuple(planner.stages),
         columns=names,
         schema=schema,
-        sources={side.name: side.shown for side in sides.values()},
+        sources={side.name: side.shown for side in planner.sides.values()},
         unsplit=unsplit,
         collected=tuple(planner.collected_notes),
     )

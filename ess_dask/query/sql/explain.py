@@ -26,7 +26,7 @@ def explain(run: Run) -> str:
 
 
 def _used(run: Run) -> list[tuple[str, str]]:
-    return list(run.plan.sources.items())
+    return [(name, shown) for name, shown in run.plan.sources.items() if name in run.sources]
 
 
 def _source(source: Partitioned) -> str:
@@ -63,6 +63,9 @@ def _stage(number: int, stage: Stage, plan: SqlPlan, done: Done | None) -> Itera
         which = "every partition" if stage.at is None else "the partition of one key"
         yield f"   on {which} of {read}{beside}:"
         yield f"      {stage.map}"
+    if stage.deal:
+        key = ", ".join(stage.deal.key)
+        yield f"   dealt anew by {key} into {stage.deal.partitions} partitions"
     if stage.merge:
         yield "   once, here:"
         yield f"      {stage.merge}"
@@ -72,6 +75,8 @@ def _stage(number: int, stage: Stage, plan: SqlPlan, done: Done | None) -> Itera
 
 def _account(done: Done) -> str:
     text = f"{done.rows:,} rows in {done.seconds:.3f} s"
+    if done.stage.deal:
+        return f"begun in {done.seconds:.3f} s"
     if done.stage.sources:
         moved = f"{done.moved_rows:,} rows ({show_bytes(done.moved_bytes)}) moved"
         text += f"; {done.partitions} partitions answered, {moved}"

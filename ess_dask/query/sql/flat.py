@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.arrow import standard_table
 from ess_dask.errors import DataError, ReadError, UsageError
-from ess_dask.query.sql.model import Partitioned, Work
-from ess_dask.query.sql.run import InProcess, work_on
+from ess_dask.query.sql.model import Deal, Partitioned, Work
+from ess_dask.query.sql.run import InProcess, dealt_here, work_on
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +49,12 @@ class ParquetRows:
     def size(self) -> int:
         """About what the files take in memory."""
         return 4 * sum(file.size for file in self.files)
+
+    def dealt(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
+    ) -> InProcess:
+        """Return what ``work`` gives, dealt anew, in this process."""
+        return dealt_here(self.map(work, beside, sides), deal)
 
     def map(
         self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]
@@ -124,6 +130,12 @@ class WarehouseRows:
     size: int = 0
     key: tuple[str, ...] = ()
     placement: str = ""
+
+    def dealt(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
+    ) -> InProcess:
+        """Return what ``work`` gives, dealt anew, in this process."""
+        return dealt_here(self.map(work, beside, sides), deal)
 
     def map(
         self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]

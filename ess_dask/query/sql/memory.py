@@ -3,80 +3,123 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.clean.running import cancel_all, running
 from ess_dask.query.sql.lookup import partition_of
-from ess_dask.query.sql.model import Partitioned, Work
-from ess_dask.query.sql.run import work_on
+from ess_dask.query.sql.model import Deal, Partitioned, Work
+from ess_dask.query.sql.run import buckets_of, work_on
 from ess_dask.tables.table import worker_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from distributed import Client, Future
 
     from ess_dask.tables.table import MemoryTable
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryRows:
-    """Implements ``Partitioned`` for one version of a table."""
+class ClusterRows:
+    """Implements what sources on the workers have in common: ``futures`` of their partitions, held
+    by ``client``'s cluster, with rows that ``schema`` and ``key`` tell."""
 
-    memory: MemoryTable
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The table's columns."""
-        return self.memory.schema
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The table's key."""
-        return self.memory.layout.key
-
-    @property
-    def placement(self) -> str:
-        """Tables of one cluster with as many partitions hold equal keys in the same number."""
-        return f"xxhash64/{self.memory.layout.partitions}"
-
-    @property
-    def size(self) -> int:
-        """Bytes of the table's segments, which lie in memory as they were written."""
-        return sum(segment.bytes for _, segment in self.memory.version.segments)
+    client: Client
+    futures: Sequence[Future[pa.Table]]
+    schema: pa.Schema
+    key: tuple[str, ...]
 
     def map(
         self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]
     ) -> Iterator[pa.Table]:
         """Yield what ``work`` gives for each partition, worked out on the workers, in their order.
 
-        Raises ``WorkerLostError`` and ``TransientError`` as reading the table does. What still runs
+        Raises ``WorkerLostError`` and ``TransientError`` as reading a table does. What still runs
         when the iterator is closed is cancelled on the workers.
         """
-        client = self.memory.client
         owner = uuid.uuid4().hex
-        others = [other.memory.futures for other in beside if isinstance(other, MemoryRows)]
-        sent = _sent(client, sides)
-        pending = [
-            client.submit(_answer, work, owner, tuple(sent), *parts, *sent.values(), pure=False)
-            for parts in zip(self._chosen(work), *others, strict=True)
-        ]
+        pending = self._begin(_answer, work, owner, beside, sides)
         try:
-            with worker_errors(f"table {self.memory.name}"):
+            with worker_errors("the query"):
                 while pending:
                     yield pending[0].result()
                     pending.pop(0).release()
         finally:
             if pending:
-                _cancel(client, pending, owner)
+                _cancel(self.client, pending, owner)
+
+    def dealt(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
+    ) -> DealtRows:
+        """Return what ``work`` gives, dealt anew among the workers; it is done when it is asked."""
+        pending = self._begin(partial(_deal, deal), work, uuid.uuid4().hex, beside, sides)
+        futures = []
+        for number in range(deal.partitions):
+            parts = [self.client.submit(_at, each, number, pure=False) for each in pending]
+            futures.append(self.client.submit(_together, parts, pure=False))
+        return DealtRows(self.client, futures, deal)
+
+    def _begin(
+        self,
+        function: Callable[..., Any],
+        work: Work,
+        owner: str,
+        beside: Sequence[Partitioned],
+        sides: Mapping[str, pa.Table],
+    ) -> list[Future[Any]]:
+        others = [other.futures for other in beside if isinstance(other, ClusterRows)]
+        sent = _sent(self.client, sides)
+        return [
+            self.client.submit(
+                function, work, owner, tuple(sent), *parts, *sent.values(), pure=False
+            )
+            for parts in zip(self._chosen(work), *others, strict=True)
+        ]
 
     def _chosen(self, work: Work) -> Sequence[Any]:
-        futures = self.memory.futures
         if work.at is None:
-            return futures
-        number = partition_of(work.at, self.schema, self.key, len(futures))
-        return futures[number : number + 1]
+            return self.futures
+        number = partition_of(work.at, self.schema, self.key, len(self.futures))
+        return self.futures[number : number + 1]
+
+
+class MemoryRows(ClusterRows):
+    """Implements ``Partitioned`` for one version of a table, as long as it is open."""
+
+    def __init__(self, memory: MemoryTable) -> None:
+        self.memory = memory
+        self.client, self.futures = memory.client, memory.futures
+        self.schema, self.key = memory.schema, memory.layout.key
+        # Tables of one cluster with as many partitions hold equal keys in the same number.
+        self.placement = f"xxhash64/{memory.layout.partitions}"
+        # Segments lie in memory as they were written.
+        self.size = sum(segment.bytes for _, segment in memory.version.segments)
+
+
+class DealtRows(ClusterRows):
+    """Implements ``Partitioned`` for rows that were dealt anew among the workers. Their ``schema``
+    and ``size`` are not known here: the plan has them."""
+
+    size = 0
+
+    def __init__(self, client: Client, futures: Sequence[Future[pa.Table]], deal: Deal) -> None:
+        self.client, self.futures = client, futures
+        self.key, self.placement = deal.key, deal.placement
+
+
+def _deal(deal: Deal, work: Work, owner: str, names: tuple[str, ...], *tables: pa.Table) -> Any:
+    return buckets_of(_answer(work, owner, names, *tables), deal)
+
+
+def _at(parts: list[pa.Table], number: int) -> pa.Table:
+    return parts[number]
+
+
+def _together(parts: list[pa.Table]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.concat_tables(parts)
 
 
 def _sent(client: Any, sides: Mapping[str, pa.Table]) -> dict[str, Any]:

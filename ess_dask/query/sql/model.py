@@ -62,6 +62,11 @@ class Partitioned(Protocol):
         the iterator early stops what has not begun.
         """
 
+    def dealt(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
+    ) -> Partitioned:
+        """Return what ``work`` gives, dealt anew; within a partition in the order it had."""
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -74,6 +79,21 @@ class Side:
     key: tuple[str, ...] = ()
     placement: str = ""
     size: int = 0
+    partitions: int = 0
+    """As many as it has, where ``placement`` says how equal keys lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """Rows dealt anew: equal values of ``key`` into the partition of one number, of so many."""
+
+    key: tuple[str, ...]
+    partitions: int
+
+    @property
+    def placement(self) -> str:
+        """What makes two dealt tables lie alike."""
+        return f"dealt/{self.partitions}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +101,7 @@ class Stage:
     """Makes one table. With ``sources`` the ``map`` runs on every partition of them (read together,
     by number) and its results, one behind the other, are what ``merge`` sees as ``PARTIALS``
     ('': they are the table). Without, ``merge`` runs here on tables that earlier stages made.
+    With ``deal`` nothing comes here: what the map gives is dealt anew, a source of later stages.
     """
 
     name: str
@@ -95,6 +116,7 @@ class Stage:
     limit: int | None = None
     at: tuple[Any, ...] | None = None
     """The only values of the source's key that matter."""
+    deal: Deal | None = None
     note: str = ""
     """What the stage is for, in a few words."""
 

@@ -6,14 +6,14 @@ reads either partitions only, or finished tables only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from ess_dask.clean.arrow import standard_table
 from ess_dask.query.sql import selects
 from ess_dask.query.sql.columns import needed
 from ess_dask.query.sql.lookup import key_values
-from ess_dask.query.sql.model import PARTIALS, RESERVED, Side, Stage
+from ess_dask.query.sql.model import PARTIALS, RESERVED, Deal, Side, Stage
 from ess_dask.query.sql.room import Binder
 from ess_dask.query.sql.sources import LOCAL, Spread, UnsplitError, tables_in
 from ess_dask.query.sql.tree import (
@@ -48,8 +48,10 @@ class Planner:
     """Turns one statement into stages. ``statement`` is the whole tree, ``sides`` its sources."""
 
     statement: Node
-    sides: Mapping[str, Side]
+    sides: dict[str, Side]
     binder: Binder
+    side_limit: int = 0
+    """Bytes up to which a table is sent to every worker rather than dealt anew."""
     stages: list[Stage] = field(default_factory=list)
     ctes: dict[str, Cte] = field(default_factory=dict)
     collected_notes: list[str] = field(default_factory=list)
@@ -117,7 +119,7 @@ class Planner:
 
     def add(self, stage: Stage, note: str = "") -> Node:
         """Add a stage; return the query that reads its table."""
-        name = f"{RESERVED}s{len(self.stages)}"
+        name = f"{RESERVED}{'x' if stage.deal else 's'}{len(self.stages)}"
         merged = stage.merge or stage.map
         if stage.merge and stage.sources:
             self.binder.add(PARTIALS, selects.partials(self.binder.schema(stage.map)))
@@ -125,7 +127,8 @@ class Planner:
         names = [column.lower() for column, _ in types]
         if len(set(names)) < len(names):
             raise UnsplitError("two columns of one name")
-        self._types[name] = types
+        if not stage.deal:
+            self._types[name] = types
         known = tuple(self._types)
         stage = replace(
             stage,
@@ -143,7 +146,52 @@ class Planner:
             stage = replace(stage, at=key_values(query_of(stage.map), side, self.binder))
         self.stages.append(stage)
         self.binder.add(name, self.binder.schema(merged))
-        return self.reading(name)
+        return query_of("select 1") if stage.deal else self.reading(name)
+
+    def dealt(
+        self, ref: Node, spread: Spread, where: Node | None, deal: tuple[tuple[str, ...], int]
+    ) -> Node | None:
+        """Add the stage that deals a table of FROM anew; return what reads it, None if its columns
+        cannot be told or do not come back as they are."""
+        if ref["type"] == "BASE_TABLE":
+            query = self._narrowed(ref, where)
+        else:
+            query = ref["subquery"]["node"]
+        columns = self.columns(query)
+        known = {name.lower(): name for name, _ in columns}
+        key, count = deal
+        if len(known) < len(columns) or any(kind.startswith(_PLAIN) for _, kind in columns):
+            return None
+        if any(name not in known for name in key):
+            return None
+        text = query_text(query)
+        made = Deal(tuple(known[name] for name in key), count)
+        shown = self.sides[spread.sources[0]].shown
+        note = f"rows of {shown} dealt by {', '.join(made.key)}"
+        self.add(Stage("", spread.sources, map=text, deal=made), note)
+        name = self.stages[-1].name
+        schema = standard_table(
+            self.binder.schema(text).empty_table(), self.binder.schema(text)
+        ).schema
+        size = self.size(spread)
+        self.sides[name] = Side(name, shown, schema, made.key, made.placement, size, count)
+        return source_of(f"{name} as {quoted(ref['alias'])}")
+
+    def same_types(
+        self, left: Node, left_key: tuple[str, ...], right: Node, right_key: tuple[str, ...]
+    ) -> bool:
+        """Whether the columns of two tables have the types, pair by pair, so that equal values
+        were dealt alike."""
+        types = []
+        for ref, key in ((left, left_key), (right, right_key)):
+            schema = self.sides[ref["table_name"]].schema
+            known = {field.name.lower(): field.type for field in schema}
+            types.append([known[name] for name in key])
+        return bool(types[0] == types[1])
+
+    def size(self, spread: Spread) -> int:
+        """About how many bytes a spread table takes."""
+        return sum(self.sides[name].size for name in spread.sources)
 
     def reading(self, name: str) -> Node:
         """Return the query that reads a finished table, with the types its rows had."""
@@ -197,11 +245,9 @@ class Planner:
 
     def _collected_table(self, ref: Node, where: Node | None) -> Node:
         side = self.sides[ref["table_name"]]
-        names = needed(self.statement, side.schema.names, side.name)
         alias = quoted(ref["alias"])
-        query = query_of(f"select {', '.join(map(quoted, names))} from {side.name} as {alias}")  # noqa: S608
-        if not ref["column_name_alias"]:
-            query["where_clause"] = self._pushed(query, where)
+        query = self._narrowed(ref, where)
+        names = [name for name, _ in self.columns(query)]
         text = query_text(query)
         if text not in self._gathered:
             self.collected_notes.append(f"{side.shown}: {', '.join(names)}")
@@ -211,6 +257,16 @@ class Planner:
         made["column_name_alias"] = ref["column_name_alias"]
         made["subquery"]["node"] = self.reading(self._gathered[text])
         return made
+
+    def _narrowed(self, ref: Node, where: Node | None) -> Node:
+        """Return the query for the columns and rows of a table that the statement may look at."""
+        side = self.sides[ref["table_name"]]
+        names = needed(self.statement, side.schema.names, side.name)
+        listed = ", ".join(map(quoted, names))
+        query = query_of(f"select {listed} from {side.name} as {quoted(ref['alias'])}")  # noqa: S608
+        if not ref["column_name_alias"]:
+            query["where_clause"] = self._pushed(query, where)
+        return query
 
     def _pushed(self, query: Node, where: Node | None) -> Node | None:
         """Return what of a WHERE the rows of one table must fulfil."""

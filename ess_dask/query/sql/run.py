@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ess_dask.clean.arrow import standard_table
 from ess_dask.errors import UsageError
 from ess_dask.query.sql.lookup import partition_of
-from ess_dask.query.sql.model import PARTIALS, ROW, Partitioned, SqlPlan, Stage, Work
+from ess_dask.query.sql.model import PARTIALS, ROW, Deal, Partitioned, SqlPlan, Stage, Work
 from ess_dask.query.sql.room import Limits, answer, timed_out, told_plainly
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Run:
     limits: Limits = field(default_factory=Limits)
     done: list[Done] = field(default_factory=list)
     _tables: dict[str, pa.Table] = field(default_factory=dict)
+    _dealt: dict[str, Partitioned] = field(default_factory=dict)
     _until: float = 0.0
 
     def rows(self) -> pa.Table:
@@ -48,7 +49,11 @@ class Run:
         """
         self._until = time.monotonic() + self.limits.seconds if self.limits.seconds else 0.0
         for stage in self.plan.stages:
-            self._tables[stage.name] = self._run(stage)
+            if stage.deal:
+                self._deal(stage, stage.deal)
+            else:
+                self._tables[stage.name] = self._run(stage)
+        self._dealt.clear()
         last = self._tables[self.plan.stages[-1].name]
         return standard_table(last.rename_columns(list(self.plan.columns)), self._given())
 
@@ -76,16 +81,33 @@ class Run:
         self.done.append(Done(stage, partitions, rows, size, made.num_rows, seconds))
         return made
 
+    def _deal(self, stage: Stage, deal: Deal) -> None:
+        started = time.monotonic()
+        first, *beside = self._sources(stage)
+        sides = self._sides(stage)
+        self._dealt[stage.name] = first.dealt(self._work(stage), beside, sides, deal)
+        self.done.append(Done(stage, deal.partitions, 0, 0, 0, time.monotonic() - started))
+
+    def _sources(self, stage: Stage) -> list[Partitioned]:
+        return [self._dealt.get(name) or self.sources[name] for name in stage.sources]
+
+    def _sides(self, stage: Stage) -> dict[str, pa.Table]:
+        sides = {name: self._tables[name] for name in stage.sides}
+        self._check_sides(stage, sides)
+        return sides
+
+    def _work(self, stage: Stage) -> Work:
+        left = self._left()
+        return Work(stage.map, stage.sources, stage.columns, left, stage.limit, stage.at)
+
     def _partials(self, stage: Stage) -> tuple[int, pa.Table]:
         import pyarrow as pa
 
-        first, *beside = (self.sources[name] for name in stage.sources)
-        sides = {name: self._tables[name] for name in stage.sides}
-        self._check_sides(stage, sides)
-        work = Work(stage.map, stage.sources, stage.columns, self._left(), stage.limit, stage.at)
+        first, *beside = self._sources(stage)
+        sides = self._sides(stage)
         parts: list[pa.Table] = []
         rows = size = 0
-        answers = iter(first.map(work, beside, sides))
+        answers = iter(first.map(self._work(stage), beside, sides))
         try:
             for part in answers:
                 parts.append(part)
@@ -183,3 +205,26 @@ class InProcess:
             tables = tables[number : number + 1]
         for parts in zip(tables, *others, strict=True):
             yield work_on(parts, work, sides)
+
+    def dealt(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
+    ) -> InProcess:
+        """Return what ``work`` gives, dealt anew, in this process."""
+        return dealt_here(self.map(work, beside, sides), deal)
+
+
+def dealt_here(parts: Iterable[pa.Table], deal: Deal) -> InProcess:
+    """Return tables, dealt anew by a key; rows keep their order within a partition."""
+    import pyarrow as pa
+
+    rows = [buckets_of(part, deal) for part in parts]
+    tables = tuple(pa.concat_tables(each) for each in zip(*rows, strict=True))
+    return InProcess(tables, deal.key, deal.placement)
+
+
+def buckets_of(table: pa.Table, deal: Deal) -> list[pa.Table]:
+    """Return the rows of each new partition, empty ones too."""
+    from ess_dask.tables.partition import split
+
+    found = dict(split(table, deal.key, deal.partitions))
+    return [found.get(number, table.slice(0, 0)) for number in range(deal.partitions)]

@@ -31,8 +31,8 @@ class Spread:
 LOCAL = Spread(())
 """Answered where the parts come together."""
 
-_KEEP_LEFT = ("INNER", "LEFT", "SEMI", "ANTI")
-_KEEP_RIGHT = ("INNER", "RIGHT")
+KEEP_LEFT = ("INNER", "LEFT", "SEMI", "ANTI")
+KEEP_RIGHT = ("INNER", "RIGHT")
 
 
 def read_from(ref: Node, planner: Planner, where: Node | None) -> tuple[Node, Spread]:
@@ -77,6 +77,8 @@ def _sub_query(ref: Node, planner: Planner) -> tuple[Node, Spread]:
 
 
 def _join(ref: Node, planner: Planner, where: Node | None) -> tuple[Node, Spread]:
+    from ess_dask.query.sql.dealing import deal_join
+
     kind = ref["join_type"]
     left, at_left = read_from(ref["left"], planner, where)
     right, at_right = read_from(ref["right"], planner, where)
@@ -88,10 +90,12 @@ def _join(ref: Node, planner: Planner, where: Node | None) -> tuple[Node, Spread
     if at_left.sources and at_right.sources:
         if together := _together(ref, at_left, at_right, planner):
             return ref, together
+        if dealt := deal_join(ref, (at_left, at_right), planner, where):
+            return dealt
         ref, at_left, at_right = _one_side(ref, (at_left, at_right), planner, where)
-    if at_left.sources and kind in _KEEP_LEFT:
+    if at_left.sources and kind in KEEP_LEFT:
         return ref, at_left
-    if at_right.sources and kind in _KEEP_RIGHT:
+    if at_right.sources and kind in KEEP_RIGHT:
         return ref, at_right
     return planner.collected(ref, where), LOCAL
 
@@ -101,14 +105,12 @@ def _one_side(
 ) -> tuple[Node, Spread, Spread]:
     """Collect the side of a join that may be sent to every worker, the smaller one if both may."""
     kind = ref["join_type"]
-    left, right = (sum(planner.sides[name].size for name in at.sources) for at in spreads)
-    may_right, may_left = kind in _KEEP_LEFT, kind in _KEEP_RIGHT
+    left, right = (planner.size(at) for at in spreads)
+    may_right, may_left = kind in KEEP_LEFT, kind in KEEP_RIGHT
+    inner = where if kind == "INNER" else None
     if may_right and not (may_left and left < right):
-        below = where if kind in ("INNER", "LEFT") else None
-        inner = below if kind == "INNER" else None
         return {**ref, "right": planner.collected(ref["right"], inner)}, spreads[0], LOCAL
     if may_left:
-        inner = where if kind == "INNER" else None
         return {**ref, "left": planner.collected(ref["left"], inner)}, LOCAL, spreads[1]
     return ref, *spreads
 
@@ -122,7 +124,7 @@ def _together(ref: Node, left: Spread, right: Spread, planner: Planner) -> Sprea
         for other in right.keys:
             if len(one) == len(other) and _joined(ref, one, other):
                 sources = tuple(dict.fromkeys((*left.sources, *right.sources)))
-                return Spread(sources, _keys_after(ref["join_type"], left, right))
+                return Spread(sources, keys_after(ref["join_type"], left, right))
     return None
 
 
@@ -138,10 +140,11 @@ def _placed_alike(sides: list[Side]) -> bool:
     )
 
 
-def _keys_after(kind: str, left: Spread, right: Spread) -> tuple[Key, ...]:
+def keys_after(kind: str, left: Spread, right: Spread) -> tuple[Key, ...]:
+    """Return the keys that still hold behind a join of tables that lie together."""
     if kind == "INNER":
         return (*left.keys, *right.keys)
-    if kind in _KEEP_LEFT:
+    if kind in KEEP_LEFT:
         return left.keys
     return right.keys if kind == "RIGHT" else ()
 
