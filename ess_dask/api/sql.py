@@ -61,6 +61,11 @@ class Sources:
 
     def close(self) -> None:
         """Let the tables and the connection go."""
+        from ess_dask.query.sql.memory import MemoryRows
+
+        for source in self.opened.values():
+            if isinstance(source, MemoryRows):
+                source.release()
         for table in self._tables:
             table.close()
         if self._session is not None and self._owns:

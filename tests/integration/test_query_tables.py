@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 import ess_dask as ess
+from ess_dask.query.sql.room import Limits
 from ess_dask.testing.clusters import private_cluster
 
 COLUMNS = {"k": "string", "n": "int32", "price": "float64", "day": "date"}
@@ -98,12 +99,38 @@ def test_what_travels_is_reduced_where_it_lies(table):
 
 def test_tables_of_one_key_are_joined_where_they_lie(table):
     statement = "select a.k, count(*) c from this a join q.rows b using (k) where a.n < b.n"
-    run = table.sql(f"{statement} group by 1 order by 1").run
-    assert [done.stage.sources for done in run.done] == [("__ess_t0", "__ess_t1")]
+    answer = table.sql(f"{statement} group by 1 order by 1")
+    assert [done.stage.sources for done in answer.run.done] == [("__ess_t0", "__ess_t1")]
     expected = duckdb.from_arrow(table.to_arrow()).query(
         "this", f"{statement.replace('q.rows', 'this')} group by 1 order by 1"
     )
-    assert run.rows().to_pylist() == expected.to_arrow_table().to_pylist()
+    assert answer.to_arrow().to_pylist() == expected.to_arrow_table().to_pylist()
+
+
+def test_tables_that_are_too_large_to_send_are_dealt_anew(table, monkeypatch):
+    monkeypatch.setattr("ess_dask.api.sql.limits", lambda: Limits(side=0))
+    statement = "select a.n, count(*) c, max(b.k) k from this a join q.rows b on a.n = b.n"
+    answer = table.sql(f"{statement} where b.price > 1 group by a.n order by a.n")
+    dealt, other, joined = answer.run.done
+    assert (dealt.stage.deal.key, other.stage.deal.key) == (("n",), ("n",))
+    assert joined.partitions == 16
+    assert "dealt anew by n into 16 partitions" in answer.explain()
+    expected = duckdb.from_arrow(table.to_arrow()).query(
+        "this",
+        f"{statement.replace('q.rows', 'this')} where b.price > 1 group by a.n order by a.n",
+    )
+    assert answer.to_arrow().to_pylist() == expected.to_arrow_table().to_pylist()
+
+
+def test_a_key_is_looked_up_in_its_partition(table):
+    answer = table.sql("select n from this where k = 'c' and n < 20 order by n")
+    (done,) = answer.run.done
+    assert done.partitions == 1
+    assert answer.to_arrow().column("n").to_pylist() == sorted(
+        n
+        for n, k in zip(*table.to_arrow().select(["n", "k"]).to_pydict().values(), strict=True)
+        if k == "c" and n < 20
+    )
 
 
 @pytest.mark.parametrize(

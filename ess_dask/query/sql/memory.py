@@ -96,6 +96,10 @@ class MemoryRows(ClusterRows):
         # Segments lie in memory as they were written.
         self.size = sum(segment.bytes for _, segment in memory.version.segments)
 
+    def release(self) -> None:
+        """Let the partitions go: an answer that is kept keeps no table."""
+        self.futures = ()
+
 
 class DealtRows(ClusterRows):
     """Implements ``Partitioned`` for rows that were dealt anew among the workers. Their ``schema``

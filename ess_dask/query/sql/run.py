@@ -55,6 +55,7 @@ class Run:
                 self._tables[stage.name] = self._run(stage)
         self._dealt.clear()
         last = self._tables[self.plan.stages[-1].name]
+        self._tables.clear()
         return standard_table(last.rename_columns(list(self.plan.columns)), self._given())
 
     def _given(self) -> pa.Schema:
