@@ -3,16 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: demo test check cases lint bench stress airflow setup clean
+.PHONY: demo test check cases durations lint bench stress airflow setup clean
 
+# uv, from the lock itself, takes 20 seconds where pip takes two minutes; where uv cannot come to the
+# packages (it knows nothing of pip's configuration) pip does it.
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ess-dask needs Python 3.11 or newer; set PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
+	{ $(INSTALL) --require-hashes -r $(VENV)/uv.lock && \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock; } || \
+		$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 
 demo: $(STAMP)
@@ -26,11 +32,16 @@ check: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 # What takes too long for every change: ten times the random schedules of faults, loads cut at every
-# statement in every mode, recorded outputs on one worker too, memory bounds of staging.
+# statement in every mode, recorded outputs on one worker too and on four with none of them killed,
+# memory bounds of staging. `make test` has a sample of each.
 stress: $(STAMP)
 	ESS_STRESS=2000 $(BIN)/python -m pytest -n 2 tests/chaos/test_redshift_schedules.py \
 		tests/chaos/test_redshift_cut.py tests/chaos/test_recorded_outputs.py \
-		tests/integration/test_redshift_staging_s3.py
+		tests/integration/test_redshift_staging_s3.py tests/docs/test_dockerfile.py
+
+# Where the time of the tests goes, of all of them or of TESTS=tests/...
+durations: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --durations=100 --durations-min=1 $(TESTS)
 
 # The shared cases of the Essentia commands, each as its users would type it.
 CASES ?= ../shared/essentia/run_cases.py
@@ -47,12 +58,11 @@ airflow: $(STAMP) $(AIRFLOWS:%=%/.ready)
 		ESS=$(CURDIR)/$(BIN)/ess $$each/bin/python -m pytest tests/airflow || exit 1; \
 	done
 
-# By uv: pip takes several times as long for the 200 packages of an Airflow.
-.venv-airflow-%/.ready: tests/airflow/requirements-%.lock tests/airflow/requirements-uv.lock pyproject.toml
+.venv-airflow-%/.ready: tests/airflow/requirements-%.lock | $(STAMP)
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/airflow/requirements-uv.lock
-	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --require-hashes -r $<
-	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation --editable .
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --require-hashes -r $< || \
+		$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes -r $<
+	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 lint: $(STAMP)

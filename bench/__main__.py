@@ -188,6 +188,13 @@ def beside_awswrangler(found):
         yield Row(f"{name}, memory", f"{memory[0]} MiB", f"{memory[1]} MiB", f"{share:.2f}", "0.33")
 
 
+def scaling(options):
+    """The engine's own cost on 1, 2, 4 and 8 workers that see nothing of this machine."""
+    from bench import scaling
+
+    yield from scaling.rows()
+
+
 MAWK_GROUP = """
 export group="$0/group.awk"
 printf '%s\\n' "$@" |
@@ -210,6 +217,7 @@ SCENARIOS = {
     "stream": stream_count,
     "small_files": small_files,
     "redshift": redshift,
+    "scaling": scaling,
 }
 
 

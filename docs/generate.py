@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import click
 
 FOLDER = Path(__file__).parent / "reference"
+EXAMPLE_PROFILE = Path(__file__).parents[1] / "configs" / "example.yaml"
 
 WIDTH = 72
 """Characters of a signature that stand in one line."""
@@ -119,6 +121,23 @@ def settings_page() -> str:
             "",
         ]
     )
+
+
+def example_profile() -> str:
+    """Return the profile that shows every setting with its default, as comments."""
+    from ess_dask.settings import NAMES, Settings, description, unit, written
+
+    lines = [
+        "# Every setting with its default. Copy to configs/NAME.yaml, uncomment what you change,",
+        "# and use it so: `ess --profile NAME ...`. Flags, ESS_<NAME> variables and the pipeline",
+        "# file go before it.",
+        "",
+    ]
+    for name in NAMES:
+        about = description(name) + (f" Unit: {unit(name)}." if unit(name) else "")
+        lines += textwrap.wrap(about, 98, initial_indent="## ", subsequent_indent="## ")
+        lines.append(f"# {name}: {written(name, getattr(Settings(), name))}")
+    return "\n".join(lines) + "\n"
 
 
 def exit_codes_page() -> str:
@@ -354,12 +373,13 @@ PAGES = {
 
 
 def write_pages() -> None:
-    """Write all pages, and the JSON Schema of pipeline files."""
+    """Write all pages, the JSON Schema of pipeline files and the example of a profile."""
     from ess_dask.pipelines.schema import render_schema
 
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page(), encoding="utf-8")
     (FOLDER / "pipeline.schema.json").write_text(render_schema(), encoding="utf-8")
+    EXAMPLE_PROFILE.write_text(example_profile(), encoding="utf-8")
 
 
 if __name__ == "__main__":

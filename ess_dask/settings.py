@@ -20,6 +20,7 @@ from ess_dask.documents.fields import (
     Seconds,
     Size,
     Text,
+    Truth,
     Whole,
     as_text,
     choice,
@@ -49,13 +50,23 @@ def _as_url(value: Any) -> Any:
     return text
 
 
+def _as_place(value: Any) -> Any:
+    text = as_text(value)
+    if text and not text.startswith(("/", "s3://")):
+        hint = "write s3://BUCKET/PREFIX, or the absolute path of a folder"
+        raise FieldError("no place that all machines reach", hint=hint)
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings with their defaults. Sizes are bytes, times seconds; 0 is 'choose for me'."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID_UNKNOWN
 
-    cluster: Annotated[Literal["", "local", "custom"], choice("", "local", "custom")] = field(
+    cluster: Annotated[
+        Literal["", "local", "ec2", "custom"], choice("", "local", "ec2", "custom")
+    ] = field(
         default="",
         metadata=_about(
             "Which machines hold tables and do the work of a cluster; empty is what `ess cluster "
@@ -94,9 +105,74 @@ class Settings:
     idle_timeout: Seconds = field(
         default=3600.0,
         metadata=_about(
-            "The local cluster stops after so long without clients and without tables; 0 never.",
+            "A cluster ends by itself after so long without work: the local one without clients "
+            "and without tables, one on EC2 without tasks; 0 never.",
             "seconds",
             ge=0,
+        ),
+    )
+    cluster_name: Text = field(
+        default="",
+        metadata=_about(
+            "Name of the cluster on EC2, by which its machines are tagged; empty is `ess-` and the "
+            "name of the user.",
+            "",
+        ),
+    )
+    region: Text = field(
+        default="",
+        metadata=_about(
+            "AWS region of the cluster; empty is the one where it was made, then that of AWS's own "
+            "variables and files.",
+            "",
+        ),
+    )
+    instance_type: Text = field(
+        default="m7i.xlarge", metadata=_about("Instance type of the machines on EC2.", "")
+    )
+    image: Text = field(
+        default="",
+        metadata=_about(
+            "Docker image that holds the whole software of a worker; empty installs what is "
+            "installed here into the official image of Python.",
+            "",
+        ),
+    )
+    ami: Text = field(
+        default="",
+        metadata=_about(
+            "Machine image that is booted; empty is the newest Amazon Linux for the instance type.",
+            "",
+        ),
+    )
+    disk: Size = field(
+        default=64 << 30,
+        metadata=_about("Encrypted disk of a machine on EC2.", "bytes", ge=8 << 30),
+    )
+    subnet: Text = field(
+        default="",
+        metadata=_about("Subnet of the machines; empty is one of the default VPC.", ""),
+    )
+    private: Truth = field(
+        default=False,
+        metadata=_about(
+            "Machines get no public address: you reach them from inside the VPC or by VPN.", ""
+        ),
+    )
+    instance_profile: Text = field(
+        default="",
+        metadata=_about(
+            "Name of the IAM instance profile of the machines, for what they may read and write; "
+            "empty is none, and your own keys are passed to the workers' memory.",
+            "",
+        ),
+    )
+    my_address: Text = field(
+        default="",
+        metadata=_about(
+            "The address (or network, as 10.0.0.0/16) from which you reach the cluster; empty asks "
+            "checkip.amazonaws.com, or with `private` takes that of this machine.",
+            "",
         ),
     )
     batch_bytes: Size = field(
@@ -139,6 +215,23 @@ class Settings:
         default="duckdb:///warehouse.duckdb",
         metadata=_about("Where loads go when a pipeline does not say.", "URL"),
     )
+    shared: Annotated[str, Before(_as_place, {"type": "string"})] = field(
+        default="",
+        metadata=_about(
+            "Where memory tables of a cluster on other machines keep their rows: s3://BUCKET/PREFIX"
+            " or a folder that all machines mount. Not used by the local cluster.",
+            "URL or folder",
+        ),
+    )
+    shared_folders: Text = field(
+        default="",
+        metadata=_about(
+            "Folders that all machines of the cluster see under the same path (a network disk), "
+            "separated by colons. Files elsewhere on this machine are refused by a cluster of "
+            "other machines.",
+            "folders",
+        ),
+    )
     runs_folder: Text = field(
         default="",
         metadata=_about(
@@ -172,6 +265,8 @@ def written(name: str, value: Any) -> str:
         return show_size(value)
     if unit(name) == "seconds":
         return show_seconds(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, int) else quote(value)
 
 

@@ -4,9 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from ess_dask.testing.clusters import end_cluster
+from tests.warm import WarmStart
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -24,10 +28,22 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say how many tests this machine cannot run, and why: without namespaces, those of EC2."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and "EC2 stand-in" in report.longrepr[2]
+    )
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} tests skipped: {reason}")
+
+
 class User:
     """A person with an empty home, in an empty folder, who types commands."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, warm) -> None:
+        self._warm = warm
         self.home = home
         self.folder = home / "work"
         self.folder.mkdir(parents=True)
@@ -39,10 +55,10 @@ class User:
             "LC_ALL": "C.UTF-8",
         }
 
-    def start(self, *args, **more):
-        """Start ``ess`` and return the process."""
+    def start(self, *args, program=("-m", "ess_dask.cli"), **more):
+        """Start ``ess`` and return the process; ``program`` is what Python runs instead of it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "ess_dask.cli", *map(str, args)],
+            [sys.executable, *program, *map(str, args)],
             cwd=self.folder,
             env=self.env | more.pop("env", {}),
             stdin=subprocess.DEVNULL,
@@ -53,17 +69,18 @@ class User:
 
     def ess(self, *args, code=0, env=None, timeout=100):
         """Run ``ess``; return the finished process (text) after checking its exit code."""
-        child = self.start(*args, env=env or {})
-        try:
-            out, err = child.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            raise
-        done = subprocess.CompletedProcess(args, child.returncode, out.decode(), err.decode())
+        words, env = list(map(str, args)), self.env | (env or {})
+        status, out, err = self._warm.run(words, self.folder, env, timeout)
+        done = subprocess.CompletedProcess(args, status, out.decode(), err.decode())
         if code is not None:
             assert done.returncode == code, f"ess {args}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def program(self, name, *words, data=b""):
+        """Run a program that uses databases; return exit code, output and error output."""
+        module = f"ess_dask.udb.programs.{name}"
+        return self._warm.run(list(words), self.folder, self.env, 100, module, data)
 
     def python(self, code, timeout=100):
         """Run a program as this user; return the finished process (text)."""
@@ -79,15 +96,20 @@ class User:
 
     def stop_daemon(self):
         """End the user's local cluster, whatever happened in the test."""
-        if not (self.home / ".ess" / "daemon" / "state.json").exists():
-            return
-        self.ess("udbd", "stop", code=None)
+        end_cluster(self.home / ".ess" / "daemon")
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory):
+    """Give the way to run ``ess`` with its imports done; what they take is taken when asked for."""
+    with WarmStart(tmp_path_factory.mktemp("warm")) as start:
+        yield start
 
 
 @pytest.fixture
-def user(tmp_path):
+def user(tmp_path, warm):
     """Give a user of our own; the cluster that he may have started is ended afterwards."""
-    someone = User(tmp_path / "home")
+    someone = User(tmp_path / "home", warm)
     yield someone
     someone.stop_daemon()
 
@@ -137,3 +159,28 @@ def warehouse_client(redshift):
     client = Client(redshift)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def ec2_permitted():
+    """Skip what needs a stand-in for EC2 where this machine does not permit its namespaces."""
+    from ess_dask.testing.ec2 import unavailable
+
+    if reason := unavailable():
+        pytest.skip(f"no EC2 stand-in on this machine: {reason}")
+
+
+@pytest.fixture(scope="session")
+def ec2_standin(ec2_permitted, tmp_path_factory):
+    """Give the one stand-in for EC2 of this session (see ``tests/ec2.py``)."""
+    from ess_dask.testing.ec2 import standin
+
+    with standin(tmp_path_factory.mktemp("ec2")) as running:
+        yield running
+
+
+@pytest.fixture
+def ec2(ec2_standin):
+    """Give a stand-in for EC2 that is as if just started; what the test leaves in it is ended."""
+    yield ec2_standin
+    ec2_standin.reset()

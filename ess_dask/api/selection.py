@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
+from ess_dask.api.cluster import tell
 from ess_dask.api.forms import as_frame, as_polars, describe_schema, names_of
 from ess_dask.api.results import Collected, SelectionPlan
 from ess_dask.api.steps import Step, as_step
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from ess_dask.api.cluster import Cluster
     from ess_dask.api.stream import StreamReport
     from ess_dask.api.table import Table
+    from ess_dask.engine.executor import Executor
     from ess_dask.pipelines.report import RunReport
     from ess_dask.settings import Settings
     from ess_dask.warehouse.model import Hooks, Mode, OnChange, TableLayout
@@ -212,7 +216,7 @@ class Selection:
         from ess_dask.engine.collect import collect, empty_table, raise_failures
         from ess_dask.records.rejects import reject_schema
 
-        job = self.job()
+        job = self._worked_job()
         tables, rejects, results = [], [], []
         for table, rejected, result in self._run(partial(collect, job=job)):
             raise_failures(result)
@@ -238,7 +242,7 @@ class Selection:
             raise_failures(result)
             return [] if rows is None else [rows]
 
-        job = self.job()
+        job = self._worked_job()
         found = [table for tables in self._run(rejected) for table in tables]
         return as_frame(pa.concat_tables([reject_schema().empty_table(), *found]))
 
@@ -247,13 +251,13 @@ class Selection:
     ) -> Whole:
         """Reduce the rows in bounded memory: ``merge([each(batch), ...])``, in batch order.
 
-        ``each`` sees the clean rows of one batch, in parallel threads; only what it returns is
-        kept. Raises ``DataError`` when a file fails.
+        ``each`` sees the clean rows of one batch, in parallel threads or on the workers of other
+        machines; only what it returns is kept. Raises ``DataError`` when a file fails.
         """
-        from ess_dask.engine.collect import collect_table
+        from ess_dask.api.folding import fold_batch, packed
 
-        job = self.job()
-        return merge(list(self._run(lambda batch: each(collect_table(batch, job)))))
+        work = partial(fold_batch, job=self._worked_job(), each=packed(each, away=self.is_away))
+        return merge(list(self._run(work)))
 
     def count(self) -> int:
         """Return the number of clean rows, in bounded memory; raises as ``fold``."""
@@ -384,18 +388,44 @@ class Selection:
         return collected.table
 
     def _run(self, work: Callable[[Batch], Any]) -> Iterator[Any]:
-        """Yield ``work(batch)`` in batch order, through the bounded window, in threads."""
-        from ess_dask.engine.executor import ThreadExecutor, usable_cores
+        """Yield ``work(batch)`` in batch order, through the bounded window."""
         from ess_dask.engine.window import run_ordered
 
         batches = self.plan().batches
         if not batches:
             patterns = ", ".join(self.category.patterns)
             warn(f"no file in {self.store.root} matches {patterns} in this range", NoFilesWarning)
+        with self._executor() as executor:
+            yield from run_ordered(batches, work, executor, limit=self.settings().window)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether workers of other machines make the rows: of a cluster that can see the files."""
+        from ess_dask.cluster.machines import is_remote
+        from ess_dask.engine.hands import is_seen
+
         settings = self.settings()
+        return is_remote(settings.cluster) and is_seen(self.store, settings)
+
+    def _worked_job(self) -> Job:
+        """Return the job as those get it that make the rows."""
+        job = self.job()
+        return replace(job, context=job.context.away("")) if self.is_away else job
+
+    @contextmanager
+    def _executor(self) -> Iterator[Executor]:
+        from ess_dask.engine.executor import ThreadExecutor, usable_cores
+        from ess_dask.engine.hands import Errand, far_executor
+
+        settings = self.settings()
+        if self.is_away:
+            errand = Errand("", f"rows-{token_hex(8)}", (self.store,))
+            with far_executor(tell, settings.cluster, errand) as far:
+                yield far
+            return
         executor = ThreadExecutor(settings.threads or usable_cores())
         try:
-            yield from run_ordered(batches, work, executor, limit=settings.window)
+            yield executor
         finally:
             executor.close()
 

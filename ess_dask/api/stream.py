@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO
 
+from ess_dask.api.cluster import tell
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
+from ess_dask.cluster.machines import is_remote
 from ess_dask.engine.batches import make_batches
 from ess_dask.engine.executor import ThreadExecutor, usable_cores
+from ess_dask.engine.hands import refuse_unseen
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch
 from ess_dask.engine.stages import leading_stages
@@ -22,14 +26,16 @@ from ess_dask.engine.stream import (
     STREAM_FILES,
     Output,
     StreamJob,
-    run_once,
+    bulk_away,
+    stream_away,
     stream_batch,
     stream_bulk,
 )
 from ess_dask.engine.turns import Turns
 from ess_dask.engine.window import run_ordered
-from ess_dask.errors import DataError, TransientError, UsageError
+from ess_dask.errors import DataError, TransientError, UsageError, WorkerLostError
 from ess_dask.records.spec import ReadSpec
+from ess_dask.settings import load_settings
 from ess_dask.udb.programs.inside import find_program
 
 
@@ -37,7 +43,7 @@ from ess_dask.udb.programs.inside import find_program
 class StreamOptions:
     """The options of ``ess stream`` (SPEC 2.3). ``threads`` 0 is all cores, ``window`` (batches in
     flight) 0 two for each of them; ``out`` is the store and path that outputs are sent to in place
-    of stdout."""
+    of stdout; ``master``: this machine does the work, whatever cluster is in force."""
 
     exclude: tuple[str, ...] = ()
     label: str = ""
@@ -49,6 +55,7 @@ class StreamOptions:
     debug: bool = False
     quit_on_error: bool = False
     out: str = ""
+    master: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +122,13 @@ def stream_files(
 ) -> StreamReport:
     """Send each of these files of a category through a command; see ``stream``."""
     listener = listener or StreamListener()
+    away = _is_away(store, command, options, listener.say)
     listener.begin(len(files))
-    threads = options.threads or _own_threads(command)
     with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
-        job = _job(store, category, command, spool, threads, options)
+        job = _job(store, category, command, spool, options, away=away)
         with Interrupt(listener.say) as interrupt:
-            if options.bulk:
-                outputs: Iterator[Output] = iter((stream_bulk(files, job),))
-            else:
-                batches = _batches(files, job)
-                outputs = _parallel(batches, job, threads, options.window, interrupt)
-            report = _deliver(outputs, target, options, listener)
+            outputs = _outputs(files, job, options, interrupt, listener.say if away else None)
+            report = deliver(outputs, target, options, listener)
     return StreamReport(report.files, len(files), report.failed, drained=interrupt.draining)
 
 
@@ -141,13 +144,12 @@ def iterate_files(
     ``files`` is asked at the first block. Raises ``DataError`` or ``TransientError`` at a file that
     fails; ends the commands that run when it is closed.
     """
-    threads = options.threads or _own_threads(command)
+    away = _is_away(store, command, options, tell)
     with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
-        job = _job(store, category, command, spool, threads, options)
-        batches = _batches(files(), job)
+        job = _job(store, category, command, spool, options, away=away)
         # Not entered: Ctrl-C belongs to the program that iterates.
         never = Interrupt(lambda text: None)
-        for output in _parallel(batches, job, threads, options.window, never):
+        for output in _outputs(files(), job, options, never, tell if away else None):
             if output.error:
                 kind = TransientError if output.transient else DataError
                 raise kind(_named(output))
@@ -159,15 +161,16 @@ def _job(
     category: Category,
     command: str,
     spool: str,
-    threads: int,
     options: StreamOptions,
+    *,
+    away: bool,
 ) -> StreamJob:
     read = ReadSpec(
         columns=(),
         compression=category.compression,
         archive=options.archive or category.archive,
     )
-    out, path = _destination(options.out)
+    out, path = destination(options.out)
     return StreamJob(
         store=store,
         read=read,
@@ -176,14 +179,44 @@ def _job(
         words={
             "cols": category.columnspec,
             "delim": category.delimiter,
-            **node_words(threads),
+            **node_words(options.threads or _own_threads(command)),
         },
-        context=StepContext.of_user(),
+        context=_context(away=away),
         out=out,
         out_path=path,
         find_program=find_program,
         turns=Turns() if _imports_inside(command) else None,
     )
+
+
+def _context(*, away: bool) -> StepContext:
+    """Return that of the user's own command, here or on the workers of other machines."""
+    here = StepContext.of_user()
+    return here.away(f"stream-{secrets.token_hex(8)}") if away else here
+
+
+_OF_MASTER = re.compile(
+    r"(?<![\w-])(?:-imp|-exp|-cnt|aq_udb|udbsql)(?![\w-])|(?:^|(?<=[|;&({]))\s*ess(?=\s)"
+)
+
+
+def _is_away(
+    store: Datastore, command: str, options: StreamOptions, say: Callable[[str], None]
+) -> bool:
+    """Whether the workers of other machines do the work; refuses files that they cannot see.
+
+    A command that asks or fills tables in memory works here: the list of them is here, and only one
+    process can give imports the order of the files.
+    """
+    settings = load_settings()
+    if options.master or not is_remote(settings.cluster):
+        return False
+    if found := _OF_MASTER.search(command):
+        what = f"{found[0].strip()} reaches tables in memory"
+        say(f"{what}: the command runs on this machine, not on the workers")
+        return False
+    refuse_unseen(store, settings)
+    return True
 
 
 _IMPORT = re.compile(r"(?<![\w-])-imp(?![\w-])")
@@ -215,7 +248,7 @@ def node_words(threads: int) -> dict[str, str]:
     return {"num_nodes": "1", "node_id": "0", "num_threads": str(threads)}
 
 
-def _destination(text: str) -> tuple[Datastore | None, str]:
+def destination(text: str) -> tuple[Datastore | None, str]:
     """Return store and path of ``LABEL:PATH``."""
     from ess_dask.catalog.index import open_catalog
     from ess_dask.catalog.registry import find_store
@@ -229,21 +262,71 @@ def _destination(text: str) -> tuple[Datastore | None, str]:
         return find_store(catalog, label), path
 
 
-def _parallel(
-    batches: Sequence[Batch], job: StreamJob, threads: int, window: int, interrupt: Interrupt
+def _outputs(
+    files: Sequence[FileRef],
+    job: StreamJob,
+    options: StreamOptions,
+    interrupt: Interrupt,
+    say: Callable[[str], None] | None,
 ) -> Iterator[Output]:
-    executor = ThreadExecutor(threads)
+    """Yield the outputs in file order; ``say`` is given when workers of other machines work."""
+    if say is not None:
+        yield from _away(files, job, options, interrupt, say)
+        return
+    if options.bulk:
+        yield stream_bulk(files, job)
+        return
+    executor = ThreadExecutor(int(job.words["num_threads"]))
     work = partial(stream_batch, job=job, draining=interrupt.is_draining)
     try:
-        for outputs in run_ordered(batches, work, executor, interrupt, limit=window):
+        batches = _batches(files, job)
+        for outputs in run_ordered(batches, work, executor, interrupt, limit=options.window):
             yield from outputs
     finally:
         executor.close()
 
 
-def _deliver(
+def _away(
+    files: Sequence[FileRef],
+    job: StreamJob,
+    options: StreamOptions,
+    interrupt: Interrupt,
+    say: Callable[[str], None],
+) -> Iterator[Output]:
+    from ess_dask.engine.hands import Errand, far_executor
+
+    stores = (job.store, *([job.out] if job.out else []))
+    errand = Errand(job.spool, job.context.owner, stores, options.threads)
+    work: Callable[[Batch], Sequence[Output]] = partial(
+        stream_away, job=job, threads=options.threads
+    )
+    with far_executor(say, load_settings().cluster, errand) as executor:
+        least = -(-options.threads // min(node.threads for node in executor.nodes))
+        each = _files_each(len(files), executor.slots, least)
+        batches = make_batches(files, STREAM_BYTES, each)
+        if options.bulk:
+            work, batches = partial(bulk_away, job=job), (Batch(0, tuple(files)),)
+        done = run_ordered(batches, work, executor, interrupt, lost_outputs, options.window)
+        with closing(done):
+            for outputs in done:
+                yield from outputs
+
+
+def _files_each(files: int, slots: int, least: int) -> int:
+    """Return the files of a batch: few where there are not many for each worker, and ``least`` that
+    a batch runs side by side. Outputs are kept apart, so no result depends on it."""
+    return max(1, least, min(STREAM_FILES, files // (4 * slots)))
+
+
+def lost_outputs(batch: Batch, error: WorkerLostError) -> Sequence[Output]:
+    """Return the outputs of a batch whose worker died too often: all its files failed."""
+    return tuple(Output(file.uri, "", error=error.message, transient=True) for file in batch.files)
+
+
+def deliver(
     outputs: Iterator[Output], target: BinaryIO, options: StreamOptions, listener: StreamListener
 ) -> StreamReport:
+    """Write outputs in their order; those that failed are told and left out."""
     files, failed = 0, []
     for output in outputs:
         if options.debug:
@@ -266,34 +349,3 @@ def _deliver(
 def _named(output: Output) -> str:
     """Return why an output failed; the file is named once."""
     return output.error if output.uri in output.error else f"{output.uri}: {output.error}"
-
-
-def execute(
-    command: str,
-    target: BinaryIO,
-    say: Callable[[str], None] = lambda text: None,
-    *,
-    debug: bool = False,
-    out: str = "",
-) -> StreamReport:
-    """Run a command once on this machine (``ess exec``): its output goes to ``target``, whole.
-
-    With ``out`` (``LABEL:PATH``) it goes to that place instead. ``say`` is told what it wrote to
-    stderr. A command that fails is named in the report and nothing of its output is delivered.
-    """
-    store, path = _destination(out)
-    with tempfile.TemporaryDirectory(prefix="ess-exec-") as spool:
-        job = StreamJob(
-            store=Datastore("local", str(Path.cwd())),
-            read=ReadSpec(columns=()),
-            command=command,
-            spool=spool,
-            words=node_words(1),
-            context=StepContext.of_user(),
-            out=store,
-            out_path=path,
-            find_program=find_program,
-        )
-        output = run_once(job)
-        options = StreamOptions(debug=debug)
-        return _deliver(iter((output,)), target, options, StreamListener(say))

@@ -92,12 +92,15 @@ def _connect(process: tuple[str, ...], region: str, endpoint: str, keys: Keys) -
         "connect_timeout": _CONNECT_SECONDS,
         "read_timeout": _READ_SECONDS,
         "max_pool_connections": 64,
+        # Some servers send the whole object's checksum along with a part of it.
+        "response_checksum_validation": "when_required",
     }
     if endpoint:
         settings["s3"] = {"addressing_style": "path"}
     connection = s3fs.S3FileSystem(
         key=keys.access_key or None,
         secret=keys.secret_key or None,
+        token=keys.token or None,
         endpoint_url=endpoint or None,
         client_kwargs={"region_name": region} if region else {},
         config_kwargs=settings,

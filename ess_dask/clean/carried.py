@@ -20,6 +20,8 @@ Function = Callable[[Any], Any]
 
 _importing = threading.Lock()
 
+_INSTALLED = "site-packages"
+
 _OURS = __name__.partition(".")[0]
 """Every worker has this package: it is neither imported anew nor carried."""
 
@@ -126,19 +128,33 @@ def _is_source(root: Path, top: str) -> bool:
 
 def _is_users(module: ModuleType) -> bool:
     """Whether a module is neither ours, nor installed, nor Python's."""
+    file = _file(module)
+    return file is not None and _INSTALLED not in file.parts
+
+
+def _file(module: ModuleType) -> Path | None:
+    """The source of a module that is neither ours nor Python's."""
     file = str(getattr(module, "__file__", None) or "")
-    if not file or module.__name__.partition(".")[0] == _OURS or "site-packages" in file:
-        return False
-    return not file.startswith(sysconfig.get_path("stdlib"))
+    if not file or module.__name__.partition(".")[0] == _OURS:
+        return None
+    # What is installed lies below Python's own folder, too.
+    pythons = file.startswith(sysconfig.get_path("stdlib")) and _INSTALLED not in file
+    return None if pythons else Path(file)
 
 
 def _modules_below(root: Path) -> list[ModuleType]:
-    """The user's modules whose source lies below ``root``."""
-    return [
-        module
-        for module in list(sys.modules.values())
-        if _is_users(module) and Path(str(module.__file__)).resolve().is_relative_to(root)
-    ]
+    """The modules whose source lies below ``root``, but for what is installed there.
+
+    The folder itself may be part of an installed package, as that of the shipped pipelines is.
+    """
+    return [module for module in list(sys.modules.values()) if _is_below(module, root)]
+
+
+def _is_below(module: ModuleType, root: Path) -> bool:
+    file = _file(module)
+    if file is None or not file.resolve().is_relative_to(root):
+        return False
+    return _INSTALLED not in file.resolve().relative_to(root).parts
 
 
 def _import(name: str, root: Path) -> ModuleType:

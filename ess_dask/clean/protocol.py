@@ -38,6 +38,11 @@ class StepContext:
         """Return that of the user's own command here: it sees the user's folder and environment."""
         return cls(folder=str(Path.cwd()), env=dict(os.environ))
 
+    def away(self, owner: str) -> StepContext:
+        """Return this one for the workers of other machines: commands run in the worker's work
+        folder, and nothing of the caller's environment travels with them."""
+        return StepContext(uri=self.uri, timeout=self.timeout, owner=owner)
+
 
 @runtime_checkable
 class BytesStep(Protocol):

@@ -11,8 +11,12 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 Stop = Callable[[], None]
+
+_OWNER: ContextVar[str] = ContextVar("ess_dask_owner", default="")
+_TASK: ContextVar[str] = ContextVar("ess_dask_task", default="")
 
 
 class Running:
@@ -21,25 +25,33 @@ class Running:
     def __init__(self) -> None:
         # Re-entrant: a signal handler may cancel in the middle of a registration.
         self._lock = threading.RLock()
-        self._stops: dict[int, tuple[str, Stop]] = {}
+        self._stops: dict[int, tuple[str, str, Stop]] = {}
         self._numbers = itertools.count()
-        self._thread = threading.local()
 
     @contextmanager
     def owned_by(self, owner: str) -> Iterator[None]:
         """Say whose work this thread does while the block runs: a worker serves several runs."""
-        self._thread.owner = owner
+        token = _OWNER.set(owner)
         try:
             yield
         finally:
-            self._thread.owner = ""
+            _OWNER.reset(token)
+
+    @contextmanager
+    def for_task(self, task: str) -> Iterator[None]:
+        """Say which task of a cluster this thread works on while the block runs."""
+        token = _TASK.set(task)
+        try:
+            yield
+        finally:
+            _TASK.reset(token)
 
     @contextmanager
     def registered(self, stop: Stop) -> Iterator[None]:
         """Have ``stop`` called by ``cancel_all`` while the block runs. ``stop`` must not raise."""
         with self._lock:
             number = next(self._numbers)
-            self._stops[number] = getattr(self._thread, "owner", ""), stop
+            self._stops[number] = _OWNER.get(), _TASK.get(), stop
         try:
             yield
         finally:
@@ -48,10 +60,17 @@ class Running:
 
     def cancel_all(self, owner: str = "") -> int:
         """Stop what is registered now, of everybody or of one owner; return how much that was."""
+        return self._cancel(lambda whose, task: owner in ("", whose))
+
+    def cancel_task(self, task: str) -> int:
+        """Stop what is registered now for one task; return how much that was."""
+        return self._cancel(lambda whose, other: other == task)
+
+    def _cancel(self, is_meant: Callable[[str, str], bool]) -> int:
         with self._lock:
             # Under the lock: work that ends meanwhile cannot hand its process id to somebody else
             # before we have signalled it.
-            stops = [stop for whose, stop in self._stops.values() if owner in ("", whose)]
+            stops = [stop for whose, task, stop in self._stops.values() if is_meant(whose, task)]
             for stop in stops:
                 stop()
             return len(stops)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from ess_dask.clean.options import read_options
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
-from ess_dask.cluster.environment import ALLOWED
+from ess_dask.cluster.environment import ALLOWED, ON_WORKER
 from ess_dask.errors import CleanError, ConfigError, InterruptedRunError
 
 if TYPE_CHECKING:
     from ess_dask.clean.child import Child
 
-_PASSED_ON = ALLOWED | {"ESS_PROFILE", "ESS_WORK_DIR"}
+_PASSED_ON = ALLOWED | {"ESS_PROFILE", "ESS_WORK_DIR", ON_WORKER}
 """Environment a command gets, with LC_*: credentials stay with us."""
 
 _SHOWN = 1500

@@ -36,6 +36,14 @@ def exclude_option(command: F) -> F:
     return option(command)
 
 
+def keep_tables_option(command: F) -> F:
+    """``--keep-tables``, as the argument ``keep_tables``."""
+    option = click.option(
+        "--keep-tables", is_flag=True, help="Save the tables; the next start brings them back."
+    )
+    return option(command)
+
+
 def limit_option(command: F) -> F:
     """``--limit N``: at most so many files."""
     option = click.option(

@@ -39,6 +39,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query": ("query:query", "Answer a small SQL statement from the files of a category."),
     "stream": ("stream:stream", "Send the files of a category through a command, in file order."),
     "exec": ("stream:exec_", "Run a command on every worker (without a cluster: once, here)."),
+    "file": (
+        "file:file_",
+        "Copy files to and from the folders in which the workers' commands run.",
+    ),
     "demo": ("demo:demo", "Make a dirty lake, clean it, load it and ask it a question."),
     "plan": ("run:plan", "Show what a run of a pipeline would do."),
     "preview": ("run:preview", "Show the first clean rows of a pipeline; nothing is loaded."),
@@ -49,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rejects": ("rejects:rejects", "List, show and replay rejected rows."),
     "run": ("run:run", "Run a pipeline: clean and load what is not loaded yet."),
     "config": ("config:config", "Print the settings in force."),
-    "cluster": ("cluster:cluster", "Choose and look at the machines that do the work."),
+    "cluster": ("cluster:cluster", "Choose, make and look at the machines that do the work."),
     "server": ("server:server", "Reset, restart, commit or summarise this folder's databases."),
     "udbd": ("udbd:udbd", "Start, stop and look at the servers that hold databases in memory."),
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ess_dask.cli.udbd import restart_servers, stop_servers
+from ess_dask.cli.udbd import restart_servers, running_servers, stop_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,11 +24,12 @@ def server() -> None:
 @server.command()
 def reset() -> None:
     """Stop the servers and forget all databases of this folder."""
-    from ess_dask.cluster import local
     from ess_dask.tables.databases import drop_all
+    from ess_dask.tables.keeping import give_up
 
-    if local.find():
+    if running_servers():
         stop_servers()
+    give_up()
     drop_all()
 
 

@@ -72,6 +72,7 @@ def stream(
         debug=debug,
         quit_on_error=quitonerror,
         out=s3out,
+        master=master,
     )
     with ExitStack() as stack:
         bar = _Bar(stack, shown=progress and sys.stderr.isatty())
@@ -96,11 +97,14 @@ def _summarise(report: StreamReport, category: str) -> int:
 def exec_(command: str, debug: bool, master: bool, s3out: str) -> int:
     """Run a command on every worker (without a cluster: once, here).
 
-    In COMMAND, %num_nodes %node_id %num_threads %thread_id are replaced.
+    In COMMAND, %num_nodes %node_id %num_threads %thread_id are replaced. On a cluster of other
+    machines it runs once on each, in the folder that ess file push puts files in; the output of
+    each stands whole and in the order of the workers, every line behind the worker's name.
     """
-    from ess_dask.api.stream import execute
+    from ess_dask.api.execute import execute
 
-    return execute(command, sys.stdout.buffer, say, debug=debug, out=s3out).exit_code
+    out = sys.stdout.buffer
+    return execute(command, out, say, debug=debug, out=s3out, master=master).exit_code
 
 
 class _Bar:

@@ -7,7 +7,7 @@ import json
 from ess_dask.errors import ConfigError
 from ess_dask.folders import cache_dir
 
-KINDS = ("local", "custom")
+KINDS = ("local", "ec2", "custom")
 """The kinds that are built."""
 
 

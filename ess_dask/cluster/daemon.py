@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask._version import __version__
+from ess_dask.cluster.daemon_workers import LOOPBACK, DaemonWorkers
 from ess_dask.cluster.options import LocalOptions
-from ess_dask.cluster.state import DaemonState, hold, this_host, write_state
+from ess_dask.cluster.state import DaemonState, hold, this_host
 
 if TYPE_CHECKING:
-    from distributed import Nanny, Scheduler
+    from distributed import Scheduler
     from distributed.security import Security
 
-LOOPBACK = "127.0.0.1"
 CLOSE_TIMEOUT = 10.0
 
 
@@ -75,16 +75,16 @@ def _end(folder: Path, code: int) -> None:
 async def _serve(folder: Path, options: LocalOptions, ready: int, umask: int) -> None:
     security = _configure(folder, umask)
     scheduler = await _start_scheduler(security)
-    nannies = await _start_workers(scheduler, folder, _sized(options), security)
-    state = _describe(scheduler, nannies, folder, options)
+    workers = DaemonWorkers(scheduler, folder, options, security)
+    await workers.start(range(options.workers))
     # Before anybody can read the state: who reads it may ask for the end at once.
     told = _on_signals()
-    write_state(state)
+    state = workers.publish(_describe(scheduler, folder, options))
     _tell(ready, asdict(state))
-    await _until_told(told, scheduler, nannies, options.idle_timeout)
+    await _until_told(told, scheduler, workers, options.idle_timeout)
     (folder / "state.json").unlink(missing_ok=True)
     with suppress(TimeoutError):
-        await asyncio.wait_for(_close(scheduler, nannies), CLOSE_TIMEOUT)
+        await asyncio.wait_for(_close(scheduler, workers), CLOSE_TIMEOUT)
 
 
 def _configure(folder: Path, umask: int) -> Security:
@@ -127,51 +127,13 @@ async def _start_scheduler(security: Security) -> Scheduler:
     return scheduler
 
 
-def _sized(options: LocalOptions) -> LocalOptions:
-    """Fill in what depends on the machine: threads and bytes per worker."""
-    from dask.system import CPU_COUNT
-    from distributed.system import MEMORY_LIMIT
-
-    return LocalOptions(
-        workers=options.workers,
-        threads=options.threads or max(1, CPU_COUNT // options.workers),
-        idle_timeout=options.idle_timeout,
-        memory_limit=options.memory_limit or MEMORY_LIMIT // options.workers,
-    )
-
-
-async def _start_workers(
-    scheduler: Scheduler, folder: Path, options: LocalOptions, security: Security
-) -> list[Nanny]:
-    from distributed import Nanny
-
-    nannies = [
-        Nanny(
-            scheduler.address,
-            name=number,
-            host=LOOPBACK,
-            protocol="tls://",
-            security=security,
-            nthreads=options.threads,
-            memory_limit=options.memory_limit,
-            local_directory=str(folder / "scratch"),
-            dashboard=False,
-            dashboard_address=f"{LOOPBACK}:0",
-        )
-        for number in range(options.workers)
-    ]
-    return list(await asyncio.gather(*nannies))
-
-
-def _describe(
-    scheduler: Scheduler, nannies: list[Nanny], folder: Path, options: LocalOptions
-) -> DaemonState:
+def _describe(scheduler: Scheduler, folder: Path, options: LocalOptions) -> DaemonState:
     return DaemonState(
         address=scheduler.address,
         pid=os.getpid(),
-        workers=len(nannies),
-        threads=nannies[0].nthreads,
-        memory_limit=nannies[0].memory_manager.memory_limit or 0,
+        workers=0,
+        threads=0,
+        memory_limit=0,
         idle_timeout=options.idle_timeout,
         started=time.time(),
         folder=str(folder),
@@ -189,13 +151,13 @@ def _on_signals() -> asyncio.Event:
 
 
 async def _until_told(
-    told: asyncio.Event, scheduler: Scheduler, nannies: list[Nanny], idle: float
+    told: asyncio.Event, scheduler: Scheduler, workers: DaemonWorkers, idle: float
 ) -> None:
-    """Return when ``told``, after the idle time, or when scheduler or all nannies have ended."""
+    """Return when ``told``, after the idle time, or when scheduler or all workers have ended."""
     reasons = {
         asyncio.ensure_future(told.wait()),
         asyncio.ensure_future(scheduler.finished()),
-        asyncio.ensure_future(asyncio.wait([asyncio.ensure_future(n.finished()) for n in nannies])),
+        asyncio.ensure_future(workers.all_ended()),
     }
     if idle:
         reasons.add(asyncio.ensure_future(_until_idle(scheduler, idle)))
@@ -215,8 +177,8 @@ async def _until_idle(scheduler: Scheduler, limit: float) -> None:
             quiet_since = time.monotonic()
 
 
-async def _close(scheduler: Scheduler, nannies: list[Nanny]) -> None:
-    await asyncio.gather(*(nanny.close(timeout=3) for nanny in nannies))
+async def _close(scheduler: Scheduler, workers: DaemonWorkers) -> None:
+    await workers.close()
     await scheduler.close()
 
 

@@ -13,6 +13,7 @@ class Endpoint:
     ``address`` is the scheduler's (``tls://HOST:PORT``), ``kind`` one of ``choice.KINDS``, ``name``
     the cluster's own. ``remote``: its workers are on other machines, which see neither the files
     nor the folders of this one. ``advice`` says what a person can do when it does not answer.
+    ``scope`` tells clusters of one name apart: whose it is, and where ('' is this user's).
     """
 
     kind: str
@@ -21,3 +22,4 @@ class Endpoint:
     tls: Path
     remote: bool
     advice: str = ""
+    scope: str = ""

@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+ON_WORKER = "ESS_ON_WORKER"
+"""Set on a worker of other machines: a command that runs there starts no cluster of its own."""
+
 ALLOWED = frozenset(
     {
         "ESS_CACHE_DIR",

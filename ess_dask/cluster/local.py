@@ -180,6 +180,18 @@ def worker_memory(state: DaemonState) -> list[WorkerMemory]:
     return sorted(found, key=lambda worker: int(worker.name))
 
 
+def memory_lines() -> list[str] | None:
+    """Describe the memory of each worker process, None when no daemon runs."""
+    state = attach()
+    if state is None:
+        return None
+    return [
+        f"worker {worker.name} ({worker.pid}): {worker.used // 1024} kB used, "
+        f"{worker.spilled // 1024} kB spilled, limit {worker.limit // 1024} kB."
+        for worker in worker_memory(state)
+    ]
+
+
 def _worker_pid(dask_worker: Nanny) -> int:
     # Dask passes the nanny under this name.
     return int(dask_worker.pid or 0)

@@ -23,14 +23,15 @@ class LocalOptions:
     memory_limit: int = 0
 
 
-def options_from_settings() -> LocalOptions:
+def options_from_settings(**flags: str) -> LocalOptions:
     """Return the settings in force: ``ESS_WORKERS``, ``ESS_THREADS``, ... or the profile's.
 
-    Raises ``ConfigError`` that names a bad value's place.
+    ``flags`` are settings by name that were given on the command line; '' was not. Raises
+    ``ConfigError`` that names a bad value's place.
     """
     from ess_dask.settings import load_settings
 
-    settings = load_settings()
+    settings = load_settings({name: value or None for name, value in flags.items()})
     return LocalOptions(
         settings.workers, settings.threads, settings.idle_timeout, settings.memory_limit
     )

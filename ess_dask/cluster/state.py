@@ -19,9 +19,9 @@ import os
 import platform
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from ess_dask._version import __version__
@@ -38,8 +38,9 @@ class DaemonState:
     """A running local cluster, as it described itself when it became ready.
 
     ``address`` is the scheduler's (``tls://127.0.0.1:PORT``), ``threads`` and ``memory_limit``
-    (bytes) are per worker process, ``idle_timeout`` is in seconds (0 = never), ``started`` in
-    seconds since 1970 UTC. ``version`` and ``python`` are those the daemon runs with.
+    (bytes) are those of the first worker process, ``members`` those of each by name;
+    ``idle_timeout`` is in seconds (0 = never), ``started`` in seconds since 1970 UTC. ``version``
+    and ``python`` are those the daemon runs with.
     """
 
     address: str
@@ -53,6 +54,7 @@ class DaemonState:
     version: str
     python: str
     host: str
+    members: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -130,8 +132,8 @@ def read_state(folder: Path) -> DaemonState | None:
         found = json.loads((folder / "state.json").read_bytes())
         found["folder"] = str(folder)
         # Another release may say more or less; its version must still be readable.
-        said = {field.name: found.get(field.name, "") for field in fields(DaemonState)}
-        return DaemonState(**{**said, "pid": int(said["pid"])})
+        said = {each.name: found.get(each.name, "") for each in fields(DaemonState)}
+        return DaemonState(**{**said, "pid": int(said["pid"]), "members": said["members"] or {}})
     except (OSError, ValueError, TypeError):
         return None
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 SLAB = 64
-"""Batches per graph when a job runs: submitting one partition costs time in its graph's size."""
+"""Batches per bag when a job runs: a bag of a million would be made whole before the first runs."""
 
 
 def make_bag(batches: Sequence[Item], work: Callable[[Item], object]) -> Bag:
@@ -28,4 +28,18 @@ def partitions(batches: Iterable[Item], work: Callable[[Item], object]) -> Itera
     """Yield each partition of the job's bag, in order; graphs are made slab by slab."""
     todo = iter(batches)
     while slab := list(islice(todo, SLAB)):
-        yield from make_bag(slab, work).to_delayed()
+        yield from map(_itself, make_bag(slab, work).to_delayed())
+
+
+def _itself(partition: Delayed) -> Delayed:
+    """Return a partition as the one task that makes it, by its own name.
+
+    A bag calls that task by another name: for a scheduler an alias is a task more, which may run on
+    another worker, and when it is done the first task's result is let go. Alone, because what is
+    submitted costs time in its graph's size.
+    """
+    from dask.delayed import Delayed
+
+    graph = partition.dask
+    key = getattr(graph[partition.key], "target", partition.key)
+    return Delayed(key, {key: graph[key]})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ess_dask.clean.protocol import StepContext
+from ess_dask.engine.crew import node_words, thread_id
 from ess_dask.engine.stages import leading_stages
 from ess_dask.engine.substitute import substitute
 from ess_dask.engine.turns import Place
@@ -26,12 +26,6 @@ def file_words(uri: str) -> dict[str, str]:
     path = PurePosixPath(uri.split("://", 1)[1].split("/", 1)[-1] if "://" in uri else uri)
     folder = str(path.parent)
     return {"path": "" if folder == "." else folder, "file": path.stem, "FILE": path.name}
-
-
-def thread_id() -> str:
-    """Return this thread's number among the parallel pipelines, from 0."""
-    number = threading.current_thread().name.rpartition("_")[2]
-    return number if number.isdigit() else "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +75,10 @@ class CommandStep:
 
     def pipe(self, source: Iterable[bytes], context: StepContext) -> Iterator[bytes]:
         """Yield what the command prints on one file's bytes."""
-        words = {**self.command.words, **file_words(context.uri), "thread_id": thread_id()}
+        words = {
+            **self.command.words,
+            **file_words(context.uri),
+            "thread_id": thread_id(),
+            **node_words(),
+        }
         return replace(self.command, words=words).run(source, context, Place(None, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,9 @@ class Executor(Protocol):
     @property
     def slots(self) -> int:
         """Partitions that can run at the same time."""
+
+    def prepared(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a job's work as this executor runs it."""
 
     def submit(self, partition: Delayed) -> Any:
         """Start one partition; return a handle."""
@@ -54,6 +58,10 @@ class ThreadExecutor:
         self.slots = max(1, threads)
         self._cancelled = False
         self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ess-worker")
+
+    def prepared(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return the work as it is."""
+        return work
 
     def submit(self, partition: Delayed) -> Future[Any]:
         """Start one partition in a thread."""
@@ -101,6 +109,10 @@ class ClusterExecutor:
         self._client, self._owner = client, owner
         self._running: dict[Any, Delayed] = {}
         self.slots = max(1, sum(client.nthreads().values()))
+
+    def prepared(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return the work as it is."""
+        return work
 
     def submit(self, partition: Delayed) -> Any:
         """Start one partition on a worker."""

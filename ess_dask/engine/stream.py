@@ -9,7 +9,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -17,7 +19,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
-from ess_dask.engine.command import Command, file_words, no_program, thread_id
+from ess_dask.clean.running import running
+from ess_dask.engine.command import Command, file_words, no_program
+from ess_dask.engine.crew import node_words, numbers, thread_id, whereabouts, worker_threads
+from ess_dask.engine.elsewhere import here
 from ess_dask.engine.model import Batch
 from ess_dask.engine.substitute import expand
 from ess_dask.engine.turns import Place, Turns
@@ -106,7 +111,8 @@ def stream_batch(
     """
     todo = itertools.takewhile(lambda file: not draining(), batch.files)
     try:
-        return tuple(_stream_file(batch.number, file, job) for file in todo)
+        with running.owned_by(job.context.owner):
+            return tuple(_stream_file(batch.number, file, job) for file in todo)
     finally:
         if job.turns:
             job.turns.end(batch.number)
@@ -116,21 +122,47 @@ def stream_bulk(files: Iterable[FileRef], job: StreamJob) -> Output:
     """Stream all files, one after the other, into a single run of the command (``--bulk``)."""
     listed = list(files)
     blocks = (block for file in listed for block in _blocks(file, job))
-    task = _Task("(all files)", f"cat ({len(listed)} files) | {job.command or 'cat'}", job.words)
+    words = {**job.words, **node_words()}
+    task = _Task("(all files)", f"cat ({len(listed)} files) | {job.command or 'cat'}", words)
     return _captured(task, blocks, job, "bulk")
+
+
+def bulk_away(batch: Batch, job: StreamJob) -> tuple[Output, ...]:
+    """Stream the files of a batch into a single run of the command, on a far worker."""
+    return (stream_bulk(batch.files, job),)
 
 
 def run_once(job: StreamJob) -> Output:
     """Run the job's command once, without input (``ess exec``)."""
-    words = {**job.words, "thread_id": "0"}
+    words = {**job.words, "thread_id": "0", **node_words()}
     output = _captured(_Task("exec", job.command, words), None, job, "exec")
     if job.out is None or output.error:
         return output
     return _send(output, expand(job.out_path, words), job)
 
 
+def stream_away(batch: Batch, job: StreamJob, threads: int) -> tuple[Output, ...]:
+    """Stream the files of one batch on a far worker, where ``threads`` pipelines run at a time (0:
+    as many as the worker has threads).
+
+    A worker that has fewer threads runs some of the batch's files side by side.
+    """
+    limit, slots = worker_threads(threads)
+
+    if limit <= slots:
+        return stream_batch(batch, job)
+
+    def one(file: FileRef) -> Output:
+        with numbers.taken(job.context.owner, limit):
+            return _stream_file(batch.number, file, job)
+
+    with ThreadPoolExecutor(-(-limit // slots)) as pool:
+        begun = [pool.submit(copy_context().run, one, file) for file in batch.files]
+        return tuple(each.result() for each in begun)
+
+
 def _stream_file(number: int, file: FileRef, job: StreamJob) -> Output:
-    words = {**job.words, **file_words(file.uri), "thread_id": thread_id()}
+    words = {**job.words, **file_words(file.uri), "thread_id": thread_id(), **node_words()}
     shown = f"{_fetch_text(file)} | {expand(job.command or 'cat', words)}"
     tag = f"{number}-{file_words(file.uri)['file'][:40].replace(os.sep, '_')}"
     output = _captured(_Task(file.uri, shown, words, number), _blocks(file, job), job, tag)
@@ -188,7 +220,8 @@ def _captured(task: _Task, source: Iterable[bytes] | None, job: StreamJob, tag: 
         if isinstance(error, InterruptedRunError):
             raise
         transient = isinstance(error, TransientError)
-        return Output(task.uri, task.shown, error=error.message, transient=transient)
+        what = error.message + whereabouts()
+        return Output(task.uri, task.shown, error=what, transient=transient)
     except BaseException:
         spool.discard()
         raise
@@ -204,7 +237,8 @@ def _send(output: Output, path: str, job: StreamJob) -> Output:
         with write_file(job.out, path) as target:
             output.copy_to(target)
     except EssError as error:
-        return replace(output, data=b"", spooled="", error=error.message)
+        what = error.message + whereabouts()
+        return replace(output, data=b"", spooled="", error=what)
     return replace(output, data=b"", spooled="")
 
 
@@ -225,7 +259,8 @@ class Spool:
         if self._file is None:
             import tempfile
 
-            handle, name = tempfile.mkstemp(prefix=f"{self._tag}-", dir=self._folder)
+            own = here(str(self._folder))
+            handle, name = tempfile.mkstemp(prefix=f"{self._tag}-", dir=own)
             self._path = Path(name)
             self._file = os.fdopen(handle, "wb")
             self._file.write(self._data)
@@ -236,7 +271,7 @@ class Spool:
         if self._file is None:
             return bytes(self._data), ""
         self._file.close()
-        return b"", str(self._path)
+        return b"", str(self._folder / self._path.name)
 
     def discard(self) -> None:
         """Forget the bytes, and remove the file."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
+from ess_dask.engine.crew import whereabouts
 from ess_dask.engine.model import FileCount
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class BatchTally:
             # The account names the file already.
             hint = f" ({error.hint})" if error.hint else ""
             message = error.message.removeprefix(f"{file.uri}: ") + hint
+        message += whereabouts()
         transient = isinstance(error, TransientError)
         self.counts[file.uri] = FileCount(file.uri, file.etag, error=message, transient=transient)
 

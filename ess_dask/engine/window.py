@@ -42,7 +42,7 @@ def run_ordered(
     Closing the iterator cancels what runs. ``lost`` gives the result of a batch whose workers died
     more often than it is tried; without it that error is raised.
     """
-    todo = zip(batches, partitions(batches, work), strict=True)
+    todo = zip(batches, partitions(batches, executor.prepared(work)), strict=True)
     window: deque[tuple[Item, Any]] = deque()
     limit = limit or 2 * executor.slots
     done = False

@@ -8,8 +8,6 @@ that is ``per: file`` sees each file whole instead.
 from __future__ import annotations
 
 import itertools
-import os
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,6 +17,8 @@ from typing import TYPE_CHECKING
 from ess_dask.catalog.model import FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
+from ess_dask.engine.crew import worker_name
+from ess_dask.engine.elsewhere import here
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece, Sink, SinkWriter
 from ess_dask.engine.patience import LIMIT, untried
 from ess_dask.engine.refusing import refuse_unfit
@@ -74,7 +74,7 @@ def _work_through(batch: Batch, job: Job, sink: Sink) -> tuple[BatchResult, list
         steps=work.tally.steps.listed(),
         reasons=reasons(rejects),
         parts=parts,
-        worker=f"{socket.gethostname()}:{os.getpid()}",
+        worker=worker_name(),
         seconds=time.monotonic() - started,
     )
     return result, rejects
@@ -85,9 +85,9 @@ def _keep_rejects(batch: Batch, job: Job, rejects: list[pa.Table]) -> str:
         return ""
     from ess_dask.records.rejects import write_rejects
 
-    path = Path(job.rejects_folder) / f"rejects-{batch.number:06d}.parquet"
-    write_rejects(path, rejects)
-    return str(path)
+    name = f"rejects-{batch.number:06d}.parquet"
+    write_rejects(here(job.rejects_folder) / name, rejects)
+    return str(Path(job.rejects_folder) / name)
 
 
 @dataclass(slots=True)

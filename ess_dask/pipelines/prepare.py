@@ -14,6 +14,7 @@ from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
 from ess_dask.engine.batches import make_batches
 from ess_dask.engine.collect import empty_table
 from ess_dask.engine.executor import usable_cores
+from ess_dask.engine.hands import refuse_unseen
 from ess_dask.engine.model import Job
 from ess_dask.errors import ConfigError, ConflictError
 from ess_dask.pipelines.execution import (
@@ -95,11 +96,12 @@ def plan_run(spec: RunSpec, settings: Settings) -> RunPlan:
     Raises ``UsageError`` for a wrong range, ``ConflictError`` when the table does not fit or a
     loaded file has changed and the policy is ``fail``, and what listing raises.
     """
+    refuse_unseen(spec.job.store, settings)
     bounds, selection = select_window(spec.job.store, spec.category, spec.window)
     files = selection.files
     columns = columns_of(spec.job, None if spec.memory else spec.target)
     load = _plan_load(spec, columns, files, bounds)
-    memory = _plan_memory(spec.memory, files)
+    memory = _plan_memory(spec.memory, files, settings.cluster)
     wanted = _wanted(files, load, memory)
     execution = Execution(
         job=spec.job,
@@ -242,12 +244,14 @@ def _plan_load(
     return plan
 
 
-def _plan_memory(memory: MemoryTarget | None, files: Sequence[FileRef]) -> MemoryPlan | None:
+def _plan_memory(
+    memory: MemoryTarget | None, files: Sequence[FileRef], kind: str
+) -> MemoryPlan | None:
     if memory is None:
         return None
     from ess_dask.pipelines.memory import held_files
 
-    held = {} if memory.renew else held_files(memory.table)
+    held = {} if memory.renew else held_files(memory.table, kind)
     changed = [file.uri for file in files if held.get(file.uri, file.etag) != file.etag]
     rebuild = memory.renew or bool(changed)
     if changed and not set(held) <= {file.uri for file in files}:

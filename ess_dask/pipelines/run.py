@@ -167,40 +167,58 @@ class _Run:
     @contextmanager
     def prepared(self) -> Iterator[_Tools]:
         """Make the run's folder, executor and sinks; stop the work and sweep on the way out."""
-        with run_folder(self.folder, self._staged_at()):
-            session = self.given or self._session()
-            executor = self._executor(session)
+        with run_folder(self.folder, self._staged_at()), self._used_session() as session:
             segments = self._segment_sink(session)
-            try:
-                yield _Tools(executor, session, self._sinks(segments), segments)
-            except BaseException:
-                executor.cancel()
-                if session is not None and segments is not None:
-                    session.store.discard(segments)
-                raise
-            finally:
-                executor.close()
-                if session is not None and self.given is None:
-                    session.close()
+            with self._executor(session) as executor:
+                try:
+                    yield _Tools(executor, session, self._sinks(segments), segments)
+                except BaseException:
+                    executor.cancel()
+                    if session is not None and segments is not None:
+                        session.store.discard(segments)
+                    raise
+                finally:
+                    executor.close()
 
     def _staged_at(self) -> str:
         if self.plan.load is None:
             return ""
         return _warehouse_of(self.plan.load).staged_at(self.run_id)
 
-    def _session(self) -> Session | None:
-        if self.execution.memory is None:
-            return None
+    @contextmanager
+    def _used_session(self) -> Iterator[Session | None]:
+        """Give the connection to the tables that the run fills, None when it fills none."""
+        if self.given is not None or self.execution.memory is None:
+            yield self.given
+            return
         from ess_dask.tables.session import open_session
 
-        return open_session(self.listener.say)
+        with open_session(self.listener.say, self.settings.cluster) as session:
+            yield session
 
-    def _executor(self, session: Session | None) -> Executor:
-        from ess_dask.engine.executor import ClusterExecutor, ThreadExecutor
+    @contextmanager
+    def _executor(self, session: Session | None) -> Iterator[Executor]:
+        from ess_dask.engine.executor import ThreadExecutor
+        from ess_dask.engine.hands import Errand, cluster_executor, far_executor
+
+        errand = Errand(str(self.folder), self.run_id, (self.execution.job.store,))
+        if session is not None:
+            yield cluster_executor(session.client, session.endpoint, errand)
+        elif self._is_away(session):
+            kind = self.settings.cluster
+            with far_executor(self.listener.say, kind, errand) as executor:
+                yield executor
+        else:
+            yield ThreadExecutor(self.execution.slots)
+
+    def _is_away(self, session: Session | None) -> bool:
+        """Whether the work is done on machines that see nothing of this one."""
+        from ess_dask.cluster.machines import is_remote
 
         if session is not None:
-            return ClusterExecutor(session.client, self.run_id)
-        return ThreadExecutor(self.execution.slots)
+            return session.endpoint.remote
+        # Rows that are read in place of files are in this process.
+        return is_remote(self.settings.cluster) and self.execution.job.reader is None
 
     def _segment_sink(self, session: Session | None) -> SegmentSink | None:
         if session is None:
@@ -235,11 +253,14 @@ class _Run:
         from ess_dask.engine.work import process
 
         keep = self.execution.rejects.keep
+        context = self.execution.job.context
+        if self._is_away(tools.session):
+            context = context.away(self.run_id)
         job = replace(
             self.execution.job,
             rejects_folder=str(self.rejects_folder) if keep else "",
             check=self._check(),
-            context=replace(self.execution.job.context, owner=self.run_id),
+            context=replace(context, owner=self.run_id),
         )
         work = partial(process, job=job, sink=Tee(tools.sinks))
         results: list[BatchResult] = []
@@ -291,7 +312,7 @@ class _Run:
         warehouse = _warehouse_of(self.plan.load)
         staged = [part for result in results for part in _parts(result, 0)]
         sink = self._staging_sink(self.plan.load)
-        parts = warehouse.spread(sink, staged, partial(_everywhere, tools.executor))
+        parts = warehouse.spread(sink, staged, partial(everywhere, tools.executor))
         plan = warehouse.fit(self.plan.load, parts)
         for statement in plan.ddl:
             if statement not in self.plan.load.ddl:
@@ -368,7 +389,7 @@ def _warehouse_of(load: LoadPlan) -> Warehouse:
     return open_warehouse(load.target.url)
 
 
-def _everywhere(
+def everywhere(
     executor: Executor, function: Callable[[Any], Any], values: Sequence[Any]
 ) -> list[Any]:
     """Return ``function(value)`` of each value, done by the workers, in order."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, Piece, Sink
 from ess_dask.errors import ConflictError
-from ess_dask.pipelines.run import new_run_id, runs_folder
+from ess_dask.pipelines.run import everywhere, new_run_id, runs_folder
 from ess_dask.pipelines.run_folder import run_folder
 from ess_dask.records.spec import Column
 from ess_dask.tables.layout import ORDER
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from ess_dask.settings import Settings
     from ess_dask.tables.table import MemoryTable
-    from ess_dask.warehouse.protocol import LedgerEntry
+    from ess_dask.warehouse.protocol import LedgerEntry, Warehouse
 
 
 def load_table(
@@ -63,7 +65,10 @@ def load_table(
     folder = runs_folder(settings) / load_id
     with run_folder(folder, warehouse.staged_at(load_id)):
         sink = warehouse.sink(str(folder / "stage"), load_id, plan)
-        parts = warehouse.spread(sink, _stage(memory, sink, carrier), memory.run)
+        if memory.far:
+            parts = _far_parts(memory, warehouse, sink, carrier.uri, str(folder))
+        else:
+            parts = warehouse.spread(sink, _stage(memory, sink, carrier), memory.run)
         rows = sum(part.rows for part in parts)
         carrier = replace(carrier, rows_read=rows, rows_loaded=rows)
         files = tuple(carrier if file.uri == carrier.uri else file for file in plan.new)
@@ -80,6 +85,40 @@ def ledger_name(memory: MemoryTable) -> str:
 def _stage(memory: MemoryTable, sink: Sink, carrier: LoadFile) -> tuple[StagedPart, ...]:
     staged = memory.map_numbered(stage_partition, sink, carrier.uri)
     return tuple(part for parts in staged for part in parts)
+
+
+def _far_parts(
+    memory: MemoryTable, warehouse: Warehouse, sink: Sink, uri: str, root: str
+) -> tuple[StagedPart, ...]:
+    """Stage on machines that do not see ``root``: what they write there is fetched."""
+    from dask.delayed import delayed
+
+    from ess_dask.engine.remote import RemoteExecutor
+    from ess_dask.engine.workplace import prepare
+
+    prepare(memory.client)
+    executor = RemoteExecutor(memory.client, str(memory.name), root, Path(root).name)
+    try:
+        work = executor.prepared(partial(_stage_item, sink=sink, uri=uri))
+        tasks = [
+            executor.submit(delayed(_one)(work, number, future))
+            for number, future in enumerate(memory.futures)
+        ]
+        staged = [part for task in tasks for part in executor.result(task)]
+        return tuple(warehouse.spread(sink, staged, partial(everywhere, executor)))
+    except BaseException:
+        executor.cancel()
+        raise
+    finally:
+        executor.close()
+
+
+def _one(work: Callable[[Any], Any], number: int, partition: pa.Table) -> list[Any]:
+    return [work((number, partition))]
+
+
+def _stage_item(item: tuple[int, pa.Table], sink: Sink, uri: str) -> tuple[StagedPart, ...]:
+    return stage_partition(item[0], item[1], sink, uri)
 
 
 def stage_partition(

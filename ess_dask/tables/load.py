@@ -12,7 +12,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.tables.layout import ORDER, TableLayout
@@ -88,7 +87,7 @@ def write_partition(
     changed = function(table, *beside).cast(recipe.layout.stored_schema)
     if changed.num_rows == 0:
         return None
-    writer = SegmentWriter(Path(folder), recipe.layout)
+    writer = SegmentWriter(folder, recipe.layout)
     try:
         writer.add(changed)
         return writer.close()

@@ -1,24 +1,28 @@
 """Which tables there are, their versions and the segments of each: SQLite, for one running cluster.
 
 What a cluster holds in memory is lost when it stops, so a registry belongs to one instance of it
-and is left behind with it. A version is the segments that lie in it: ``first <= version < last``.
-Nothing of a version is visible before the transaction that makes it the current one.
+and is left behind with it, unless the tables are kept (``keeping``). A version is the segments that
+lie in it: ``first <= version < last``. Nothing of a version is visible before the transaction that
+makes it the current one.
+
+Readers and imports hold locks on files: all who use the tables of a cluster are on one machine.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import sqlite3
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ess_dask.errors import EssError
+from ess_dask.errors import EssError, LockedError
 from ess_dask.tables.layout import TableLayout
+from ess_dask.tables.places import place_of
 from ess_dask.tables.segment import ORDINAL_SHIFT, Segment, remove_segments
 
 _TABLES = """
@@ -36,6 +40,8 @@ create index if not exists sources_path on sources (path);
 create table if not exists ordinals (
     workspace text not null, database text not null, next integer not null,
     primary key (workspace, database));
+create table if not exists roots (path text primary key);
+create table if not exists closed (since real not null);
 """
 
 
@@ -70,10 +76,15 @@ class Version:
 
 
 class Registry:
-    """The tables of one cluster instance, in ``folder`` (shared by the processes of its user)."""
+    """The tables of one cluster instance, in ``folder`` (shared by the processes of its user).
 
-    def __init__(self, folder: Path) -> None:
+    ``root`` is where new segments are put: a folder or ``s3://bucket/prefix`` of this instance
+    alone; '' is a folder in ``folder``.
+    """
+
+    def __init__(self, folder: Path, root: str = "") -> None:
         self.folder = folder
+        self.root = root or str(folder / "segments")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("pins", "segments"):
             (folder / name).mkdir(exist_ok=True, mode=0o700)
@@ -82,6 +93,7 @@ class Registry:
         with self._transaction() as db:
             for statement in _TABLES.split(";"):
                 db.execute(statement)
+            db.execute("insert or ignore into roots values (?)", (self.root,))
         self._path.chmod(0o600)
 
     def names(self) -> tuple[TableName, ...]:
@@ -105,7 +117,10 @@ class Registry:
 
     def create(self, name: TableName, layout: TableLayout) -> Version:
         """Return the table, made without rows if it is missing (whatever its layout otherwise)."""
-        with self._transaction() as db:
+        version = self.current(name)
+        if version is not None:
+            return version
+        with self._changing() as db:
             db.execute(
                 "insert or ignore into tables values (?, ?, ?, ?, ?, 0)",
                 (uuid.uuid4().hex, *_key(name), layout.to_json()),
@@ -136,7 +151,7 @@ class Registry:
         """
         old = {segment.path for _, segment in base.segments}
         kept = {segment.path for _, segment in new.segments}
-        with self._transaction() as db:
+        with self._changing() as db:
             changed = db.execute(
                 "update tables set version = ? where id = ? and version = ?",
                 (new.number, base.table_id, base.number),
@@ -154,7 +169,7 @@ class Registry:
 
     def drop(self, name: TableName) -> str:
         """Remove a table and its segments; return its id, or '' when there was none."""
-        with self._transaction() as db:
+        with self._changing() as db:
             row = db.execute(
                 "delete from tables where workspace = ? and database = ? and name = ? returning id",
                 _key(name),
@@ -162,8 +177,13 @@ class Registry:
         return str(row[0]) if row else ""
 
     def sweep(self) -> None:
-        """Delete the segments that no version, no reader and no living import needs any more."""
+        """Delete the segments that no version, no reader and no living import needs any more.
+
+        Not while the registry is closed: what was saved must stay.
+        """
         with self._transaction() as db:
+            if _closed_since(db):
+                return
             dead = db.execute(
                 "select table_id, path, version from segments left join tables on id = table_id"
                 " where version is null or last <= version"
@@ -174,29 +194,78 @@ class Registry:
             db.executemany("delete from sources where path = ?", [(path,) for path in paths])
             needed = {Path(path).parent.name for (path,) in db.execute("select path from segments")}
             abandoned = [
-                folder
-                for folder in (self.folder / "segments").iterdir()
-                if folder.name not in needed and not _is_held(self.folder / "pins" / folder.name)
+                f"{self.root}/{pin.name}"
+                for pin in (self.folder / "pins").iterdir()
+                if "-" not in pin.name and pin.name not in needed and not _is_held(pin)
             ]
         remove_segments(paths)
         for folder in abandoned:
-            shutil.rmtree(folder, ignore_errors=True)
+            place_of(folder).remove_folder(folder)
 
-    def segment_folder(self) -> Path:
+    def segment_folder(self) -> str:
         """Return a new folder for the segments of one import; ours until ``end_import``.
 
         What is in it when we die is swept, unless a table has it by then.
         """
-        folder = self.folder / "segments" / uuid.uuid4().hex
-        self._imports[folder.name] = self._lock(folder.name)
-        return folder
+        label = uuid.uuid4().hex
+        self._imports[label] = self._lock(label)
+        return f"{self.root}/{label}"
 
-    def end_import(self, folder: Path) -> None:
-        """Let a folder of ``segment_folder`` go: what no table has of it may be swept."""
-        handle = self._imports.pop(folder.name, None)
+    def end_import(self, folder: str, *, clean: bool = False) -> None:
+        """Let a folder of ``segment_folder`` go: what no table has of it may be swept.
+
+        ``clean``: there is nothing in it but what a table has.
+        """
+        label = folder.rpartition("/")[2]
+        handle = self._imports.pop(label, None)
         if handle is not None:
-            (self.folder / "pins" / folder.name).unlink(missing_ok=True)
+            if clean:
+                (self.folder / "pins" / label).unlink(missing_ok=True)
             os.close(handle)
+
+    def roots(self) -> frozenset[str]:
+        """Return every folder in which segments of these tables may lie."""
+        with self._transaction() as db:
+            return frozenset(path for (path,) in db.execute("select path from roots"))
+
+    def ordinals(self) -> list[tuple[str, str, int]]:
+        """Return (workspace, database, next ordinal) of every database that had an import."""
+        with self._transaction() as db:
+            return [tuple(row) for row in db.execute("select * from ordinals order by 1, 2")]
+
+    def close_tables(self) -> None:
+        """Refuse changes from now on, and delete no segment: the tables are being saved."""
+        with self._transaction() as db:
+            if not _closed_since(db):
+                db.execute("insert into closed values (?)", (time.time(),))
+
+    def reopen_tables(self) -> None:
+        """Allow changes again."""
+        with self._transaction() as db:
+            db.execute("delete from closed")
+
+    def save_as(self, path: Path) -> None:
+        """Write a copy of the whole list, as it is now, to a new file."""
+        path.unlink(missing_ok=True)
+        with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as db:
+            db.execute("vacuum into ?", (str(path),))
+        path.chmod(0o600)
+
+    def adopt(self, kept: Registry, tables: Sequence[tuple[TableName, Version]]) -> None:
+        """Take tables of another instance's registry over, all in one transaction."""
+        ordinals, roots = kept.ordinals(), kept.roots()
+        with self._changing() as db:
+            for name, version in tables:
+                row = (version.table_id, *_key(name), version.layout.to_json(), version.number)
+                db.execute("insert into tables values (?, ?, ?, ?, ?, ?)", row)
+                for ordinal, segment in version.segments:
+                    _insert(db, version, ordinal, segment)
+            db.executemany(
+                "insert into ordinals values (?, ?, ?) on conflict do update"
+                " set next = max(next, excluded.next)",
+                ordinals,
+            )
+            db.executemany("insert or ignore into roots values (?)", [(root,) for root in roots])
 
     def pin(self, version: Version) -> int:
         """Keep a version's segments; return the file descriptor whose closing lets them go."""
@@ -227,6 +296,16 @@ class Registry:
         )
 
     @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with self._transaction() as db:
+            if _closed_since(db):
+                raise LockedError(
+                    "the memory tables are saved, so that their cluster can stop: no change now",
+                    hint="when it has stopped, start it and try again",
+                )
+            yield db
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as db:
@@ -237,13 +316,6 @@ class Registry:
             raise EssError(
                 f"the list of memory tables {self._path} cannot be used: {error}"
             ) from None
-
-
-def sweep_instances(folder: Path, running: str) -> None:
-    """Remove what earlier instances of a cluster left in ``folder``: their memory is gone."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name != running:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_held(pin: Path) -> bool:
@@ -259,6 +331,12 @@ def _is_held(pin: Path) -> bool:
             return True
         pin.unlink(missing_ok=True)
     return False
+
+
+def _closed_since(db: sqlite3.Connection) -> float:
+    """Return when the tables were closed (seconds since 1970), 0 when they are open."""
+    row = db.execute("select max(since) from closed").fetchone()
+    return float(row[0] or 0)
 
 
 def _key(name: TableName) -> tuple[str, str, str]:

@@ -2,8 +2,8 @@
 
 A segment is a sequence of stripes; a stripe is exactly one record batch for each partition, in
 their order (empty ones too), so that record batch ``i`` belongs to partition ``i % partitions`` and
-a reader needs no index. Any Arrow tool can open the file. It is written under a temporary name and
-renamed when complete; it is not synced, because memory tables do not outlive their machine anyway.
+a reader needs no index. Any Arrow tool can open the file. It is written into a temporary file and
+becomes visible in its place (``places``) when complete.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import errno
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ess_dask.errors import EssError, ReadError
 from ess_dask.tables.layout import ORDER, TableLayout
 from ess_dask.tables.partition import split
+from ess_dask.tables.places import place_of, remove_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +34,7 @@ ORDINAL_SHIFT = 32
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A finished segment: its path, rows per partition, bytes on disk, and whose rows it holds.
+    """A finished segment: its path or URL, rows per partition, bytes, and whose rows it holds.
 
     ``sources`` are (uri, etag) of the files, in order.
     """
@@ -45,12 +46,16 @@ class Segment:
 
 
 class SegmentWriter:
-    """Writes one segment. ``close`` or ``abort`` ends it; nothing is visible before ``close``."""
+    """Writes one segment. ``close`` or ``abort`` ends it; nothing is visible before ``close``.
 
-    def __init__(self, folder: Path, layout: TableLayout) -> None:
+    ``folder`` is a path or ``s3://bucket/prefix``.
+    """
+
+    def __init__(self, folder: Path | str, layout: TableLayout) -> None:
         self._layout = layout
-        self._path = folder / f"{uuid.uuid4().hex}.arrow"
-        self._temporary = self._path.with_suffix(".tmp")
+        self._path = f"{folder}/{uuid.uuid4().hex}.arrow"
+        self._place = place_of(self._path)
+        self._temporary: Path | None = None
         self._pending: list[pa.Table] = []
         self._bytes = 0
         self._added = 0
@@ -76,20 +81,21 @@ class SegmentWriter:
     def close(self, sources: tuple[tuple[str, str], ...] = ()) -> Segment:
         """Write what is pending, make the file visible and return its description."""
         self._flush()
-        assert self._writer is not None and self._file is not None
+        assert self._writer and self._file and self._temporary
         with _disk(self._path):
             self._writer.close()
             self._file.close()
             size = self._temporary.stat().st_size
-            self._temporary.replace(self._path)
-        return Segment(str(self._path), tuple(self._rows), size, sources)
+            self._place.put(self._temporary, self._path)
+        return Segment(self._path, tuple(self._rows), size, sources)
 
     def abort(self) -> None:
         """Remove whatever was written."""
         self._pending.clear()
         if self._file is not None:
             self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
 
     def _numbered(self, table: pa.Table) -> pa.Table:
         import numpy as np
@@ -119,9 +125,7 @@ class SegmentWriter:
         import pyarrow as pa
 
         with _disk(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            os.close(handle)
+            self._temporary = self._place.begin(self._path)
             self._file = pa.OSFile(str(self._temporary), "wb")
             self._writer = pa.ipc.new_file(self._file, self._layout.stored_schema)
         return self._writer
@@ -130,17 +134,17 @@ class SegmentWriter:
 def read_partition(path: str, partition: int, layout: TableLayout) -> pa.Table:
     """Return the rows of one partition of a segment, read into memory of our own.
 
+    Of a segment in S3 only the partition's record batches are asked for, and the index behind them.
     ``ReadError`` names a segment that is missing, cut or is not of this layout.
     """
     import pyarrow as pa
 
     try:
-        # Not memory-mapped: the rows must stay when the file goes, and page faults are no reads.
-        with pa.OSFile(path) as file, pa.ipc.open_file(file) as reader:
+        with place_of(path).open(path) as file, pa.ipc.open_file(file) as reader:
             numbers = range(partition, reader.num_record_batches, layout.partitions)
             table = pa.Table.from_batches([reader.get_batch(i) for i in numbers], reader.schema)
             table.validate()
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ReadError, pa.ArrowInvalid) as error:
         raise ReadError(
             f"segment {path} of a memory table cannot be read: {_first_line(error)}",
             hint="import the table again: its spilled rows are gone or damaged",
@@ -151,11 +155,8 @@ def read_partition(path: str, partition: int, layout: TableLayout) -> pa.Table:
 
 
 def remove_segments(paths: Iterable[str]) -> None:
-    """Delete segment files and the folders they leave empty; what is gone already is no error."""
-    for path in paths:
-        Path(path).unlink(missing_ok=True)
-        with suppress(OSError):  # not empty, or gone
-            Path(path).parent.rmdir()
+    """Delete segments and the folders they leave empty; what is gone already is no error."""
+    remove_files(paths)
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
@@ -171,7 +172,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def _disk(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

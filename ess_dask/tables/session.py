@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import UsageError
-from ess_dask.folders import cache_dir, work_dir
+from ess_dask.folders import work_dir
 from ess_dask.tables.registry import TableName
 
 if TYPE_CHECKING:
@@ -55,10 +55,13 @@ def table_name(text: str) -> TableName:
 
 
 def open_session(say: Callable[[str], None], kind: str = "") -> Session:
-    """Connect to the cluster of this kind ('': the one in force); see ``ensure_started``."""
+    """Connect to the cluster of this kind ('': the one in force); see ``ensure_started``.
+
+    Tables that were kept when it stopped are there again; see ``keeping.restore_tables``.
+    """
     from ess_dask.cluster.machines import ensure_started
 
-    return _session(ensure_started(say, kind))
+    return _session(ensure_started(say, kind), say)
 
 
 def running_session(kind: str = "") -> Session | None:
@@ -66,7 +69,15 @@ def running_session(kind: str = "") -> Session | None:
     from ess_dask.cluster.machines import attach
 
     found = attach(kind)
-    return None if found is None else _session(found)
+    return None if found is None else _session(found, _silently)
+
+
+def watching_session(kind: str = "") -> Session | None:
+    """Do what ``running_session`` does, only to look: nothing is passed on, nothing restored."""
+    from ess_dask.cluster.machines import attach
+
+    found = attach(kind)
+    return None if found is None else _connected(found)
 
 
 def forget_table(database: str, table: str) -> None:
@@ -85,15 +96,48 @@ def forget_database(database: str) -> None:
             session.store.drop_database(str(work_dir()), database)
 
 
-def _session(endpoint: Endpoint) -> Session:
-    from ess_dask.cluster.machines import connect
+def forget_everything() -> None:
+    """Drop all tables of the running cluster, those of other working folders and kept ones too."""
+    from ess_dask.tables.keeping import forget_kept
+
+    session = watching_session()
+    if session is not None:
+        with session:
+            session.store.registry.reopen_tables()
+            for name in session.store.names():
+                session.store.drop(name)
+            forget_kept(session.store.home)
+
+
+def _silently(text: str) -> None:
+    """Say nothing."""
+
+
+def _session(endpoint: Endpoint, say: Callable[[str], None]) -> Session:
     from ess_dask.cluster.passing import pass_environment
+    from ess_dask.tables.keeping import may_be_kept, restore_tables
+
+    session = _connected(endpoint)
+    try:
+        pass_environment(session.client)
+        if may_be_kept(session.store):
+            restore_tables(session, say)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _connected(endpoint: Endpoint) -> Session:
+    from ess_dask.cluster.machines import connect
+    from ess_dask.settings import load_settings
+    from ess_dask.tables.homes import home_of
     from ess_dask.tables.store import TableStore
 
+    shared = load_settings().shared if endpoint.remote else ""
     client = connect(endpoint)
     try:
-        pass_environment(client)
-        return Session(client, TableStore(client, cache_dir() / "tables"), endpoint)
+        return Session(client, TableStore(client, home_of(endpoint, shared)), endpoint)
     except BaseException:
         client.close()
         raise

@@ -8,7 +8,6 @@ they must be removable without a trace.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SegmentSink:
-    """Writes the rows of each batch as segments in ``folder``; implements ``engine.model.Sink``.
+    """Writes the rows of each batch as segments in ``folder`` (a path, or ``s3://bucket/prefix``);
+    implements ``engine.model.Sink``.
 
     The parts of a batch are ``Segment`` values, in file order.
     """
@@ -33,7 +33,7 @@ class SegmentSink:
 
     def open(self, batch: Batch) -> SegmentSinkWriter:
         """Begin a batch."""
-        return SegmentSinkWriter(Path(self.folder), self.layout)
+        return SegmentSinkWriter(self.folder, self.layout)
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class _OpenFile:
 class SegmentSinkWriter:
     """Takes the pieces of one batch in file order; implements ``engine.model.SinkWriter``."""
 
-    def __init__(self, folder: Path, layout: TableLayout) -> None:
+    def __init__(self, folder: str, layout: TableLayout) -> None:
         self._folder = folder
         self._layout = layout
         self._shared: SegmentWriter | None = None

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.errors import ConflictError, LockedError, UsageError
+from ess_dask.tables.homes import Home, instance_of
 from ess_dask.tables.layout import TableLayout
 from ess_dask.tables.load import Recipe, load_partition, write_partition
-from ess_dask.tables.registry import Registry, TableName, Version, sweep_instances
+from ess_dask.tables.places import place_of
+from ess_dask.tables.registry import Registry, TableName, Version
 from ess_dask.tables.segment import Segment
 from ess_dask.tables.sink import SegmentSink
 from ess_dask.tables.table import MemoryTable, worker_errors
@@ -36,27 +37,36 @@ RETRIES = 3
 class TableStore:
     """The tables of the cluster that ``client`` is connected to.
 
-    ``folder`` is where segments and the list of tables lie: on a disk that this process and all
-    workers share, private to the user. What earlier instances of the cluster left there is removed.
+    ``home`` is where segments and the list of tables lie; a folder is one on a disk that this
+    process and all workers share, private to the user. What earlier instances of the cluster left
+    there is removed.
     """
 
-    def __init__(self, client: Client, folder: Path) -> None:
+    def __init__(self, client: Client, home: Path | Home) -> None:
         self._client = client
-        instance = str(client.scheduler_info(n_workers=0)["id"]).lower()
-        sweep_instances(folder, instance)
-        self._registry = Registry(folder / instance)
+        self.home = home if isinstance(home, Home) else Home(home)
+        self._registry = self.home.registry(instance_of(client))
+
+    @property
+    def registry(self) -> Registry:
+        """The list of the tables."""
+        return self._registry
 
     def names(self) -> tuple[TableName, ...]:
         """Return the names of all tables, sorted."""
         return self._registry.names()
 
     def sink(self, layout: TableLayout) -> SegmentSink:
-        """Return a sink for one import; its segments go to ``publish`` or ``discard``."""
-        return SegmentSink(str(self._registry.segment_folder()), layout)
+        """Return a sink for one import; its segments go to ``publish`` or ``discard``.
+
+        Raises ``ConfigError`` when there is no place that all workers reach.
+        """
+        self.home.check(self._client, self._registry.root)
+        return SegmentSink(self._registry.segment_folder(), layout)
 
     def discard(self, sink: SegmentSink) -> None:
         """Remove what a failed or abandoned import wrote, unless it was published all the same."""
-        self._registry.end_import(Path(sink.folder))
+        self._registry.end_import(sink.folder)
         self._registry.sweep()
 
     def publish(
@@ -84,8 +94,8 @@ class TableStore:
             added = tuple((first + place, segment) for place, segment in enumerate(segments))
             old = () if fresh else base.segments
             table = self._advance(name, base, (*old, *added))
-        _remove_folder(Path(sink.folder), keep={segment.path for segment in segments})
-        self._registry.end_import(Path(sink.folder))
+        _remove_others(sink.folder, keep={segment.path for segment in segments})
+        self._registry.end_import(sink.folder, clean=True)
         return table
 
     def open(self, name: TableName) -> MemoryTable:
@@ -130,6 +140,7 @@ class TableStore:
         table: the futures with the partition's number are its further arguments. No import can come
         between.
         """
+        self.home.check(self._client, self._registry.root)
         with self._registry.writing(name):
             table = self.open(name)
             base = table.version
@@ -141,8 +152,10 @@ class TableStore:
                 if segments:
                     segments[0] = replace(segments[0], sources=sources)
                 changed = self._advance(name, base, tuple((0, segment) for segment in segments))
-            finally:
+            except BaseException:
                 self._registry.end_import(folder)
+                raise
+            self._registry.end_import(folder, clean=True)
             table.close()
         return changed
 
@@ -188,10 +201,7 @@ class TableStore:
         self, name: TableName, base: Version, segments: tuple[tuple[int, Segment], ...]
     ) -> MemoryTable:
         new = replace(base, number=base.number + 1, segments=segments)
-        futures = self._compute(base, new)
-        # Published before it is current, so that it outlives us; override: an attempt that died
-        # between the two steps may have left the same name.
-        self._client.publish_dataset(futures, name=DATASET + new.label, override=True)
+        futures = self.load(base, new)
         pin = self._registry.pin(new)
         try:
             self._registry.commit(base, new)
@@ -202,6 +212,22 @@ class TableStore:
         self._unpublish(base)
         self._registry.sweep()
         return self._table(name, new, futures, pin)
+
+    def load(self, base: Version, new: Version) -> list[Future[pa.Table]]:
+        """Have the cluster hold a version that is not current yet; return its partitions.
+
+        ``base`` is the version that is held now.
+        """
+        futures = self._compute(base, new)
+        # Published before it is current, so that it outlives us; override: an attempt that died
+        # between the two steps may have left the same name.
+        self._client.publish_dataset(futures, name=DATASET + new.label, override=True)
+        return futures
+
+    def unload(self, versions: Sequence[Version]) -> None:
+        """Let versions go that did not become current."""
+        for version in versions:
+            self._unpublish(version)
 
     def _compute(self, base: Version, new: Version) -> list[Future[pa.Table]]:
         from distributed import wait
@@ -249,7 +275,7 @@ class TableStore:
         self,
         table: MemoryTable,
         function: Callable[..., pa.Table],
-        folder: Path,
+        folder: str,
         beside: Sequence[Sequence[Any]],
     ) -> list[Segment]:
         futures = [
@@ -257,7 +283,7 @@ class TableStore:
                 write_partition,
                 function,
                 future,
-                str(folder),
+                folder,
                 recipe,
                 *(other[recipe.partition] for other in beside),
                 pure=False,
@@ -268,13 +294,13 @@ class TableStore:
         with worker_errors(str(table.name)):
             written: list[Segment | None] = self._client.gather(futures)
         segments = [segment for segment in written if segment is not None]
-        _remove_folder(folder, keep={segment.path for segment in segments})
+        _remove_others(folder, keep={segment.path for segment in segments})
         return segments
 
     def _table(
         self, name: TableName, version: Version, futures: list[Future[pa.Table]], pin: int
     ) -> MemoryTable:
-        return MemoryTable(name, version, tuple(futures), self._client, pin)
+        return MemoryTable(name, version, tuple(futures), self._client, pin, far=self.home.far)
 
     def _unpublish(self, version: Version) -> None:
         self._client.unpublish_dataset(DATASET + version.label)
@@ -305,11 +331,10 @@ def _not_held(name: TableName, base: Version, segments: Sequence[Segment]) -> li
     return new
 
 
-def _remove_folder(folder: Path, keep: set[str]) -> None:
+def _remove_others(folder: str, keep: set[str]) -> None:
     """Delete what is not in ``keep``: temporary files, and segments of attempts that were lost."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if str(path) not in keep:
-            path.unlink(missing_ok=True)
-    if not keep:
-        with suppress(FileNotFoundError):
-            folder.rmdir()
+    place = place_of(folder)
+    if keep:
+        place.remove([name for name in place.list(folder) if name not in keep])
+    else:
+        place.remove_folder(folder)

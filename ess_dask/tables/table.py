@@ -25,7 +25,8 @@ class MemoryTable:
     """One version of a table. It stays readable, whatever happens to the table, until ``close``.
 
     Rows come in partition order, and within a partition in import order (or sorted): the same rows
-    in the same order whatever the number of workers. Ordered tables (Essentia's) come by key, keys
+    in the same order whatever the number of workers. ``far``: the workers are on other machines.
+    Ordered tables (Essentia's) come by key, keys
     in the order in which they were first imported.
     """
 
@@ -36,8 +37,11 @@ class MemoryTable:
         futures: tuple[Future[pa.Table], ...],
         client: Client,
         pin: int,
+        *,
+        far: bool = False,
     ) -> None:
         self.name = name
+        self.far = far
         self.version = version
         self._futures = futures
         self._client = client
@@ -66,6 +70,11 @@ class MemoryTable:
     def sources(self) -> tuple[tuple[str, str], ...]:
         """(uri, etag) of every file whose rows are in the table, in import order."""
         return tuple(source for _, segment in self.version.segments for source in segment.sources)
+
+    @property
+    def client(self) -> Client:
+        """The connection to the cluster that holds the table."""
+        return self._client
 
     @property
     def futures(self) -> tuple[Future[pa.Table], ...]:

@@ -32,7 +32,7 @@ def private_cluster(home: Path) -> Iterator[Path]:
                 os.environ.pop(name)
             else:
                 os.environ[name] = value
-        _end(folder)
+        end_cluster(folder)
 
 
 def session_processes(session: int) -> list[int]:
@@ -76,7 +76,8 @@ def wait_until(condition: Callable[[], object], timeout: float = 30.0) -> bool:
     return True
 
 
-def _end(folder: Path) -> None:
+def end_cluster(folder: Path) -> None:
+    """Kill the daemon of ``folder``, if there is one, with its workers; see ``private_cluster``."""
     daemon = holder(folder, "lock")
     if alive(folder) and daemon.isdigit():
         with suppress(ProcessLookupError):

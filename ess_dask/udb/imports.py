@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.errors import OptionError
@@ -88,7 +87,7 @@ class TableImport:
         self._sink = memory.sink(target)
         self._sample = parse_sample(request.segment, "-imp")
         self._old = self._old_keys()
-        writer = SegmentWriter(Path(self._sink.folder), self._layout)
+        writer = SegmentWriter(self._sink.folder, self._layout)
         held = memory.open(target)
         self._merger = Merger(writer, self._layout, fresh=is_first and held is None)
         if held is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.kinds import Kind
@@ -107,7 +106,7 @@ def order_keys(memory: Memory, fields: tuple[Field, ...], ordering: Ordering) ->
         places = np.arange(FRONT, FRONT + keys.num_rows, dtype=np.int64)
         entity = memory.database.keys
         sink = memory.sink(entity)
-        writer = SegmentWriter(Path(sink.folder), memory.database.layout(entity))
+        writer = SegmentWriter(sink.folder, memory.database.layout(entity))
         writer.add(taken.append_column(pa.field(ORDER, pa.int64()), pa.array(places)))
         memory.publish(entity, sink, [writer.close()], fresh=True)
         return int(keys.num_rows)

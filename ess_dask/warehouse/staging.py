@@ -58,9 +58,9 @@ class StagingSink:
 
     def open(self, batch: Batch) -> StagingWriter:
         """Begin a batch; makes the folder."""
-        make_folder(self.folder)
+        own = make_folder(self.folder)
         shape, place = PlainShape(self.columns), LocalPlace(self.folder)
-        layout = Layout(self.folder, shape, place, part_bytes=self.part_bytes)
+        layout = Layout(own, shape, place, part_bytes=self.part_bytes)
         return StagingWriter(layout, batch.number)
 
 

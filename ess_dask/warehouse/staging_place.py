@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from ess_dask.engine.elsewhere import here
 from ess_dask.errors import EssError
 
 
@@ -24,20 +25,20 @@ class Place(Protocol):
 
 
 class LocalPlace:
-    """A folder of this machine."""
+    """A folder of the machine that the run was started on: ``here`` finds it on a worker."""
 
     def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
+        self._folder = folder
 
     def publish(self, finished: Sequence[tuple[Path, str]]) -> list[tuple[str, int]]:
         """See ``Place.publish``; the files get their names by renaming."""
         done: list[tuple[str, int]] = []
         try:
             for temporary, name in finished:
-                final = self._folder / f"{name}.parquet"
+                final = f"{name}.parquet"
                 size = temporary.stat().st_size
-                temporary.replace(final)
-                done.append((str(final), size))
+                temporary.replace(here(self._folder) / final)
+                done.append((str(Path(self._folder) / final), size))
         except OSError:
             self.remove([path for path, _ in done])
             raise
@@ -46,15 +47,17 @@ class LocalPlace:
     def remove(self, paths: Sequence[str]) -> None:
         """See ``Place.remove``."""
         for path in paths:
-            Path(path).unlink(missing_ok=True)
+            (here(self._folder) / Path(path).name).unlink(missing_ok=True)
 
 
-def make_folder(folder: str) -> None:
-    """Make the folder that parts are written in, for this user only."""
+def make_folder(folder: str) -> str:
+    """Make the folder that parts are written in, for this user only; return it on this machine."""
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        own = here(folder)
+        own.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise EssError(f"cannot make the staging folder {folder}: {error}") from error
+    return str(own)
 
 
 def no_room(folder: str, error: OSError) -> EssError:

@@ -18,7 +18,8 @@ from tests.conftest import SHARED
 RUNNER = SHARED / "essentia" / "run_cases.py"
 CASES = SHARED / "essentia" / "cases.jsonl"
 DATABASES = ("rec-wordcount", "rec-ww-database")
-WORKERS = [1, 4] if os.environ.get("ESS_STRESS") else [4]
+STRESS = bool(os.environ.get("ESS_STRESS"))
+WORKERS = [1, 4] if STRESS else [4]
 """One worker alone is what the shared cases themselves run on."""
 STREAMS = ("rec-ww-etl", "rec-ww-read_purchase", "rec-ww-summary")
 
@@ -103,6 +104,7 @@ def test_a_stream(name, workers, tmp_path):
     check(recorded()[name], tmp_path, workers)
 
 
+@pytest.mark.skipif(not STRESS, reason="as below, where workers are killed besides: make stress")
 @pytest.mark.parametrize("name", DATABASES)
 def test_a_database_on_four_workers(name, tmp_path):
     # On one: tests/integration/test_aq_cases.py.

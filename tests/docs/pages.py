@@ -83,10 +83,15 @@ def read_blocks(path):
 
 
 class Reader:
-    """A person who follows a page in a shell and in Python; folder and exports last."""
+    """A person who follows a page in a shell and in Python; folder and exports last.
 
-    def __init__(self, user):
+    With ``cloud``, a stand-in for EC2, the commands of the shell are typed inside of its network.
+    """
+
+    def __init__(self, user, cloud=None):
         self._user = user
+        self._cloud = cloud
+        self._patience = 300 if cloud else 100
         self._state = user.home / "shell"
         self._state.write_text("")
         self._python = None
@@ -109,14 +114,15 @@ class Reader:
         script = (
             f"""set -eo pipefail\n. "{self._state}"\n{commands}\nexport -p > "{self._state}"\n"""
         )
-        done = subprocess.run(
+        run = self._cloud.run if self._cloud else subprocess.run
+        done = run(
             ["bash", "-c", script],
             cwd=self._user.folder,
             env=self._user.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=100,
+            timeout=self._patience,
             text=True,
         )
         assert done.returncode == 0, f"{commands}\nended with {done.returncode}\n{done.stdout}"

@@ -1,8 +1,10 @@
 """The pages are followed by a reader with an empty home: every command and every line of Python."""
 
+import json
 import os
 import re
 import signal
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,16 @@ STAND_INS = {"make demo\n": "ess demo\n"}
 """Commands that set up an environment first, and what they then do."""
 
 ONLY_SHOWN = {
+    "docs/how-to/cluster.md": [
+        "export ESS_SHARED_FOLDERS=/mnt/lake",
+        "ess run shop.yaml",
+        'ess stream purchase 2014-09-01 2014-09-30 "./tag.sh | sort -u" --threads 4 '
+        "--s3out lake:/tagged/%file.txt",
+        'ess exec "df -h ."',
+        "ess file push tag.sh words.csv",
+        "ess file mkdir out",
+        "ess file get out/log.txt",
+    ],
     "README.md": [
         "make test",
         ". .venv/bin/activate",
@@ -39,6 +51,18 @@ ONLY_SHOWN = {
         "ess run woodworking",
         'ess redshift sql "select count(*) from sales"',
     ],
+    "docs/how-to/docker.md": [
+        "docker build -t ess-dask .",
+        "docker run --rm ess-dask ess demo",
+        'docker run --rm -v "$PWD:/work" -v ess-state:/home/ess/.ess ess-dask '
+        "ess run woodworking.yaml",
+        "docker build -t 123456789012.dkr.ecr.eu-west-1.amazonaws.com/ess-dask:today "
+        "--build-arg PYTHON=3.11 .",
+        "docker push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/ess-dask:today",
+        "export ESS_IMAGE=123456789012.dkr.ecr.eu-west-1.amazonaws.com/ess-dask:today",
+        "ess cluster create --number 2",
+    ],
+    "docs/how-to/ec2.md": ['pip install "ess-dask[ec2]"'],
     "docs/how-to/redshift-connect.md": [
         'ess redshift sql "select current_user, version()"',
         'ess redshift sql "select * from sales limit 5" --label prod --format csv',
@@ -54,7 +78,28 @@ ONLY_SHOWN = {
 """Commands that are not run: the environment is there already and the tests are running, or they
 ask a cluster that only its users have."""
 
-NEEDS_S3 = {"README.md", "docs/how-to/s3.md", "docs/how-to/redshift-connect.md"}
+NEEDS = {
+    "s3": {"README.md", "docs/how-to/s3.md", "docs/how-to/redshift-connect.md"},
+    "shed": {"docs/how-to/custom.md"},
+    "ec2_permitted": {"docs/how-to/ec2-standin.md"},
+}
+"""Fixtures that pages need."""
+
+
+NEEDS_EC2 = {"docs/how-to/ec2.md"}
+
+
+@pytest.fixture
+def ec2(user, tmp_path):
+    """Give the reader a stand-in for EC2, and the address he has in its network."""
+    from ess_dask.testing.ec2 import standin, unavailable
+    from ess_dask.testing.ec2.network import ADDRESS
+
+    if unavailable():
+        pytest.skip(f"no stand-in for EC2: {unavailable()}")
+    user.env["ESS_MY_ADDRESS"] = ADDRESS
+    with standin(tmp_path / "cloud") as cloud:
+        yield cloud
 
 
 @pytest.fixture
@@ -71,6 +116,34 @@ def s3(user, small_lake):
         yield server
 
 
+@pytest.fixture
+def shed(user, tmp_path):
+    """Give the reader two hosts and a key; return what stands for them on the page."""
+    from tests.ssh_hosts import USER, free_port, ssh_hosts
+
+    with ssh_hosts(tmp_path / "hosts") as hosts:
+        (user.home / ".ssh").mkdir()
+        (user.home / ".ssh" / "shed").write_bytes(hosts.key.read_bytes())
+        port = free_port("127.0.0.2")
+        further = {"port": hosts.port, "python": sys.executable, "scheduler_port": port}
+        user.standing_in = {
+            "10.1.20.5": "127.0.0.2",
+            "10.1.20.6": "127.0.0.3",
+            ":8786": f":{port}",
+            '"user": "ada",': f'"user": "{USER}", {json.dumps(further)[1:-1]},',
+        }
+        yield
+
+
+def stand_in(user, block):
+    """Put the reader's own hosts where the page shows others."""
+    text, shown = STAND_INS.get(block.text, block.text), block.shown
+    for theirs, own in getattr(user, "standing_in", {}).items():
+        text = text.replace(theirs, own)
+        shown = shown and shown.replace(theirs, own)
+    return replace(block, text=text, shown=shown)
+
+
 def end_started(user):
     """End what a page left running because it could not be followed to its end."""
     for noted in user.folder.glob("*.pid"):
@@ -82,13 +155,15 @@ def end_started(user):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_reader_gets_what_the_page_shows(page, user, request):
-    if page in NEEDS_S3:
-        request.getfixturevalue("s3")
+    for fixture, pages in NEEDS.items():
+        if page in pages:
+            request.getfixturevalue(fixture)
+    cloud = request.getfixturevalue("ec2") if page in NEEDS_EC2 else None
     try:
-        with Reader(user) as reader:
+        with Reader(user, cloud) as reader:
             for block in read_blocks(ROOT / page):
                 if block.is_run or block.file:
-                    reader.follow(replace(block, text=STAND_INS.get(block.text, block.text)))
+                    reader.follow(stand_in(user, block))
     finally:
         end_started(user)
 

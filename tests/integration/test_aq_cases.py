@@ -10,25 +10,39 @@ import pytest
 
 from tests.conftest import SHARED
 
-CASES = SHARED / "essentia" / "run_cases.py"
+RUNNER = SHARED / "essentia" / "run_cases.py"
+CASES = SHARED / "essentia" / "cases.jsonl"
 PROGRAMS = ("aq_cat", "aq_cnt", "aq_ord", "aq_pp", "aq_sess", "aq_udb", "loginf", "objcnv")
 PROGRAMS += ("ess query",)
+PIECE = 20
+"""Cases of one test: the two processes of a test run share them evenly."""
+
+
+def pieces():
+    """Yield (program, its cases in pieces); a case of two programs is run once, with the last."""
+    cases = {}
+    for line in CASES.read_text(encoding="utf-8").splitlines() if CASES.exists() else ():
+        case = json.loads(line)
+        programs = [name for name in case["tool"].split("+") if name in PROGRAMS]
+        if programs:
+            cases.setdefault(programs[-1], []).append(case)
+    for program, mine in sorted(cases.items()):
+        for start in range(0, len(mine), PIECE):
+            yield pytest.param(mine[start : start + PIECE], id=f"{program} {start}")
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not here")
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_cases(program, tmp_path):
-    report = tmp_path / "report.json"
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("cases", pieces())
+def test_cases(cases, tmp_path):
+    report, chosen = tmp_path / "report.json", tmp_path / "cases.jsonl"
+    chosen.write_text("".join(json.dumps(case) + "\n" for case in cases))
     env = dict(os.environ, PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    words = ["--cases", chosen, "--jobs", "1", "--json", report, "-v"]
     done = subprocess.run(
-        [sys.executable, CASES, "--tool", program, "--jobs", "1", "--json", report, "-v"],
-        capture_output=True,
-        text=True,
-        env=env,
-        check=False,
+        [sys.executable, RUNNER, *words], capture_output=True, text=True, env=env, check=False
     )
     results = json.loads(report.read_text())
     failed = [case["id"] for case in results if not case["ok"]]
-    assert results
+    assert len(results) == len(cases)
     assert failed == [], done.stdout[-3000:]

@@ -259,10 +259,19 @@ def test_a_dead_endpoint_is_named_within_a_bounded_time(analyst):
     assert "s)" in done.stderr
 
 
-def start_waiting(user, settings=ONE_BY_ONE):
+IMPATIENT = """
+import sys, functools, stamina
+stamina.retry_context = functools.partial(stamina.retry_context, wait_max=0.05)
+from ess_dask.cli.main import main
+main()
+"""
+"""The command line with short pauses between its tries; their number and all else is its own."""
+
+
+def start_waiting(user, settings=ONE_BY_ONE, **more):
     """Start a run of one file at a time that waits while it reads the first one."""
     write_pipeline(user, first=WAIT)
-    child = user.start("run", "shop.yaml", "--json", env=settings)
+    child = user.start("run", "shop.yaml", "--json", env=settings, **more)
     deadline = time.monotonic() + 60
     while not (user.folder / "begun").exists():
         assert time.monotonic() < deadline and child.poll() is None, child.communicate()
@@ -310,7 +319,8 @@ def test_the_server_goes_down_in_the_middle(user, small_lake, tmp_path, end_proc
         shutil.copy(path, tmp_path / "buckets" / "lake" / "raw" / path.name)
     with rclone_s3(tmp_path / "buckets") as server:
         user.env |= server.env
-        child = start_waiting(user, {"ESS_BATCH_BYTES": batch, "ESS_THREADS": "1"})
+        settings = {"ESS_BATCH_BYTES": batch, "ESS_THREADS": "1"}
+        child = start_waiting(user, settings, program=["-c", IMPATIENT])
         end_processes.append(child)
     started = time.monotonic()
     code, report, _ = go_on(user, child)

@@ -86,7 +86,7 @@ ABANDONED = """
 import os, signal, sys
 from pathlib import Path
 from ess_dask.tables.registry import Registry
-folder = Registry(Path(sys.argv[1])).segment_folder()
+folder = Path(Registry(Path(sys.argv[1])).segment_folder())
 folder.mkdir()
 (folder / "rows.arrow").write_bytes(b"rows")
 print(folder, flush=True)

@@ -10,9 +10,10 @@ from distributed import Client, LocalCluster
 
 from ess_dask.errors import ConflictError, EssError, ReadError, TransientError, UsageError
 from ess_dask.tables import load as load_module
+from ess_dask.tables.homes import sweep_instances
 from ess_dask.tables.layout import MergeRule, TableLayout
 from ess_dask.tables.load import Recipe, load_partition
-from ess_dask.tables.registry import Registry, TableName, sweep_instances
+from ess_dask.tables.registry import Registry, TableName
 from ess_dask.tables.segment import SegmentWriter
 from ess_dask.tables.store import TableStore
 

@@ -24,19 +24,12 @@ class Shop:
 
     def run(self, *words, data="", code=0):
         """Run a program; return its output (bytes) after checking its exit code."""
-        done = subprocess.run(
-            [BIN / words[0], *words[1:]],
-            input=data if isinstance(data, bytes) else data.encode(),
-            capture_output=True,
-            cwd=self.user.folder,
-            env=self.user.env,
-            check=False,
-            timeout=100,
-        )
-        assert done.returncode == code, (words, done.stderr)
-        assert b"Traceback" not in done.stderr, done.stderr
-        self.err = done.stderr.decode()
-        return done.stdout
+        data = data if isinstance(data, bytes) else data.encode()
+        ended, out, err = self.user.program(*words, data=data)
+        assert ended == code, (words, err)
+        assert b"Traceback" not in err, err
+        self.err = err.decode()
+        return out
 
     def load(self, data=ROWS, target="d:t", *more, column="i:n"):
         self.run("aq_pp", "-d", "s:id", column, *more, "-imp", target, data=data)

@@ -421,6 +421,16 @@ def test_it_travels_to_a_worker_that_has_not_the_folder(folder, tmp_path):
     assert done.stdout == "[3.0]\n", done.stderr
 
 
+def test_it_travels_from_a_folder_of_an_installed_package(tmp_path):
+    folder = tmp_path / "site-packages" / "shop" / "pipelines"
+    folder.mkdir(parents=True)
+    (folder / "rules_of_shop.py").write_text("def keep(frame):\n    return frame\n")
+    step = PythonStep.from_reference("rules_of_shop:keep", str(folder))
+    # The module is forgotten here, as it is unknown on a worker.
+    assert "rules_of_shop" not in sys.modules
+    assert step.apply(SHOP, CONTEXT).num_rows == SHOP.num_rows
+
+
 def test_two_folders_may_have_modules_of_the_same_name(tmp_path):
     for number in (1, 2):
         write(

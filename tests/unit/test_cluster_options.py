@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ess_dask.cluster.choice import choose, chosen
 from ess_dask.cluster.environment import ALLOWED, daemon_environment
 from ess_dask.cluster.options import LocalOptions, options_from_settings
-from ess_dask.errors import ConfigError
+from ess_dask.cluster.verbs import verb
+from ess_dask.errors import ConfigError, UsageError
 
 
 @pytest.fixture
@@ -126,3 +127,8 @@ def test_a_broken_choice_is_a_config_error_that_names_the_file(cache, text):
     (cache / "cluster.json").write_text(text)
     with pytest.raises(ConfigError, match=r"cluster\.json:1:1"):
         chosen()
+
+
+def test_a_verb_that_a_kind_lacks_does_not_apply_to_it(cache):
+    with pytest.raises(UsageError, match="'juggle' does not apply to a custom cluster"):
+        verb("juggle", "custom")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,20 @@ NEIGHBOURS = {
 }
 
 
+@cache
 def modules():
     return sorted(PACKAGE.rglob("*.py"))
 
 
+@cache
+def nodes(path):
+    """Return all nodes of a module's code: several tests look at them."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def imported_rooms(path):
     """Yield (room, line) of every import inside the package, at any depth of the code."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ess_dask."):
             yield node.module.split(".")[1], node.lineno
         elif isinstance(node, ast.ImportFrom) and node.module == "ess_dask":
@@ -82,7 +90,7 @@ def test_no_module_is_a_mansion():
 def test_functions_fit_the_eye():
     long = []
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 size = node.end_lineno - node.lineno + 1
                 if size > 60:
@@ -90,11 +98,12 @@ def test_functions_fit_the_eye():
     assert long == []
 
 
+@cache
 def imported_packages():
     """Return the top-level names of the foreign packages that the package imports anywhere."""
     found = set()
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Import):
                 found |= {name.name.partition(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -102,11 +111,13 @@ def imported_packages():
     return found - set(sys.stdlib_module_names) - {"ess_dask"}
 
 
-COME_ALONG = {"aiohttp", "botocore", "pydantic_core"}
-"""Parts of s3fs and pydantic: these bring them. ``compression`` is Python's own from 3.14 on, and
-the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin``."""
+COME_ALONG = {"aiohttp", "botocore", "msgpack", "packaging", "pydantic_core"}
+"""Parts of s3fs, Dask and pydantic: these bring them. ``compression`` is Python's own from 3.14
+on, and the packages of ``ess_dask.testing`` come with the extras ``test`` and ``standin`` (werkzeug
+with moto), that of ``ess_dask.cluster.ec2`` with ``ec2``."""
 
-WITH_EXTRAS = {"moto", "psycopg", "pytest"}
+WITH_EXTRAS = {"boto3", "dask_cloudprovider", "moto", "psycopg", "pyroute2", "pytest"}
+WITH_EXTRAS |= {"werkzeug", "yaml"}
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():

@@ -86,8 +86,8 @@ def divide(division: Division) -> tuple[StagedPart, ...]:
     The same parts every time, so that it may run again. Raises ``DataError`` when the stored part
     does not hold the rows that were told, and what S3 does.
     """
-    make_folder(division.sink.folder)
-    folder = Path(tempfile.mkdtemp(prefix=".divide-", dir=division.sink.folder))
+    own = make_folder(division.sink.folder)
+    folder = Path(tempfile.mkdtemp(prefix=".divide-", dir=own))
     try:
         return _divide(division, folder)
     finally:

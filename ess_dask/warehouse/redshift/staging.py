@@ -60,12 +60,10 @@ class RedshiftSink:
 
     def open(self, batch: Batch) -> StagingWriter:
         """Begin a batch; makes the folder."""
-        make_folder(self.folder)
+        own = make_folder(self.folder)
         place = S3Place(stage_store(self.prefix, self.store), self.format, self.load_id)
         measured = partial(RedshiftMeasure, self.columns, text=self.text_digest)
-        layout = Layout(
-            self.folder, RedshiftShape(self), place, measured, self.part_bytes, self.codec
-        )
+        layout = Layout(own, RedshiftShape(self), place, measured, self.part_bytes, self.codec)
         return StagingWriter(layout, batch.number)
 
 

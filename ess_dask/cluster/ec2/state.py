@@ -1,0 +1,70 @@
+"""What is kept here of a cluster: its certificates and its region, in ``~/.ess/clusters/NAME``.
+
+Whether it runs, and where, is never kept: EC2 is asked each time. Without this folder the cluster
+can still be looked at and ended; only its certificates are nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ess_dask.cluster.state import hold, holder, private_folder
+from ess_dask.errors import LockedError
+from ess_dask.folders import cache_dir
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of a cluster; it need not exist."""
+    return cache_dir() / "clusters" / name
+
+
+def tls_folder(name: str) -> Path:
+    """Return the folder of a cluster's certificates; it need not exist."""
+    return folder_of(name) / "tls"
+
+
+def remembered_region(name: str) -> str:
+    """Return the region where a cluster was made, '' when nothing is known of it here."""
+    try:
+        return str(json.loads((folder_of(name) / "cluster.json").read_bytes())["region"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def remember_region(name: str, region: str) -> None:
+    """Keep the region where a cluster is made; the folder is made with mode 0700."""
+    private_folder(folder_of(name).parent)
+    folder = private_folder(folder_of(name))
+    part = folder / "cluster.json.part"
+    part.write_text(json.dumps({"region": region}))
+    part.replace(folder / "cluster.json")
+
+
+def forget(name: str) -> bool:
+    """Remove what is kept of a cluster; say whether there was anything."""
+    folder = folder_of(name)
+    there = folder.exists()
+    shutil.rmtree(folder, ignore_errors=True)
+    return there
+
+
+@contextmanager
+def changing(name: str) -> Iterator[None]:
+    """Let one command at a time change a cluster; ``LockedError`` (75) names the process."""
+    folder = private_folder(folder_of(name).parent)
+    # Beside the folder and not inside: it stays when the folder goes.
+    lock = hold(folder, f"{name}.lock", timeout=0)
+    if lock is None:
+        raise LockedError(
+            f"process {holder(folder, f'{name}.lock')} is changing cluster {name}",
+            hint="wait until that command has ended",
+        )
+    try:
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,218 @@
+"""Programs without the time of their imports: a process that has them forks for each command.
+
+The command runs as its own process, in the folder and with the environment that it is given, and
+ends as any other. Only the start is not its own: what that costs and imports has tests of its own
+(``tests/unit/test_house.py``, ``tests/integration/test_light_start.py``), and pages, killed runs
+and whatever a test looks at while it runs are started cold (``User.start``).
+"""
+
+import array
+import atexit
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from contextlib import suppress
+
+# Without Polars: it has threads from the start, which a fork would lose.
+IMPORTS = (
+    "boto3", "dask.bag", "distributed", "duckdb", "pandas", "pyarrow.compute", "pyarrow.csv",
+    "pyarrow.dataset", "pyarrow.parquet", "pydantic", "redshift_connector", "rich.console",
+    "ruamel.yaml", "s3fs", "stamina", "ess_dask.cli.main",
+)  # fmt: skip
+OF_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "DASK_", "OPENBLAS_", "OMP_", "ARROW_")
+"""How the names of variables begin with which a process is another one from its start on."""
+
+ESS = "ess_dask.cli.main"
+"""The module of ``ess``."""
+
+OF_OURS = {"LC_ALL": "C.UTF-8"}
+"""Those of the server: a command with others is started cold."""
+
+
+class WarmStart:
+    """Runs commands by a server that forks; the server ends with the block, or with us."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._server = None
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        if self._server is not None:
+            self._control.close()
+            self._server.wait(timeout=20)
+
+    def _start(self):
+        folder = self._folder
+        env = {"HOME": str(folder), "PATH": os.environ["PATH"], "TZ": "UTC"} | OF_OURS
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())],
+                env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )  # fmt: skip
+
+    def run(self, args, cwd, env, timeout, module=ESS, data=b""):
+        """Run a module's ``main``; return exit code, output and error output.
+
+        ``data`` is what it reads as its input. Raises ``TimeoutExpired``.
+        """
+        special = {name: text for name, text in env.items() if name.startswith(OF_THE_START)}
+        if special != OF_OURS:
+            return run_cold(args, cwd, env, timeout, module, data)
+        with self._lock:
+            if self._server is None:
+                self._start()
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        ours, theirs = socket.socketpair()
+        with ours, theirs, tempfile.TemporaryFile() as given:
+            given.write(data)
+            given.seek(0)
+            passed = [theirs.fileno(), given.fileno(), out_end, err_end]
+            self._control.sendmsg([b"\0"], [_rights(passed)])
+            theirs.close()
+            os.close(out_end)
+            os.close(err_end)
+            command = {"module": module, "args": args, "cwd": str(cwd), "env": env}
+            ours.sendall(json.dumps(command).encode() + b"\n")
+            with ours.makefile("r") as answers:
+                process = int(answers.readline())
+                try:
+                    said = _read([out, err], time.monotonic() + timeout)
+                except TimeoutError:
+                    with suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
+                    raise subprocess.TimeoutExpired(args, timeout) from None
+                return int(answers.readline()), *said
+
+
+def run_cold(args, cwd, env, timeout, module=ESS, data=b""):
+    """Run it in a process that does its own imports; takes, returns and raises as ``run``."""
+    code = f"import sys; from {module} import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        cwd=cwd, env=env, input=data, capture_output=True, timeout=timeout, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def _rights(descriptors):
+    return socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors)
+
+
+def _read(descriptors, deadline):
+    """Read all to their ends; close them."""
+    found = {descriptor: bytearray() for descriptor in descriptors}
+    with selectors.DefaultSelector() as selector:
+        for descriptor in descriptors:
+            selector.register(descriptor, selectors.EVENT_READ)
+        try:
+            while selector.get_map():
+                ready = selector.select(max(0, deadline - time.monotonic()))
+                if not ready:
+                    raise TimeoutError
+                for key, _ in ready:
+                    data = os.read(key.fd, 1 << 16)
+                    found[key.fd] += data
+                    if not data:
+                        selector.unregister(key.fd)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+    return [bytes(data) for data in found.values()]
+
+
+# The server.
+
+
+def serve(control):
+    """Fork for each request; return the command in the process that is to run it."""
+    while True:
+        data, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(16))
+        if not data:
+            os._exit(0)
+        descriptors = array.array("i", ancillary[0][2])
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not os.fork():
+            control.close()
+            return attend(*descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def attend(asker, given, out, err):
+    """Fork once more; the parent tells pid and exit code, the child returns its command."""
+    connection = socket.socket(fileno=asker)
+    with connection.makefile("r") as asked:
+        command = json.loads(asked.readline())
+    process = os.fork()
+    if not process:
+        connection.close()
+        for place, descriptor in enumerate((given, out, err)):
+            os.dup2(descriptor, place)
+            os.close(descriptor)
+        return command
+    for descriptor in (given, out, err):
+        os.close(descriptor)
+    # Who asked may have gone.
+    with suppress(BrokenPipeError):
+        connection.sendall(f"{process}\n".encode())
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        connection.sendall(f"{code}\n".encode())
+    os._exit(0)
+
+
+def become(command):
+    """Be a new process with these words, in this folder and environment; return the exit code."""
+    os.environ.clear()
+    os.environ.update(command["env"])
+    time.tzset()
+    os.chdir(command["cwd"])
+    sys.path[0] = command["cwd"]
+    sys.argv = [command["module"].rpartition(".")[2], *command["args"]]
+    try:
+        return importlib.import_module(command["module"]).main() or 0
+    except SystemExit as ended:
+        return ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+def end(code):
+    """Leave as the interpreter does, but for taking all modules apart: they are the server's."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main():
+    """Import what is heavy; serve until told to end, or be a command."""
+    sys.path[0] = os.getcwd()
+    for name in IMPORTS:
+        importlib.import_module(name)
+    # A collection in a child would copy the pages of all these modules.
+    gc.freeze()
+    end(become(serve(socket.socket(fileno=int(sys.argv[1])))))
+
+
+if __name__ == "__main__":
+    main()
