@@ -202,6 +202,10 @@ class Settings:
             "Longest time of one cleaning command on one file; 0 no limit.", "seconds", ge=0
         ),
     )
+    query_timeout: Seconds = field(
+        default=0.0,
+        metadata=_about("Longest time of one SQL question; 0 no limit.", "seconds", ge=0),
+    )
     partitions: Whole = field(
         default=32,
         metadata=_about(

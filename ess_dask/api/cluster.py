@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ess_dask.errors import UsageError
 from ess_dask.markup import grid, page
 
 if TYPE_CHECKING:
+    from ess_dask.api.results import Answer
     from ess_dask.api.table import Table
     from ess_dask.tables.session import Session
 
@@ -69,6 +70,18 @@ class Cluster:
     def tables(self) -> tuple[str, ...]:
         """Return the names of the tables in memory, ``database.table``, sorted."""
         return tuple(map(str, self.session.names()))
+
+    def sql(self, statement: str, **given: Any) -> Answer:
+        """Answer one SELECT (DuckDB's dialect) over tables of this cluster, ``database.table``.
+
+        Categories of the current datastore (``purchase:2014-09-01:*``), Parquet files in it
+        (``'sales/*.parquet'``), tables of a DuckDB warehouse (``warehouse.sales``) and frames
+        handed in by name (``cluster.sql("... join df ...", df=df)``) may stand beside them. Raises
+        ``UsageError`` with line and column for a statement that does not fit.
+        """
+        from ess_dask.api.sql import ask, frames, sources_of
+
+        return ask(statement, sources_of(cluster=self, given=frames(given)))
 
     def close(self) -> None:
         """Disconnect; the cluster and its tables stay. Closing twice is no error."""

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ess_dask.catalog.model import Category, Datastore
 from ess_dask.clean.protocol import BytesStep
@@ -17,6 +17,7 @@ from ess_dask.records.spec import Column, ReadSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ess_dask.api.results import Answer
     from ess_dask.api.selection import Selection
     from ess_dask.api.steps import Step
     from ess_dask.catalog.index import Catalog
@@ -110,6 +111,19 @@ class Lake:
             extra_columns=extra_columns,
         )
         return LakeCategory(self.store, category, read)
+
+    def sql(self, statement: str, **given: Any) -> Answer:
+        """Answer one SELECT (DuckDB's dialect) over registered categories of this lake.
+
+        ``from purchase:2014-09-01:2014-09-10`` reads the files of these days, ``'x/*.parquet'``
+        Parquet files; frames are handed in by name: ``lake.sql("... join df using (k)", df=df)``.
+        Tables in memory (``database.table``) are found when the cluster runs. Only the columns that
+        the statement names are typed; rows that do not fit them are left out (``RejectWarning``).
+        Raises ``UsageError`` with line and column, ``DataError`` for a file that cannot be read.
+        """
+        from ess_dask.api.sql import ask, frames, sources_of
+
+        return ask(statement, sources_of(lake=self, given=frames(given)))
 
     def categories(self) -> tuple[str, ...]:
         """Return the names of the categories that are registered for this datastore, sorted."""

@@ -85,3 +85,15 @@ def check_query(text: str, *, label: str = "") -> None:
     category = registered(source.category, label)[1]
     parse_bounds(source.lower, source.upper, compile_dates(category.dateregex))
     make_plan(statement, category)
+
+
+def is_essentia(text: str, *, label: str = "") -> bool:
+    """Return whether a statement is answered as Essentia does: it fits, or has no other meaning."""
+    from ess_dask.errors import EssError
+    from ess_dask.query.sql.dialect import is_beyond
+
+    try:
+        check_query(text, label=label)
+    except EssError:
+        return not is_beyond(text)
+    return True

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.api.selection import Selection
+    from ess_dask.query.sql.run import Run
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,6 +41,13 @@ class Answer:
     """The rows that a question gave, in the form that is asked for."""
 
     table: pa.Table
+    run: Run | None = None
+
+    def explain(self) -> str:
+        """Return what ran where, what moved, and how long each stage took."""
+        from ess_dask.query.sql.explain import explain
+
+        return explain(self.run) if self.run else ""
 
     def to_arrow(self) -> pa.Table:
         """Return the rows as a ``pyarrow.Table``."""

@@ -87,16 +87,17 @@ class Table:
     def sql(self, statement: str) -> Answer:
         """Ask this version one SELECT; the table is called ``this``, DuckDB's dialect.
 
-        The columns that the statement names travel to this process and the answer is made here; it
-        is the same whatever the number of workers. Raises ``ConfigError`` with line and column for
-        a statement that reads or does anything else, ``UsageError`` when it does not fit the table
-        or needs more memory than ``memory_limit`` (half of the machine's when that is not set).
+        Further tables of the same cluster are named ``database.table``. What can be is worked out
+        partition by partition on the workers; the answer is the same whatever their number. Raises
+        ``UsageError`` with line and column for a statement that reads or does anything else, does
+        not fit the tables, or needs more memory here than ``memory_limit`` (half of the machine's
+        when that is not set).
         """
-        from ess_dask.api.results import Answer
-        from ess_dask.query.collected import ask
-        from ess_dask.settings import load_settings
+        from ess_dask.api.sql import ask, sources_of
+        from ess_dask.query.sql.memory import MemoryRows
 
-        return Answer(ask(self.memory, statement, load_settings().memory_limit))
+        given = {"this": MemoryRows(self.memory)}
+        return ask(statement, sources_of(cluster=self._cluster, given=given))
 
     def load(
         self,

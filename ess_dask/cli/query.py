@@ -1,4 +1,4 @@
-"""``ess query``: small SQL over the files of a category."""
+"""``ess query``: SQL over the files of categories and over tables in memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from ess_dask.cli._options import label_option
 from ess_dask.cli._render import say
+from ess_dask.cli._rows import FORMATS
 
 if TYPE_CHECKING:
     from ess_dask.api.query import QueryReport
@@ -18,24 +19,53 @@ if TYPE_CHECKING:
 @click.argument("statement", nargs=-1, required=True)
 @label_option
 @click.option("--check", is_flag=True, help="Only check the statement; nothing is read or printed.")
-def query(statement: tuple[str, ...], label: str, check: bool) -> int:
-    """Answer a small SQL statement from the files of a category.
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), help="Answer as SQL, in this format (csv)."
+)
+@click.option("--explain", is_flag=True, help="Tell on stderr what ran where, and how long.")
+def query(statement: tuple[str, ...], label: str, check: bool, form: str, explain: bool) -> int:
+    """Answer a SQL statement from the files of categories or from tables in memory.
 
-    select COLS|* from CATEGORY:START:END [where FILTER] [order by COL] [limit N], or count(*),
-    count(COL), count(distinct COL) with [where FILTER] or [group by COLS]. START and END are both
-    inclusive, * is open; FILTER is a -filt of aq_pp. Records that do not fit the columns are left
-    out.
+    FROM takes CATEGORY:START:END (both inclusive, * is open), DATABASE:TABLE or DATABASE.TABLE in
+    memory, 'PATTERN.parquet' in the datastore, and warehouse.TABLE (DuckDB).
+
+    Statements of Essentia's own form are answered as it does: select COLS|* from RANGE [where
+    FILTER] [order by COL] [limit N], or count(*), count(COL), count(distinct COL) with [where
+    FILTER] or [group by COLS]; FILTER is a -filt of aq_pp. Everything else, and everything with
+    --format or --explain, is SQL. Records that do not fit the columns are left out.
     """
-    from ess_dask.api.query import check_query
+    from ess_dask.api.query import check_query, is_essentia
     from ess_dask.api.query import query as run_query
     from ess_dask.api.stream import StreamListener
 
     text = " ".join(statement)
+    if form or explain or not is_essentia(text, label=label):
+        return _sql(text, label, form or "csv", check=check, explain=explain)
     if check:
         check_query(text, label=label)
         return 0
     report = run_query(text, sys.stdout.buffer, label=label, listener=StreamListener(say))
     return _summarise(report)
+
+
+def _sql(text: str, label: str, form: str, *, check: bool, explain: bool) -> int:
+    from ess_dask.api.sql import prepare, rejected, sources_of
+    from ess_dask.cli._rows import write_rows
+
+    sources = sources_of(label=label)
+    try:
+        run = prepare(text, sources)
+        if not check:
+            write_rows(run.rows(), form)
+            if bad := rejected(sources):
+                say(f"{bad} records do not fit the columns and were left out")
+        if explain:
+            from ess_dask.query.sql.explain import explain as told
+
+            say(told(run))
+    finally:
+        sources.close()
+    return 0
 
 
 def _summarise(report: QueryReport) -> int:

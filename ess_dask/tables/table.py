@@ -72,14 +72,14 @@ class MemoryTable:
         return tuple(source for _, segment in self.version.segments for source in segment.sources)
 
     @property
-    def client(self) -> Client:
-        """The connection to the cluster that holds the table."""
-        return self._client
-
-    @property
     def futures(self) -> tuple[Future[pa.Table], ...]:
         """One per partition, each a ``pa.Table`` with ``layout.stored_schema``: for Dask work."""
         return self._futures
+
+    @property
+    def client(self) -> Client:
+        """The connection to the cluster that holds the table."""
+        return self._client
 
     def map(self, function: Callable[..., T], *args: Any) -> list[T]:
         """Return ``function(partition, *args)`` of every partition, in their order.

@@ -1,5 +1,6 @@
 """Workers and daemons that are killed: the result is the same, or the loss is told."""
 
+import _thread
 import os
 import signal
 import threading
@@ -13,8 +14,11 @@ import pytest
 from distributed import Client
 
 from ess_dask.catalog.model import FileRef
+from ess_dask.clean.running import running
 from ess_dask.engine.model import Batch, Piece
 from ess_dask.errors import UsageError, WorkerLostError
+from ess_dask.query.sql.memory import MemoryRows
+from ess_dask.query.sql.model import Work
 from ess_dask.tables.layout import MergeRule, TableLayout
 from ess_dask.tables.registry import TableName
 from ess_dask.tables.session import open_session, running_session
@@ -120,6 +124,39 @@ def test_a_worker_killed_while_a_version_is_made_changes_nothing(client, tmp_pat
     table = store.publish(NAME, *halves[1])
     killer.join()
     assert table.to_arrow().equals(expected)
+
+
+def test_a_worker_killed_in_the_middle_of_sql_changes_nothing(client, tmp_path):
+    store = TableStore(client, tmp_path / "t")
+    sink = store.sink(LAYOUTS["plain"])
+    rows = MemoryRows(finish(client, store, sink, start_import(client, sink)))
+    query = "select sum(a.n * b.n) as s from t a join t b using (user) where a.price < b.price"
+    work = Work(query, ("t",), (("user", "n", "price"),))
+    expected = list(rows.map(work, (), {}))
+    killer = threading.Timer(0.1, kill_one, [client])
+    killer.start()
+    assert list(rows.map(work, (), {})) == expected
+    killer.join()
+
+
+def test_an_interrupted_query_ends_on_the_workers(client, tmp_path):
+    store = TableStore(client, tmp_path / "t")
+    sink = store.sink(LAYOUTS["plain"])
+    rows = MemoryRows(finish(client, store, sink, start_import(client, sink)))
+    endless = "select count(*) as c from t, range(100000000000) r(i) where n + i = -1"
+    interrupt = threading.Timer(2, _thread.interrupt_main)
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(rows.map(Work(endless, ("t",), (("n",),)), (), {}))
+    interrupt.join()
+    deadline = time.monotonic() + 60
+    while sum(client.run(len_running).values()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sum(client.run(len_running).values()) == 0
+
+
+def len_running():
+    return len(running)
 
 
 def slow_count(partition):

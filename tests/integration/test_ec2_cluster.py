@@ -112,6 +112,7 @@ def test_a_cluster_lives_in_separate_commands(anna, cloud):
     assert "ends by itself after 1h without work" in said
     assert "ess cluster terminate" in said
     assert anna.python(WORK.format(workers=2)).split() == ["2", "328350"]
+    assert anna.ess("exec", "echo hello").stdout.count("hello") == 2
     looks_as_it_should(anna, cloud)
     assert "runs already" in anna.ess("cluster", "create", "--number", "2").stderr
     other = anna.ess("cluster", "create", "--number", "3", code=2).stderr
@@ -291,7 +292,7 @@ def a_scheduler_that_cannot_be_reached(anna, cloud):
     assert "exists already, in us-east-1" in away
     [scheduler] = machines(anna, "scheduler")
     cloud.unplug(scheduler["id"])
-    told = anna.ess("server", "commit", code=1).stderr
+    told = anna.ess("exec", "true", code=1).stderr
     assert "does not answer" in told and "ess cluster status" in told
     [scheduler] = machines(anna, "scheduler")
     assert (scheduler["state"], scheduler["idle"]) == ("running", None)

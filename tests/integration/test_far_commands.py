@@ -90,6 +90,8 @@ def test_a_database_of_essentia(far, run):
 
 def test_the_servers_of_far_machines_answer(far, run):
     address = far.cluster.address
+    with far.session() as session:
+        far_bed.put(session, "some.t").close()
     assert f"({address}) is running." in run("ess", "udbd", "status")
     lines = run("ess", "udbd", "ckmem").splitlines()
     assert len(lines) == 2 and "worker w0 (127.0.0.1): " in lines[0] and "kB used" in lines[0]

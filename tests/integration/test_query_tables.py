@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 import ess_dask as ess
+from ess_dask.query.sql.room import Limits
 from ess_dask.testing.clusters import private_cluster
 
 COLUMNS = {"k": "string", "n": "int32", "price": "float64", "day": "date"}
@@ -85,18 +86,51 @@ def test_more_than_the_memory_allowed_is_refused(table, monkeypatch):
     assert len(table.sql("select sum(n) from this")) == 1
 
 
-def test_only_the_columns_that_are_named_travel(table, monkeypatch):
-    seen = []
-    kept = table.memory.map
+def test_what_travels_is_reduced_where_it_lies(table):
+    run = table.sql("select n, sum(price) from this where k = 'a' group by n").run
+    (done,) = run.done
+    assert done.stage.columns == (("k", "n", "price"),)
+    assert 0 < done.moved_rows < 60
+    assert done.moved_bytes < table.to_arrow().nbytes / 4
+    told = table.sql("select k, median(price) from this group by k").explain()
+    assert "q.rows (k, price)" in told
+    assert "32 partitions by k" in told
 
-    def watched(function, *args):
-        result = kept(function, *args)
-        seen.extend(part.column_names for part in result if isinstance(part, pa.Table))
-        return result
 
-    monkeypatch.setattr(type(table.memory), "map", lambda self, *args: watched(*args))
-    table.sql("select sum(price) from this where k = 'a'")
-    assert {tuple(names) for names in seen} == {("k", "price")}
+def test_tables_of_one_key_are_joined_where_they_lie(table):
+    statement = "select a.k, count(*) c from this a join q.rows b using (k) where a.n < b.n"
+    answer = table.sql(f"{statement} group by 1 order by 1")
+    assert [done.stage.sources for done in answer.run.done] == [("__ess_t0", "__ess_t1")]
+    expected = duckdb.from_arrow(table.to_arrow()).query(
+        "this", f"{statement.replace('q.rows', 'this')} group by 1 order by 1"
+    )
+    assert answer.to_arrow().to_pylist() == expected.to_arrow_table().to_pylist()
+
+
+def test_tables_that_are_too_large_to_send_are_dealt_anew(table, monkeypatch):
+    monkeypatch.setattr("ess_dask.api.sql.limits", lambda: Limits(side=0))
+    statement = "select a.n, count(*) c, max(b.k) k from this a join q.rows b on a.n = b.n"
+    answer = table.sql(f"{statement} where b.price > 1 group by a.n order by a.n")
+    dealt, other, joined = answer.run.done
+    assert (dealt.stage.deal.key, other.stage.deal.key) == (("n",), ("n",))
+    assert joined.partitions == 16
+    assert "dealt anew by n into 16 partitions" in answer.explain()
+    expected = duckdb.from_arrow(table.to_arrow()).query(
+        "this",
+        f"{statement.replace('q.rows', 'this')} where b.price > 1 group by a.n order by a.n",
+    )
+    assert answer.to_arrow().to_pylist() == expected.to_arrow_table().to_pylist()
+
+
+def test_a_key_is_looked_up_in_its_partition(table):
+    answer = table.sql("select n from this where k = 'c' and n < 20 order by n")
+    (done,) = answer.run.done
+    assert done.partitions == 1
+    assert answer.to_arrow().column("n").to_pylist() == sorted(
+        n
+        for n, k in zip(*table.to_arrow().select(["n", "k"]).to_pydict().values(), strict=True)
+        if k == "c" and n < 20
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,251 @@
+"""SQL over whatever can be named after FROM: categories, memory, Parquet, the warehouse, frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ess_dask.errors import UsageError
+from ess_dask.query.sql.model import RESERVED, Partitioned, Side
+
+if TYPE_CHECKING:
+    from ess_dask.api.cluster import Cluster
+    from ess_dask.api.lake import Lake
+    from ess_dask.api.results import Answer
+    from ess_dask.query.sql.room import Limits
+    from ess_dask.query.sql.run import Run
+    from ess_dask.tables.session import Session
+    from ess_dask.tables.table import MemoryTable
+
+_RANGE = re.compile(r"(?P<name>[^:]+):(?P<lower>\*|'[^']*'|[^:']*(?::\d\d)*):(?P<upper>.+)")
+_PARQUET = (".parquet", ".parq")
+
+
+@dataclass(slots=True)
+class Sources:
+    """Opens what a statement names. ``lake`` is where categories and files are looked for,
+    ``given`` has what Python hands in, ``session`` connects to the cluster when a table is named
+    and says whether the connection is ours to close."""
+
+    lake: Callable[[], Lake]
+    session: Callable[[], tuple[Session | None, bool]]
+    given: Mapping[str, Partitioned] = field(default_factory=dict)
+    warehouse: str = ""
+    opened: dict[str, Partitioned] = field(default_factory=dict)
+    _sides: dict[str, Side] = field(default_factory=dict)
+    _tables: list[MemoryTable] = field(default_factory=list)
+    _session: Session | None = None
+    _owns: bool = False
+
+    def find(self, path: tuple[str, ...]) -> Side | None:
+        """Return the source with this name, opened; None when there is none of that kind."""
+        shown = ".".join(path)
+        if shown not in self._sides:
+            source = self._open(path)
+            if source is None:
+                return None
+            name = f"{RESERVED}t{len(self.opened)}"
+            self.opened[name] = source
+            self._sides[shown] = Side(
+                name,
+                _shown(source, shown),
+                source.schema,
+                source.key,
+                source.placement,
+                source.size,
+                _partitions(source),
+            )
+        return self._sides[shown]
+
+    def close(self) -> None:
+        """Let the tables and the connection go."""
+        from ess_dask.query.sql.memory import MemoryRows
+
+        for source in self.opened.values():
+            if isinstance(source, MemoryRows):
+                source.release()
+        for table in self._tables:
+            table.close()
+        if self._session is not None and self._owns:
+            self._session.close()
+
+    def _open(self, path: tuple[str, ...]) -> Partitioned | None:
+        if len(path) == 1:
+            return self._open_name(path[0])
+        if path[0].lower() == "warehouse":
+            return self._open_warehouse(path[1:])
+        return self._open_table(path) if len(path) == 2 else None
+
+    def _open_name(self, name: str) -> Partitioned | None:
+        given = {key.lower(): value for key, value in self.given.items()}
+        if name.lower() in given:
+            return given[name.lower()]
+        if match := _RANGE.fullmatch(name):
+            lower, upper = (match[side].strip("'") for side in ("lower", "upper"))
+            return _category(self.lake(), match["name"], lower, upper)
+        if ":" in name and "/" not in name:
+            return self._open_table(tuple(name.split(":", 1)))
+        if name.lower().endswith(_PARQUET):
+            return _parquet(self.lake(), name)
+        return None
+
+    def _open_table(self, path: tuple[str, ...]) -> Partitioned:
+        from ess_dask.query.sql.memory import MemoryRows
+
+        if self._session is None:
+            self._session, self._owns = self.session()
+        if self._session is None:
+            raise UsageError(
+                f"there is no table {'.'.join(path)} in memory: the cluster does not run",
+                hint="import it first; for a range of files write category:start:end",
+            )
+        table = self._session.open(".".join(path))
+        self._tables.append(table)
+        return MemoryRows(table)
+
+    def _open_warehouse(self, path: tuple[str, ...]) -> Partitioned:
+        from ess_dask.query.sql.flat import warehouse_rows
+
+        scheme, _, place = self.warehouse.partition("://")
+        if scheme != "duckdb":
+            raise UsageError(
+                f"a query cannot read the warehouse {scheme or '(none)'}",
+                hint="only DuckDB; of Redshift: ess redshift unload, then the Parquet files",
+            )
+        return warehouse_rows(place.removeprefix("/"), path)
+
+
+def _partitions(source: Partitioned) -> int:
+    """Return how many partitions a source in memory has."""
+    from ess_dask.query.sql.memory import MemoryRows
+
+    return len(source.futures) if isinstance(source, MemoryRows) else 0
+
+
+def _shown(source: Partitioned, name: str) -> str:
+    """Return what messages call a source: a table by its full name, the rest as it was written."""
+    from ess_dask.query.sql.memory import MemoryRows
+
+    return str(source.memory.name) if isinstance(source, MemoryRows) else name
+
+
+def _category(lake: Lake, name: str, lower: str, upper: str) -> Partitioned:
+    from functools import partial
+
+    from ess_dask.engine.collect import empty_table
+    from ess_dask.engine.executor import ThreadExecutor, usable_cores
+    from ess_dask.query.sql.files import CategoryRows
+
+    selection = lake.category(name).between(lower, upper)
+    settings = selection.settings()
+    job = selection.job()
+    return CategoryRows(
+        job=job,
+        batches=selection.plan().batches,
+        schema=empty_table(job).schema,
+        executor=partial(ThreadExecutor, settings.threads or usable_cores()),
+        window=settings.window,
+    )
+
+
+def _parquet(lake: Lake, pattern: str) -> Partitioned:
+    from functools import partial
+
+    from ess_dask.catalog.model import Category
+    from ess_dask.catalog.selection import select_files
+    from ess_dask.engine.executor import ThreadExecutor, usable_cores
+    from ess_dask.query.sql.flat import parquet_rows
+    from ess_dask.settings import load_settings
+
+    category = Category("parquet", (pattern,), dateregex="none")
+    files = select_files(lake.store, category, "*", "*").files
+    if not files:
+        raise UsageError(
+            f"no file matches {pattern!r} in {lake.store.root}", hint="check the pattern"
+        )
+    threads = load_settings().threads or usable_cores()
+    return parquet_rows(lake.store, files, partial(ThreadExecutor, threads))
+
+
+def limits() -> Limits:
+    """Return what the settings allow a question."""
+    import os
+
+    from ess_dask.query.sql.room import Limits
+    from ess_dask.settings import load_settings
+
+    settings = load_settings()
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return Limits(seconds=settings.query_timeout, memory=settings.memory_limit or half)
+
+
+def prepare(text: str, sources: Sources) -> Run:
+    """Return a statement, checked and planned; ``rows`` of the result answers it.
+
+    Raises ``UsageError`` with line and column for what is not one SELECT over sources, and what
+    opening these raises.
+    """
+    from ess_dask.query.sql.compile import compile_statement
+    from ess_dask.query.sql.run import Run
+
+    allowed = limits()
+    plan = compile_statement(text, sources.find, allowed.side)
+    return Run(plan, sources.opened, allowed)
+
+
+def ask(text: str, sources: Sources) -> Answer:
+    """Answer a statement; the sources are closed. Raises as ``prepare`` and ``Run.rows`` do."""
+    from ess_dask.api.results import Answer
+    from ess_dask.api.warn import warn_of_rejects
+
+    try:
+        run = prepare(text, sources)
+        rows = run.rows()
+        warn_of_rejects(rejected(sources), "the same range as a selection: .rejects()")
+        return Answer(rows, run)
+    finally:
+        sources.close()
+
+
+def sources_of(
+    *,
+    lake: Lake | None = None,
+    cluster: Cluster | None = None,
+    given: Mapping[str, Partitioned] | None = None,
+    label: str = "",
+) -> Sources:
+    """Return what a statement may name: by default the current datastore (or that with ``label``),
+    and the cluster of ``with ess.connect()``, else the one that runs."""
+    from ess_dask.settings import load_settings
+
+    def find_lake() -> Lake:
+        from ess_dask.api.lake import Lake
+        from ess_dask.catalog.registry import current_store
+
+        return lake or Lake(current_store(label))
+
+    def find_session() -> tuple[Session | None, bool]:
+        from ess_dask.api.cluster import active_cluster
+        from ess_dask.tables.session import running_session
+
+        found = cluster or active_cluster()
+        return (running_session(), True) if found is None else (found.session, False)
+
+    return Sources(find_lake, find_session, given or {}, load_settings().warehouse)
+
+
+def rejected(sources: Sources) -> int:
+    """Return how many rows of categories were rejected."""
+    from ess_dask.query.sql.files import CategoryRows
+
+    found = (each for each in sources.opened.values() if isinstance(each, CategoryRows))
+    return sum(source.account.rejected for source in found)
+
+
+def frames(given: Mapping[str, Any]) -> dict[str, Partitioned]:
+    """Return frames of the caller as sources."""
+    from ess_dask.query.sql.flat import frame_rows
+
+    return {name: frame_rows(name, frame) for name, frame in given.items()}

@@ -1,0 +1,112 @@
+"""A statement's text to a plan; nothing is read. DuckDB binds it first, so every name fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ess_dask.query.sql.check import FindSource, clocks, explained, is_random, parse, resolve
+from ess_dask.query.sql.model import SqlPlan, Stage
+from ess_dask.query.sql.names import spoken
+from ess_dask.query.sql.planner import Planner
+from ess_dask.query.sql.room import Binder
+from ess_dask.query.sql.sources import UnsplitError
+from ess_dask.query.sql.tree import Node, copied, expression_of, query_text, walk
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def compile_statement(written: str, find: FindSource, side_limit: int = 64 << 20) -> SqlPlan:
+    """Return the plan of one SELECT over the sources that ``find`` knows.
+
+    A table of more than ``side_limit`` bytes is not sent to every worker for a join.
+
+    Raises ``UsageError`` with line and column for whatever is not one SELECT, reads anything else,
+    or does not fit the sources' columns.
+    """
+    import duckdb
+
+    text = spoken(written)
+    tree = parse(text)
+    sides = resolve(tree, text, find)
+    with Binder({side.name: side.schema for side in sides.values()}) as binder:
+        try:
+            columns = binder.columns(query_text(tree["node"]))
+        except duckdb.Error as error:
+            raise explained(error, text, tree, sides) from None
+        _stop_clocks(tree, binder)
+        schema = binder.schema(query_text(tree["node"]))
+        names = tuple(name for name, _ in columns)
+        return _plan(Planner(tree["node"], sides, binder, side_limit), schema, names)
+
+
+def _plan(planner: Planner, schema: pa.Schema, names: tuple[str, ...]) -> SqlPlan:
+    import duckdb
+
+    node, sides, binder = planner.statement, dict(planner.sides), planner.binder
+    unsplit = is_random(node)
+    if not unsplit:
+        try:
+            planner.whole(*planner.query(copied(node)), "the answer")
+            found = binder.schema(f"select * from {planner.stages[-1].name}")  # noqa: S608
+            if not _alike(found, schema):
+                unsplit = "the types of its columns"
+        except UnsplitError as error:
+            unsplit = str(error)
+        except duckdb.Error as error:
+            unsplit = f"its form ({str(error).splitlines()[0]})"
+    if unsplit:
+        planner = Planner(node, sides, binder)
+        _plan_in_one_place(node, planner)
+    return SqlPlan(
+        stages=tuple(planner.stages),
+        columns=names,
+        schema=schema,
+        sources={side.name: side.shown for side in planner.sides.values()},
+        unsplit=unsplit,
+        collected=tuple(planner.collected_notes),
+    )
+
+
+def _alike(found: pa.Schema, wanted: pa.Schema) -> bool:
+    return [field.type for field in found] == [field.type for field in wanted]
+
+
+def _plan_in_one_place(node: Node, planner: Planner) -> None:
+    """Collect what the statement needs of its tables, and run it as it was written."""
+    node = copied(node)
+    for ref in list(walk({"query": node})):
+        for name in ("from_table", "left", "right"):
+            inner = ref.get(name)
+            if isinstance(inner, dict) and inner.get("type") == "BASE_TABLE":
+                where = ref.get("where_clause") if name == "from_table" else None
+                ref[name] = planner.collected(inner, where)
+    planner.stages.append(_last(node, planner))
+
+
+def _last(node: Node, planner: Planner) -> Stage:
+    text = query_text(node)
+    uses = tuple(stage.name for stage in planner.stages)
+    return Stage("__ess_answer", merge=text, uses=uses, note="the whole statement")
+
+
+def _stop_clocks(tree: Node, binder: Binder) -> None:
+    """Put what time it is into a statement, once for all its parts."""
+    for node in clocks(tree):
+        text = query_text(_only(node))
+        ((_, kind),) = binder.columns(text)
+        value = binder.value(f"select cast(({text}) as varchar)")
+        quoted = "null" if value is None else "'" + value.replace("'", "''") + "'"
+        alias = node["alias"]
+        place = node["query_location"]
+        node.clear()
+        node |= expression_of(f"cast({quoted} as {kind})")
+        node["alias"], node["query_location"] = alias, place
+
+
+def _only(node: Node) -> Node:
+    from ess_dask.query.sql.tree import query_of
+
+    made = query_of("select 1")
+    made["select_list"] = [copied(node)]
+    return made

@@ -1,0 +1,109 @@
+"""A date range of a category as a source: batches of files, read and typed as the engine does.
+
+Only the columns that a statement needs are typed, so a bad value in another column rejects no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ess_dask.engine.model import Batch, BatchResult, Job
+from ess_dask.query.sql.model import Deal, Partitioned, Work
+from ess_dask.query.sql.run import InProcess, dealt_here, work_on
+from ess_dask.records.spec import DataType, ReadSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ess_dask.engine.executor import Executor
+
+
+@dataclass(slots=True)
+class Account:
+    """What was read of a category: files, stored bytes, rows, and rows that were rejected."""
+
+    files: int = 0
+    bytes: int = 0
+    rows: int = 0
+    rejected: int = 0
+
+    def take(self, batch: Batch, result: BatchResult) -> None:
+        """Add one batch."""
+        self.files += len(batch.files)
+        self.bytes += batch.size
+        self.rows += sum(count.read for count in result.counts)
+        self.rejected += sum(count.rejected for count in result.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryRows:
+    """Implements ``Partitioned`` for files. ``executor`` makes what the batches run on, ``window``
+    is how many are in flight (0: two for each thread)."""
+
+    job: Job
+    batches: tuple[Batch, ...]
+    schema: pa.Schema
+    executor: Callable[[], Executor]
+    window: int = 0
+    account: Account = field(default_factory=Account)
+    key: tuple[str, ...] = ()
+    placement: str = ""
+
+    @property
+    def size(self) -> int:
+        """About what the files take in memory: three times what is stored."""
+        return 3 * sum(batch.size for batch in self.batches)
+
+    def dealt(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
+    ) -> InProcess:
+        """Return what ``work`` gives, dealt anew, in this process."""
+        return dealt_here(self.map(work, beside, sides), deal)
+
+    def map(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]
+    ) -> Iterator[pa.Table]:
+        """Yield what ``work`` gives for each batch of files, in their order, a window at a time.
+
+        Raises ``DataError`` or ``TransientError`` naming a file that failed: no answer without it.
+        """
+        from ess_dask.engine.collect import raise_failures
+        from ess_dask.engine.window import run_ordered
+
+        if not self.batches:
+            yield work_on((self.schema.empty_table(),), work, sides)
+            return
+        job = replace(self.job, read=_typed_only(self.job, work.columns[0]))
+        answer = partial(_answer, job=job, work=work, sides=dict(sides))
+        executor = self.executor()
+        answers = run_ordered(self.batches, answer, executor, limit=self.window)
+        try:
+            for batch, (table, result) in zip(self.batches, answers, strict=False):
+                raise_failures(result)
+                self.account.take(batch, result)
+                yield table
+        finally:
+            answers.close()
+            executor.close()
+
+
+def _typed_only(job: Job, columns: tuple[str, ...]) -> ReadSpec:
+    """Return how to read the files when only these columns matter."""
+    if job.row_steps:
+        return job.read
+    kept = tuple(
+        column if column.name in columns else replace(column, type=DataType("skip"))
+        for column in job.read.columns
+    )
+    return replace(job.read, columns=kept)
+
+
+def _answer(batch: Batch, job: Job, work: Work, sides: Mapping[str, pa.Table]) -> list[Any]:
+    """Read one batch and work on its rows; return the answer and the account of the files."""
+    from ess_dask.engine.collect import collect, empty_table
+
+    table, _, result = collect(batch, job)
+    return [work_on((empty_table(job) if table is None else table,), work, sides), result]

@@ -1,0 +1,174 @@
+"""Sources that are no category and no table in memory: frames of the caller, Parquet, DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ess_dask.catalog.model import Datastore, FileRef
+from ess_dask.clean.arrow import standard_table
+from ess_dask.errors import DataError, ReadError, UsageError
+from ess_dask.query.sql.model import Deal, Partitioned, Work
+from ess_dask.query.sql.run import InProcess, dealt_here, work_on
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ess_dask.engine.executor import Executor
+
+
+def frame_rows(name: str, frame: Any) -> InProcess:
+    """Return a frame of the caller (pandas, Polars, Arrow or what Arrow can read) as a source."""
+    import pyarrow as pa
+
+    try:
+        if type(frame).__module__.startswith("pandas"):
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+        else:
+            table = pa.table(frame)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise UsageError(
+            f"{name} is no frame: {error}", hint="give a pandas, Polars or Arrow table"
+        ) from None
+    return InProcess((standard_table(table, pa.schema([])),))
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetRows:
+    """Implements ``Partitioned`` for Parquet files of a datastore: one partition for each."""
+
+    store: Datastore
+    files: tuple[FileRef, ...]
+    schema: pa.Schema
+    executor: Callable[[], Executor]
+    key: tuple[str, ...] = ()
+    placement: str = ""
+
+    @property
+    def size(self) -> int:
+        """About what the files take in memory."""
+        return 4 * sum(file.size for file in self.files)
+
+    def dealt(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
+    ) -> InProcess:
+        """Return what ``work`` gives, dealt anew, in this process."""
+        return dealt_here(self.map(work, beside, sides), deal)
+
+    def map(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]
+    ) -> Iterator[pa.Table]:
+        """Yield what ``work`` gives for each file, in order; ``ReadError`` names a bad one."""
+        from functools import partial
+
+        from ess_dask.engine.window import run_ordered
+
+        executor = self.executor()
+        answer = partial(
+            _answer_parquet, store=self.store, schema=self.schema, work=work, sides=dict(sides)
+        )
+        answers = run_ordered(self.files, answer, executor)
+        try:
+            yield from answers
+        finally:
+            answers.close()
+            executor.close()
+
+
+def parquet_rows(
+    store: Datastore, files: tuple[FileRef, ...], executor: Callable[[], Executor]
+) -> ParquetRows:
+    """Return Parquet files as a source, with the columns of the first."""
+    return ParquetRows(store, files, _schema_of(store, files[0]), executor)
+
+
+def _schema_of(store: Datastore, file: FileRef) -> pa.Schema:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from ess_dask.catalog.store import open_file
+
+    try:
+        with open_file(store, file) as stream:
+            schema = pq.read_schema(stream)
+    except pa.ArrowException as error:
+        raise ReadError(f"{file.uri} is no Parquet file: {error}") from None
+    return standard_table(schema.empty_table(), pa.schema([])).schema
+
+
+def _answer_parquet(
+    file: FileRef,
+    store: Datastore,
+    schema: pa.Schema,
+    work: Work,
+    sides: Mapping[str, pa.Table],
+) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from ess_dask.catalog.store import open_file
+
+    columns = list(work.columns[0])
+    try:
+        with open_file(store, file) as stream:
+            found = pq.ParquetFile(stream).read(columns=columns)
+        wanted = pa.schema([schema.field(name) for name in columns])
+        table = standard_table(found, pa.schema([])).select(columns).cast(wanted)
+    except (pa.ArrowException, KeyError) as error:
+        raise ReadError(f"{file.uri} cannot be read: {error}") from None
+    return work_on((table,), work, sides)
+
+
+@dataclass(frozen=True, slots=True)
+class WarehouseRows:
+    """Implements ``Partitioned`` for one table of a DuckDB file, opened for reading only."""
+
+    path: str
+    table: str
+    schema: pa.Schema
+    size: int = 0
+    key: tuple[str, ...] = ()
+    placement: str = ""
+
+    def dealt(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
+    ) -> InProcess:
+        """Return what ``work`` gives, dealt anew, in this process."""
+        return dealt_here(self.map(work, beside, sides), deal)
+
+    def map(
+        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]
+    ) -> Iterator[pa.Table]:
+        """Yield what ``work`` gives for the table: one partition."""
+        from ess_dask.query.sql.tree import quoted
+
+        names = ", ".join(map(quoted, work.columns[0]))
+        found = _read(self.path, f"select {names} from {self.table}")  # noqa: S608
+        yield work_on((found,), work, sides)
+
+
+def warehouse_rows(path: str, names: tuple[str, ...]) -> WarehouseRows:
+    """Return a table (or schema and table) of a DuckDB file as a source.
+
+    Raises ``UsageError`` when there is no such table, ``DataError`` when the file cannot be opened.
+    """
+    from ess_dask.query.sql.tree import quoted
+
+    table = ".".join(map(quoted, names))
+    schema = _read(path, f"select * from {table} limit 0").schema  # noqa: S608
+    return WarehouseRows(path, table, schema)
+
+
+def _read(path: str, query: str) -> pa.Table:
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        with duckdb.connect(path, read_only=True, config={"threads": 1}) as connection:
+            found = connection.sql(query).to_arrow_table()
+    except duckdb.CatalogException as error:
+        raise UsageError(f"warehouse: {str(error).splitlines()[0]}") from None
+    except duckdb.Error as error:
+        raise DataError(f"the warehouse {path} cannot be read: {error}") from None
+    return standard_table(found, pa.schema([]))

@@ -1,0 +1,178 @@
+"""SQL over files from outside: categories, Parquet, the warehouse, frames; what is refused."""
+
+import gzip
+import io
+import json
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import ess_dask as ess
+from tests.conftest import User
+
+DAYS = 6
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory, warm):
+    """Give a user with a category ``sale`` (6 days, 3 good records and a bad one each), Parquet
+    files and a DuckDB warehouse."""
+    someone = User(tmp_path_factory.mktemp("home"), warm)
+    lake = someone.folder / "lake"
+    lake.mkdir()
+    for day in range(1, DAYS + 1):
+        rows = [f"ann,{day},0.5", f"bob,{day * 10},1.25", f"ann,0,{day}", f"cid,TBD{day},1"]
+        text = "who,n,price\n" + "\n".join(rows) + "\n"
+        (lake / f"sale_201409{day:02}.csv.gz").write_bytes(gzip.compress(text.encode()))
+    for part in range(2):
+        table = pa.table(
+            {"who": ["ann", "bob", "eve"][part:], "city": ["Rom", "Köln", "Oslo"][part:]}
+        )
+        pq.write_table(table, lake / f"people_{part}.parquet")
+    with duckdb.connect(str(someone.folder / "warehouse.duckdb")) as connection:
+        connection.execute("create table goals as select 'ann' as who, 7 as goal")
+    someone.ess("select", "lake")
+    someone.ess("category", "add", "sale", "sale_*.gz", "--columnspec", "S:who I:n F:price")
+    return someone
+
+
+def test_a_range_of_a_category(shop):
+    text = (
+        "select who, sum(n) as total, count(distinct price) as prices, max(price) as top "
+        "from sale:2014-09-02:2014-09-04 where price < 4 group by who having count(*) > 1 "
+        "order by total desc"
+    )
+    done = shop.ess("query", text)
+    assert done.stdout == '"who","total","prices","top"\n"bob",90,1,1.25\n"ann",9,3,3\n'
+    assert done.stderr == "3 records do not fit the columns and were left out\n"
+    # Only the columns that matter are typed.
+    text = "select upper(who) w, count(*) from sale:*:* group by w"
+    done = shop.ess("query", text, "--format", "json")
+    assert json.loads(done.stdout)[-1] == {"w": "CID", "count_star()": 6}
+    assert done.stderr == ""
+
+
+def test_explain_tells_what_ran_where(shop):
+    text = "select who, avg(n) from sale:*:2014-09-02 group by who"
+    planned = shop.ess("query", text, "--check", "--explain")
+    assert planned.stdout == ""
+    assert "2 files of the range" in planned.stderr
+    assert "on every partition of sale:*:2014-09-02 (who, n)" in planned.stderr
+    done = shop.ess("query", text, "--explain", "--format", "ndjson")
+    assert [json.loads(line)["who"] for line in done.stdout.splitlines()] == ["ann", "bob"]
+    for words in ("read 2 files", "2 rejected", "moved", " s; 1 partitions answered"):
+        assert words in done.stderr
+
+
+def test_parquet_and_the_warehouse_stand_beside_a_category(shop):
+    text = (
+        "select p.city, sum(s.n) as total, max(g.goal) as goal from sale:*:* s "
+        "join (select distinct * from 'people_*.parquet') p using (who) "
+        "left join warehouse.goals g using (who) group by all order by all"
+    )
+    done = shop.ess("query", text, "--format", "table")
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["city", "total", "goal"],
+        ["Köln", "210"],
+        ["Rom", "21", "7"],
+    ]
+    stored = shop.start("query", "select * from 'people_*.parquet' limit 4", "--format", "parquet")
+    out, _ = stored.communicate(timeout=100)
+    assert pq.read_table(io.BytesIO(out)).column("who").to_pylist() == ["ann", "bob", "eve", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("select nosuch, 1 from sale:*:* s", ["line 1 column 8", "who, n, price"]),
+        ("select pryce + 1 from sale:*:*", ["did you mean price?"]),
+        ("select 1 + n,\n  x + 1 from sale:*:*", ["line 2 column 3"]),
+        ("select sum(who) from sale:*:*", ["sum", "column 8"]),
+        ("select a.n from sale:*:* a join sale:*:* b on n = 1", ["mbiguous", "column 47"]),
+        ("select n + 1 from nosuch:*:*", ["nosuch", "sale"]),
+        ("select n + 1 from sale:2014-09-03:2014-09-01", ["after"]),
+        ("select n + 1 from wood:allsales", ["wood.allsales", "does not run"]),
+        ("select n + 1 from 'x*.parquet'", ["no file matches"]),
+        ("select n + 1 from warehouse.nosuch", ["nosuch"]),
+        ("select * from read_csv('/etc/passwd')", ["read_csv() is not allowed"]),
+        ("select content from read_text('/etc/passwd')", ["not allowed"]),
+        ("select * from '/etc/passwd'", ["/etc/passwd"]),
+        ("select * from information_schema.tables", ["information_schema"]),
+        ("select getenv('HOME')", ["getenv"]),
+        ("select n + 1 from sale:*:*; drop table x", ["only a SELECT"]),
+        ("select (select max(n) from duckdb_settings()) from sale:*:*", ["duckdb_settings"]),
+    ],
+)
+def test_refusals(shop, text, words):
+    done = shop.ess("query", text, "--format", "csv", code=2)
+    assert done.stdout == ""
+    assert [word for word in words if word not in done.stderr] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["drop table x", "attach 'x.db'", "copy (select 1) to '/tmp/x'", "pragma version"]
+)
+def test_only_a_select_is_run(shop, text):
+    assert "only a SELECT" in shop.ess("query", text, "--format", "csv", code=2).stderr
+
+
+def test_an_empty_range_and_a_value_that_does_not_fit(shop):
+    done = shop.ess(
+        "query", "select count(*) as c, max(n) as m from sale:2015:*", "--format", "csv"
+    )
+    assert done.stdout == '"c","m"\n0,\n'
+    done = shop.ess("query", "select who::int from sale:*:*", code=3)
+    assert done.stdout == ""
+    assert "Could not convert" in done.stderr
+
+
+def test_a_broken_file_gives_no_partial_answer(shop):
+    path = shop.folder / "lake" / "sale_20140903.csv.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-6])
+    try:
+        done = shop.ess("query", "select n + 1 from sale:*:*", code=3)
+    finally:
+        path.write_bytes(whole)
+    assert done.stdout == ""
+    assert "sale_20140903" in done.stderr
+
+
+def test_a_limit_reads_no_more_than_it_needs(shop):
+    path = shop.folder / "lake" / "sale_20140906.csv.gz"
+    whole = path.read_bytes()
+    path.write_bytes(b"no gzip")
+    try:
+        env = {"ESS_BATCH_BYTES": "1", "ESS_WINDOW": "1"}
+        done = shop.ess("query", "select n + 1 as m from sale:*:* limit 2", env=env)
+    finally:
+        path.write_bytes(whole)
+    assert done.stdout == '"m"\n2\n11\n'
+
+
+def test_too_much_memory_and_too_long_are_told(shop):
+    env = {"ESS_MEMORY_LIMIT": "100B"}
+    done = shop.ess("query", "select n + 1 as m, who from sale:*:*", env=env, code=2)
+    assert "more than the 100 bytes allowed" in done.stderr
+    slow = "select count(*) from range(100000) a, range(1000000) b where a.range + b.range = 7.5"
+    done = shop.ess("query", slow, env={"ESS_QUERY_TIMEOUT": "0.5s"}, code=3)
+    assert "took longer than query_timeout" in done.stderr
+
+
+def test_frames_of_python(shop, monkeypatch):
+    monkeypatch.setenv("ESS_CACHE_DIR", shop.env["ESS_CACHE_DIR"])
+    monkeypatch.chdir(shop.folder)
+    lake = ess.select(str(shop.folder / "lake"))
+    people = pd.DataFrame({"who": ["ann", "eve"], "kind": pd.Categorical(["x", "y"])})
+    with pytest.warns(ess.RejectWarning, match="6 rows were rejected"):
+        answer = lake.sql(
+            "select kind, sum(n) as total from sale:*:* join people using (who) group by kind",
+            people=people,
+        )
+    assert answer.to_arrow().to_pylist() == [{"kind": "x", "total": 21}]
+    assert "sale:*:*" in answer.explain()
+    with pytest.raises(ess.UsageError, match="nothing is no frame"):
+        lake.sql("select * from nothing", nothing=3)
