@@ -16,7 +16,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	{ $(INSTALL) --require-hashes -r $(VENV)/uv.lock && \
-		$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock; } || \
+		$(BIN)/uv pip install --system-certs --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock; } || \
 		$(INSTALL) --require-hashes -r requirements.lock
 	$(INSTALL) --no-build-isolation --editable .
 	@touch $@
@@ -61,7 +61,7 @@ airflow: $(STAMP) $(AIRFLOWS:%=%/.ready)
 
 .venv-airflow-%/.ready: tests/airflow/requirements-%.lock | $(STAMP)
 	$(PYTHON) -m venv --clear $(@D)
-	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --require-hashes -r $< || \
+	$(BIN)/uv pip install --system-certs --quiet --python $(@D)/bin/python --no-deps --require-hashes -r $< || \
 		$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes -r $<
 	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
