@@ -36,7 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "drop": ("tables:drop", "Drop a database, or a table, vector or variables of the current one."),
     "use": ("tables:use", "Make a database the current one."),
-    "query": ("query:query", "Answer a small SQL statement from the files of a category."),
+    "query": (
+        "query:query",
+        "Answer a SQL statement from the files of categories or from tables in memory.",
+    ),
     "stream": ("stream:stream", "Send the files of a category through a command, in file order."),
     "exec": ("stream:exec_", "Run a command on every worker (without a cluster: once, here)."),
     "file": (

@@ -35,6 +35,7 @@ VALUES = {
     "chunk_bytes": ("1MiB", "2MiB", "3MiB", "4MiB"),
     "max_record_bytes": ("1KiB", "2KiB", "3KiB", "4KiB"),
     "step_timeout": ("1s", "2s", "3s", "4s"),
+    "query_timeout": ("1s", "2s", "3s", "4s"),
     "partitions": ("2", "3", "4", "5"),
     "shared_folders": ("/a", "/b", "/c", "/d"),
     "shared": ("/a", "/b", "/c", "/d"),
