@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: demo test check cases durations lint bench stress setup clean
+.PHONY: demo test check cases durations lint bench stress airflow setup clean
 
 # uv, from the lock itself, takes 20 seconds where pip takes two minutes; where uv cannot come to the
 # packages (it knows nothing of pip's configuration) pip does it.
@@ -49,6 +49,23 @@ CASES ?= ../shared/essentia/run_cases.py
 cases: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python $(CASES) --jobs 2
 
+# The provider on real Airflows, the oldest and the newest supported, each in an environment of its own.
+# MAJORS=3 for one of them. What is run is the ess of .venv.
+MAJORS ?= 2 3
+AIRFLOWS := $(MAJORS:%=.venv-airflow-%)
+
+airflow: $(STAMP) $(AIRFLOWS:%=%/.ready)
+	for each in $(AIRFLOWS); do \
+		ESS=$(CURDIR)/$(BIN)/ess $$each/bin/python -m pytest tests/airflow || exit 1; \
+	done
+
+.venv-airflow-%/.ready: tests/airflow/requirements-%.lock | $(STAMP)
+	$(PYTHON) -m venv --clear $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --require-hashes -r $< || \
+		$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes -r $<
+	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,4 +75,4 @@ bench: $(STAMP)
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-airflow-* .pytest_cache .mypy_cache .ruff_cache

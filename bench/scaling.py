@@ -22,7 +22,8 @@ from bench.measure import Row
 
 WORKERS = (1, 2, 4, 8)
 BATCHES = 64
-SLEEP = 0.5
+SLEEP = 1.0
+"""About what a core needs for a batch of 8 MiB of gz CSV."""
 EMPTY = 512
 """Batches that do nothing: what is left is the cost of a task."""
 LARGE = 64 << 20
@@ -48,7 +49,7 @@ def large_file(batch, folder):
 def far(workers):
     """Give (executor, cluster, folder of the lake, folder of the run) with that many workers."""
     from ess_dask.cluster import machines
-    from ess_dask.engine.hands import far_executor
+    from ess_dask.engine.hands import Errand, far_executor
     from ess_dask.testing.far_cluster import far_cluster
 
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +65,7 @@ def far(workers):
             )
             assert machines.is_remote()
             root = str(base / "mine" / "run")
-            with far_executor(print, "", root, "bench") as executor:
+            with far_executor(print, "", Errand(root, "bench")) as executor:
                 yield executor, cluster, base / "lake", root
 
 
@@ -170,7 +171,7 @@ def rows():
         own = (slept.wall * workers - BATCHES * SLEEP) / BATCHES
         limit = ">= 7" if workers == 8 else ""
         yield Row(
-            f"{BATCHES} batches that sleep {SLEEP} s, {workers} worker(s)",
+            f"{BATCHES} batches that sleep {SLEEP:g} s, {workers} worker(s)",
             f"{slept.wall:.2f} s",
             "",
             f"{first / slept.wall:.2f} x",

@@ -98,9 +98,11 @@ class Cluster:
         self.close()
 
     def __repr__(self) -> str:
-        return "<Cluster: closed>" if self._session is None else "<Cluster: local>"
+        kind = "closed" if self._session is None else self._session.endpoint.kind
+        return f"<Cluster: {kind}>"
 
     def _repr_html_(self) -> str:
         if self._session is None:
             return page("Cluster: closed")
-        return page("Cluster: local", grid(("table",), [(name,) for name in self.tables()]))
+        kind = self._session.endpoint.kind
+        return page(f"Cluster: {kind}", grid(("table",), [(name,) for name in self.tables()]))

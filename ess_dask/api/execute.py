@@ -74,11 +74,12 @@ def execute(
 
 def _everywhere(job: StreamJob, kind: str, say: Say) -> Iterator[Output]:
     """Yield what the command prints on each machine, in the order of the workers."""
-    from ess_dask.engine.hands import far_executor
+    from ess_dask.engine.hands import Errand, far_executor
 
     owner = f"exec-{secrets.token_hex(8)}"
     job = replace(job, context=job.context.away(owner))
-    with far_executor(say, kind, job.spool, owner) as executor:
+    stores = (job.out,) if job.out else ()
+    with far_executor(say, kind, Errand(job.spool, owner, stores)) as executor:
         machines, work = one_of_each(executor.nodes), partial(run_away_once, job=job)
         for node, output in zip(machines, executor.on_each(machines, work, lost), strict=True):
             yield _labelled(node, output, job.spool)

@@ -256,7 +256,7 @@ class Selection:
         """
         from ess_dask.api.folding import fold_batch, packed
 
-        work = partial(fold_batch, job=self._worked_job(), each=packed(each, away=self.is_away))
+        work = partial(fold_batch, job=self._worked_job(), each=packed(each, away=self._is_away))
         return merge(list(self._run(work)))
 
     def count(self) -> int:
@@ -399,7 +399,7 @@ class Selection:
             yield from run_ordered(batches, work, executor, limit=self.settings().window)
 
     @property
-    def is_away(self) -> bool:
+    def _is_away(self) -> bool:
         """Whether workers of other machines make the rows: of a cluster that can see the files."""
         from ess_dask.cluster.machines import is_remote
         from ess_dask.engine.hands import is_seen
@@ -410,16 +410,17 @@ class Selection:
     def _worked_job(self) -> Job:
         """Return the job as those get it that make the rows."""
         job = self.job()
-        return replace(job, context=job.context.away("")) if self.is_away else job
+        return replace(job, context=job.context.away("")) if self._is_away else job
 
     @contextmanager
     def _executor(self) -> Iterator[Executor]:
         from ess_dask.engine.executor import ThreadExecutor, usable_cores
-        from ess_dask.engine.hands import far_executor
+        from ess_dask.engine.hands import Errand, far_executor
 
         settings = self.settings()
-        if self.is_away:
-            with far_executor(tell, settings.cluster, "", f"rows-{token_hex(8)}") as far:
+        if self._is_away:
+            errand = Errand("", f"rows-{token_hex(8)}", (self.store,))
+            with far_executor(tell, settings.cluster, errand) as far:
                 yield far
             return
         executor = ThreadExecutor(settings.threads or usable_cores())

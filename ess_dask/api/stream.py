@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -127,8 +127,10 @@ def stream_files(
     with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
         job = _job(store, category, command, spool, options, away=away)
         with Interrupt(listener.say) as interrupt:
-            outputs = _outputs(files, job, options, interrupt, listener.say if away else None)
-            report = deliver(outputs, target, options, listener)
+            told = listener.say if away else None
+            # Closed before the folder goes that outputs are spooled in.
+            with closing(_outputs(files, job, options, interrupt, told)) as outputs:
+                report = deliver(outputs, target, options, listener)
     return StreamReport(report.files, len(files), report.failed, drained=interrupt.draining)
 
 
@@ -149,11 +151,12 @@ def iterate_files(
         job = _job(store, category, command, spool, options, away=away)
         # Not entered: Ctrl-C belongs to the program that iterates.
         never = Interrupt(lambda text: None)
-        for output in _outputs(files(), job, options, never, tell if away else None):
-            if output.error:
-                kind = TransientError if output.transient else DataError
-                raise kind(_named(output))
-            yield from output.blocks()
+        with closing(_outputs(files(), job, options, never, tell if away else None)) as outputs:
+            for output in outputs:
+                if output.error:
+                    kind = TransientError if output.transient else DataError
+                    raise kind(_named(output))
+                yield from output.blocks()
 
 
 def _job(
@@ -268,7 +271,7 @@ def _outputs(
     options: StreamOptions,
     interrupt: Interrupt,
     say: Callable[[str], None] | None,
-) -> Iterator[Output]:
+) -> Generator[Output, None, None]:
     """Yield the outputs in file order; ``say`` is given when workers of other machines work."""
     if say is not None:
         yield from _away(files, job, options, interrupt, say)
@@ -293,13 +296,14 @@ def _away(
     interrupt: Interrupt,
     say: Callable[[str], None],
 ) -> Iterator[Output]:
-    from ess_dask.engine.hands import far_executor
+    from ess_dask.engine.hands import Errand, far_executor
 
-    kind, owner = load_settings().cluster, job.context.owner
+    stores = (job.store, *([job.out] if job.out else []))
+    errand = Errand(job.spool, job.context.owner, stores, options.threads)
     work: Callable[[Batch], Sequence[Output]] = partial(
         stream_away, job=job, threads=options.threads
     )
-    with far_executor(say, kind, job.spool, owner, options.threads) as executor:
+    with far_executor(say, load_settings().cluster, errand) as executor:
         least = -(-options.threads // min(node.threads for node in executor.nodes))
         each = _files_each(len(files), executor.slots, least)
         batches = make_batches(files, STREAM_BYTES, each)

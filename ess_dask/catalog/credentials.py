@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,47 @@ class Keys:
     profile: str = ""
     access_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+
+
+_lent: dict[str, Keys] = {}
+
+
+def lend(keys: Mapping[str, Keys]) -> None:
+    """Let references mean these keys in this process: a worker has not got the client's files."""
+    _lent.clear()
+    _lent.update(keys)
+
+
+def to_lend(references: Iterable[str]) -> dict[str, Keys]:
+    """Return the keys behind references to files and profiles of this machine.
+
+    What stands in the environment and what a role of the machine gives are not among them: a worker
+    gets the one anyway and has its own of the other. Raises as ``resolve``.
+    """
+    found = {}
+    for reference in {*references}:
+        keys = resolve(reference)
+        if keys.profile or not (keys.access_key or "AWS_ACCESS_KEY_ID" in os.environ):
+            keys = _of_profile(keys.profile)
+        if keys.access_key:
+            found[reference] = keys
+    return found
+
+
+def _of_profile(name: str) -> Keys:
+    """Return the keys of a profile ('': the one in force), none of a machine's role."""
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    try:
+        found = Session(profile=name or None).get_credentials()
+        if found is None or found.method in ("iam-role", "container-role"):
+            return Keys()
+        frozen = found.get_frozen_credentials()
+    except BotoCoreError as error:
+        raise AccessError(f"the AWS profile {name or 'in force'} gives no keys: {error}") from None
+    return Keys("", frozen.access_key, frozen.secret_key, frozen.token or "")
 
 
 def resolve(reference: str) -> Keys:
@@ -30,6 +72,8 @@ def resolve(reference: str) -> Keys:
     Raises ``ConfigError`` for a file that is missing or is not a credentials file, and
     ``AccessError`` when the environment holds no keys. No key is ever part of a message.
     """
+    if reference in _lent:
+        return _lent[reference]
     kind, _, rest = reference.partition(":")
     if kind == "file":
         return _read_file(Path(rest))

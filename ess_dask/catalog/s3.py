@@ -100,6 +100,7 @@ def _connect(process: tuple[str, ...], region: str, endpoint: str, keys: Keys) -
     connection = s3fs.S3FileSystem(
         key=keys.access_key or None,
         secret=keys.secret_key or None,
+        token=keys.token or None,
         endpoint_url=endpoint or None,
         client_kwargs={"region_name": region} if region else {},
         config_kwargs=settings,

@@ -58,16 +58,22 @@ def choose(kind: str) -> None:
 def create(**options: Any) -> None:
     """Launch the machines of a cluster, or more of them."""
     from ess_dask.cluster.verbs import CreateRequest
+    from ess_dask.tables.moving import spread_held
 
     _verb("create")(CreateRequest(**options), say)
+    if options["add"]:
+        spread_held(say)
 
 
 @cluster.command()
 @click.argument("ids", metavar="RESERVATION...", nargs=-1, required=True)
 @access_options
 def add(ids: tuple[str, ...]) -> None:
-    """Let stopped machines join again, by reservation or instance id."""
+    """Let stopped machines join again, by reservation or instance id; tables spread over them."""
+    from ess_dask.tables.moving import spread_held
+
     _verb("add")(ids, say)
+    spread_held(say)
 
 
 @cluster.command()

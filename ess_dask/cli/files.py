@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ess_dask.cli._options import exclude_option, format_options, label_option, limit_option
+from ess_dask.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 @click.argument("pattern", required=False)
 @click.option("-r", "deep", is_flag=True, help="Enter folders.")
 @click.option("--cat", "name", metavar="C", help="The files of a category.")
+@click.option("--from", "lower", metavar="DATE", help="First date (inclusive) of a category.")
+@click.option("--to", "upper", metavar="DATE", help="Last date (inclusive) of a category.")
 @click.option("--dateregex", metavar="R", default="auto", help="How to find dates in names.")
 @click.option("--nameonly", is_flag=True, help="Names only.")
 @click.option("--nosize", is_flag=True, help="Without sizes.")
@@ -30,9 +33,9 @@ if TYPE_CHECKING:
 @label_option
 @format_options
 def ls(
-    pattern: str | None, deep: bool, name: str | None, dateregex: str, nameonly: bool,
-    nosize: bool, nodate: bool, exclude: tuple[str, ...], limit: int | None, label: str,
-    form: Format,
+    pattern: str | None, deep: bool, name: str | None, lower: str | None, upper: str | None,
+    dateregex: str, nameonly: bool, nosize: bool, nodate: bool, exclude: tuple[str, ...],
+    limit: int | None, label: str, form: Format,
 ) -> None:  # fmt: skip
     """List the files of a folder, a pattern or a category.
 
@@ -43,7 +46,9 @@ def ls(
 
     excluded = tuple(glob for text in exclude for glob in split_patterns(text))
     if name:
-        files = _category_files(name, label, excluded, limit)
+        files = _category_files(name, (lower or "*", upper or "*"), label, excluded, limit)
+    elif lower or upper:
+        raise UsageError("--from and --to choose files of a category", hint="name it with --cat")
     else:
         files = _matching_files(pattern, deep, label, excluded, limit, dateregex)
     files = list(files)
@@ -137,11 +142,11 @@ def _show(structure: Structure, form: Format) -> None:
 
 
 def _category_files(
-    name: str, label: str, exclude: tuple[str, ...], limit: int | None
+    name: str, bounds: tuple[str, str], label: str, exclude: tuple[str, ...], limit: int | None
 ) -> Iterable[FileRef]:
     from ess_dask.catalog.registry import select_registered
 
-    return select_registered(name, label=label, exclude=exclude, limit=limit)[2].files
+    return select_registered(name, *bounds, label=label, exclude=exclude, limit=limit)[2].files
 
 
 def _matching_files(

@@ -38,12 +38,12 @@ def start() -> None:
 def stop(keep_tables: bool) -> None:
     """Stop the servers; the data in their memory is lost."""
     from ess_dask.cluster.machines import is_remote
-    from ess_dask.tables.keeping import kept_over_stop
+    from ess_dask.tables.keeping import kept_over_stop, save_running
 
     if keep_tables and is_remote():
-        raise UsageError(
-            "the servers are machines, and stopped as such", hint="ess cluster stop --keep-tables"
-        )
+        # Their machines are ended by others: a verb of ``ess cluster``, or their owner.
+        save_running(say)
+        return
     with kept_over_stop(say) if keep_tables else nullcontext():
         stop_servers()
 

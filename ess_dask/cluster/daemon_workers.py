@@ -23,7 +23,10 @@ LOOPBACK = "127.0.0.1"
 
 
 class DaemonWorkers:
-    """Nannies by the number that names them; ``options`` are those the daemon was started with."""
+    """Nannies by the number that names them; ``options`` are those the daemon was started with.
+
+    Who starts or ends some holds ``changing`` meanwhile: two commands may come at once.
+    """
 
     def __init__(
         self, scheduler: Scheduler, folder: Path, options: LocalOptions, security: Security
@@ -34,6 +37,7 @@ class DaemonWorkers:
         self._options = options
         self._security = security
         self._state: DaemonState | None = None
+        self.changing = asyncio.Lock()
         # Functions that are run in the scheduler find the workers by it.
         vars(scheduler)["ess_workers"] = self
 
@@ -112,13 +116,16 @@ class DaemonWorkers:
 async def start_workers(count: int, numbers: list[int], dask_scheduler: Any) -> list[int]:
     """Start workers in the daemon: those named, and ``count`` further ones; return their names."""
     workers: DaemonWorkers = dask_scheduler.ess_workers
-    numbers = [number for number in numbers if number not in workers.nannies]
-    numbers += workers.next_numbers(count)
-    if numbers:
-        await workers.start(numbers)
+    async with workers.changing:
+        numbers = [number for number in numbers if number not in workers.nannies]
+        numbers += workers.next_numbers(count)
+        if numbers:
+            await workers.start(numbers)
     return numbers
 
 
 async def end_workers(numbers: list[int], dask_scheduler: Any) -> None:
     """End workers in the daemon."""
-    await dask_scheduler.ess_workers.end(numbers)
+    workers: DaemonWorkers = dask_scheduler.ess_workers
+    async with workers.changing:
+        await workers.end(number for number in numbers if number in workers.nannies)

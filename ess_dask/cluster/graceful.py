@@ -113,8 +113,8 @@ def _check_room(held: int, room: int, going: int, staying: int) -> None:
         )
     if held > room:
         raise EssError(
-            f"{_workers(going)} hold {held:,} bytes, and the {staying} that stay have room for "
-            f"{room:,}",
+            f"{_workers(going)} would hand on {held:,} bytes, and the {staying} that stay have "
+            f"room for {room:,}",
             hint="drop tables, or add workers first: ess cluster create --add",
         )
 

@@ -37,6 +37,8 @@ def send_package(client: Client) -> bool:
     digest = sent.package_digest(FOLDER)
     with _sending, _by_value():
         scheduler = client.run_on_scheduler(sent.scheduler_here)
+        if scheduler["everywhere"] and scheduler["digest"] == digest:
+            return False
         workers = client.run(sent.package_here, on_error="ignore")
         found = [scheduler, *workers.values()]
         if all(each["digest"] == digest for each in found):
@@ -45,6 +47,7 @@ def send_package(client: Client) -> bool:
         archive = package_archive()
         client.run_on_scheduler(sent.unpack_on_scheduler, archive, digest)
         client.register_plugin(_plugin(archive, digest))
+        client.run_on_scheduler(sent.note_everywhere, __version__, digest)
     return True
 
 
@@ -83,7 +86,7 @@ def _check_free(scheduler: dict[str, Any], found: list[dict[str, Any]], digest: 
         raise ConfigError(
             f"the cluster works with ess-dask {release} (build {build[:12]}), "
             f"this is ess-dask {__version__} (build {digest[:12]})",
-            hint="use that one, or end its work and drop its tables first: ess server reset",
+            hint="use that one, or end the cluster and begin anew: ess cluster reset, or terminate",
         )
 
 

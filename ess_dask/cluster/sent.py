@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 NAME = "ess_dask"
+MARK = "ess_package"
+"""The scheduler's attribute that says which build was sent."""
+
 LEFT_OUT = ("__pycache__", "testing")
 """Folders of the package that a worker has no use for."""
 
@@ -63,8 +66,13 @@ def package_here() -> dict[str, Any]:
 
 
 def scheduler_here(dask_scheduler: Any) -> dict[str, Any]:
-    """Describe the scheduler's package; ``busy``: it holds work or results."""
-    return {**package_here(), "busy": bool(dask_scheduler.tasks)}
+    """Describe the scheduler's package; ``busy``: it holds work or results.
+
+    ``everywhere``: all workers have it, and those to come will.
+    """
+    known = vars(dask_scheduler).get(MARK)
+    here = known or package_here()
+    return {**here, "everywhere": known is not None, "busy": bool(dask_scheduler.tasks)}
 
 
 def unpack_package(archive: bytes, digest: str, parent: str) -> None:
@@ -85,4 +93,10 @@ def unpack_package(archive: bytes, digest: str, parent: str) -> None:
 
 def unpack_on_scheduler(archive: bytes, digest: str, dask_scheduler: Any) -> None:
     """Do what ``unpack_package`` does in the scheduler's process."""
+    vars(dask_scheduler).pop(MARK, None)
     unpack_package(archive, digest, dask_scheduler.local_directory)
+
+
+def note_everywhere(release: str, digest: str, dask_scheduler: Any) -> None:
+    """Remember in the scheduler that all workers were given this build."""
+    vars(dask_scheduler)[MARK] = {"version": release, "digest": digest}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,22 +21,33 @@ if TYPE_CHECKING:
     from ess_dask.settings import Settings
 
 
-def cluster_executor(client: Client, endpoint: Endpoint, root: str, owner: str) -> Executor:
-    """Return an executor on a cluster that a client is connected to; see ``RemoteExecutor``.
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What work on other machines is for: ``root`` is the folder of this machine that results name
+    files in ('': none), ``owner`` that of the work's ``StepContext``, ``stores`` those whose keys
+    are needed, ``threads`` the pipelines on each worker (0: as many as it has threads)."""
 
-    ``root`` is the folder of this machine that results name files in.
-    """
+    root: str
+    owner: str
+    stores: tuple[Datastore, ...] = ()
+    threads: int = 0
+
+
+def cluster_executor(client: Client, endpoint: Endpoint, errand: Errand) -> Executor:
+    """Return an executor on a cluster that a client is connected to."""
     if not endpoint.remote:
-        return ClusterExecutor(client, owner)
+        return ClusterExecutor(client, errand.owner)
     from ess_dask.engine.remote import RemoteExecutor
     from ess_dask.engine.workplace import prepare
 
-    prepare(client)
-    return RemoteExecutor(client, endpoint.name, root, owner)
+    prepare(client, errand.stores)
+    return RemoteExecutor(client, endpoint.name, errand.root, errand.owner, errand.threads)
 
 
 @contextmanager
-def working(say: Callable[[str], None], kind: str = "") -> Iterator[tuple[Client, Endpoint]]:
+def working(
+    say: Callable[[str], None], kind: str = "", stores: Sequence[Datastore] = ()
+) -> Iterator[tuple[Client, Endpoint]]:
     """Connect to the cluster of other machines in force, its workers made ready for commands.
 
     Raises what ``machines.ensure_started`` and ``machines.connect`` raise.
@@ -47,21 +59,19 @@ def working(say: Callable[[str], None], kind: str = "") -> Iterator[tuple[Client
     client = machines.connect(endpoint)
     try:
         pass_environment(client)
-        prepare(client)
+        prepare(client, stores)
         yield client, endpoint
     finally:
         client.close()
 
 
 @contextmanager
-def far_executor(
-    say: Callable[[str], None], kind: str, root: str, owner: str, threads: int = 0
-) -> Iterator[RemoteExecutor]:
+def far_executor(say: Callable[[str], None], kind: str, errand: Errand) -> Iterator[RemoteExecutor]:
     """Give the workers of the cluster in force as an executor; see ``RemoteExecutor``."""
     from ess_dask.engine.remote import RemoteExecutor
 
-    with working(say, kind) as (client, endpoint):
-        executor = RemoteExecutor(client, endpoint.name, root, owner, threads)
+    with working(say, kind, errand.stores) as (client, endpoint):
+        executor = RemoteExecutor(client, endpoint.name, errand.root, errand.owner, errand.threads)
         try:
             yield executor
         finally:

@@ -126,6 +126,7 @@ class RemoteExecutor:
         self._tasks: set[_Task] = set()
         self._pool = ThreadPoolExecutor(_FETCHERS, thread_name_prefix="ess-fetch")
         self._seen = time.monotonic()
+        self._ended = False
 
     def prepared(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return the work as it travels."""
@@ -205,6 +206,9 @@ class RemoteExecutor:
     def _fetch(self, parcel: Parcel) -> None:
         root = Path(self._away.root)
         for item in parcel.items:
+            if self._ended:
+                # What would be written now would be written behind who cleans up.
+                raise WorkerGoneError("nobody waits for it any more")
             target = root / item.name
             if item.data is None:
                 fetch(self._client, parcel.address, item.stored, target)
@@ -281,12 +285,14 @@ class RemoteExecutor:
 
     def cancel(self) -> None:
         """Cancel on the scheduler; each worker ends the commands of its cancelled tasks."""
+        self._ended = True
         if self._client.status == "running":
             self._client.cancel([task.future for task in self._tasks], force=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """Let go of the futures; the client belongs to its owner."""
+        self._ended = True
         for task in list(self._tasks):
             self._forget(task)
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.catalog.credentials import Keys, to_lend
+from ess_dask.catalog.model import Datastore
 from ess_dask.clean.running import running
 from ess_dask.cluster.environment import ON_WORKER
 from ess_dask.engine.elsewhere import remove_parcels
@@ -24,15 +26,27 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-def prepare(client: Client) -> None:
-    """Make the workers ready, those to come included; the last client's language is in force.
+_OF_THE_CLIENT = (
+    "AWS_PROFILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+    "AWS_CA_BUNDLE",
+)
+"""Names of files of the client's machine, and of what stands in them: the keys themselves came."""
 
-    Raises ``TransientError`` when workers go on dying while they are told.
+
+def prepare(client: Client, stores: Iterable[Datastore] = ()) -> None:
+    """Make the workers ready, those to come included; the last client's language is in force, and
+    its keys of these datastores where they stand in files of this machine.
+
+    Raises ``TransientError`` when workers go on dying while they are told, and what
+    ``credentials.resolve`` raises.
     """
     import logging
 
     language = {name: value for name, value in os.environ.items() if is_language(name)}
-    plugin = _plugin(language)
+    references = [store.credentials for store in stores if not store.is_local]
+    plugin = _plugin(language, to_lend(references))
 
     def register() -> None:
         try:
@@ -43,7 +57,7 @@ def prepare(client: Client) -> None:
     retrying(TransientError, register, logging.INFO, attempts=20, timeout=30, wait_initial=0.05)
 
 
-def _plugin(language: Mapping[str, str]) -> Any:
+def _plugin(language: Mapping[str, str], keys: Mapping[str, Keys]) -> Any:
     from distributed import WorkerPlugin
 
     class Workplace(WorkerPlugin):
@@ -52,14 +66,19 @@ def _plugin(language: Mapping[str, str]) -> Any:
         name = "ess-workplace"
 
         def __init__(self) -> None:
-            self._language = dict(language)
+            self._language, self._keys = dict(language), dict(keys)
             self._folder = ""
 
+        def __repr__(self) -> str:
+            return f"<{self.name}>"
+
         def setup(self, worker: Any) -> None:
+            from ess_dask.catalog.credentials import lend
             from ess_dask.engine.workplace import settle
 
             self._folder = worker.local_directory
             settle(self._folder, self._language)
+            lend(self._keys)
 
         def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
             from ess_dask.engine.workplace import forget
@@ -82,6 +101,8 @@ def settle(local_folder: str, language: Mapping[str, str]) -> None:
     """
     for name in [name for name in os.environ if is_language(name)]:
         del os.environ[name]
+    for name in _OF_THE_CLIENT:
+        os.environ.pop(name, None)
     os.environ.update(language)
     os.environ[ON_WORKER] = "1"
     time.tzset()

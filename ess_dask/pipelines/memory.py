@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from ess_dask.tables.table import MemoryTable
 
 
-def held_files(table: str) -> dict[str, str]:
-    """Return uri to etag of the files whose rows a table holds now; the cluster is not started."""
-    session = running_session()
+def held_files(table: str, kind: str = "") -> dict[str, str]:
+    """Return uri to etag of the files whose rows a table holds now; the cluster of this kind ('':
+    the one in force) is not started."""
+    session = running_session(kind)
     if session is None:
         return {}
     with session:

@@ -101,7 +101,7 @@ def plan_run(spec: RunSpec, settings: Settings) -> RunPlan:
     files = selection.files
     columns = columns_of(spec.job, None if spec.memory else spec.target)
     load = _plan_load(spec, columns, files, bounds)
-    memory = _plan_memory(spec.memory, files)
+    memory = _plan_memory(spec.memory, files, settings.cluster)
     wanted = _wanted(files, load, memory)
     execution = Execution(
         job=spec.job,
@@ -244,12 +244,14 @@ def _plan_load(
     return plan
 
 
-def _plan_memory(memory: MemoryTarget | None, files: Sequence[FileRef]) -> MemoryPlan | None:
+def _plan_memory(
+    memory: MemoryTarget | None, files: Sequence[FileRef], kind: str
+) -> MemoryPlan | None:
     if memory is None:
         return None
     from ess_dask.pipelines.memory import held_files
 
-    held = {} if memory.renew else held_files(memory.table)
+    held = {} if memory.renew else held_files(memory.table, kind)
     changed = [file.uri for file in files if held.get(file.uri, file.etag) != file.etag]
     rebuild = memory.renew or bool(changed)
     if changed and not set(held) <= {file.uri for file in files}:

@@ -54,6 +54,8 @@ class RunReport:
     rejects: str = ""
     """Folder of the rejected rows, '' when there are none."""
     exit_code: int = 0
+    store: str = ""
+    """Root of the store that was read: a folder, or s3://bucket/prefix."""
 
     @property
     def rows_per_second(self) -> float:

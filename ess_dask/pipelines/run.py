@@ -124,6 +124,7 @@ def _nothing_new(plan: RunPlan) -> RunReport:
         steps=(),
         failed=(),
         seconds=0.0,
+        store=plan.store,
     )
 
 
@@ -198,14 +199,14 @@ class _Run:
     @contextmanager
     def _executor(self, session: Session | None) -> Iterator[Executor]:
         from ess_dask.engine.executor import ThreadExecutor
-        from ess_dask.engine.hands import cluster_executor, far_executor
+        from ess_dask.engine.hands import Errand, cluster_executor, far_executor
 
-        root = str(self.folder)
+        errand = Errand(str(self.folder), self.run_id, (self.execution.job.store,))
         if session is not None:
-            yield cluster_executor(session.client, session.endpoint, root, self.run_id)
+            yield cluster_executor(session.client, session.endpoint, errand)
         elif self._is_away(session):
             kind = self.settings.cluster
-            with far_executor(self.listener.say, kind, root, self.run_id) as executor:
+            with far_executor(self.listener.say, kind, errand) as executor:
                 yield executor
         else:
             yield ThreadExecutor(self.execution.slots)
@@ -378,6 +379,7 @@ class _Run:
             memory=self.plan.memory if self._imports else "",
             rejects=str(self.rejects_folder) if totals.rejected else "",
             exit_code=_exit_code(totals.failed, drained),
+            store=self.plan.store,
         )
 
 

@@ -14,6 +14,7 @@ import getpass
 import json
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from ess_dask.cluster.endpoint import Endpoint
 
 
-_FAR, _ABOUT = "far-tables", "about.json"
+_FAR, _ABOUT, _UNSWEPT = "far-tables", "about.json", "unswept"
+_AGAIN_SECONDS = 3600.0
+"""How long what could not be removed is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,11 @@ def sweep_instances(folder: Path, running: str) -> None:
     if kept is not None:
         needed |= {*kept.roots, str(folder / kept.instance / "segments")}
     for path in others:
-        if str(path / "segments") not in needed:
-            with suppress(EssError):
+        if str(path / "segments") not in needed and not _failed_lately(path):
+            try:
                 _remove_instance(path, needed)
+            except EssError:
+                (path / _UNSWEPT).touch()
 
 
 def forget_shared(endpoint: Endpoint) -> None:
@@ -149,6 +154,13 @@ def _forget(folder: Path) -> None:
         # Also what this machine has lost its account of.
         place_of(shared).remove_folder(shared)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _failed_lately(path: Path) -> bool:
+    """Whether the place of an instance could not be reached: not every command waits for it."""
+    with suppress(OSError):
+        return time.time() - (path / _UNSWEPT).stat().st_mtime < _AGAIN_SECONDS
+    return False
 
 
 def _remove_instance(path: Path, needed: set[str]) -> None:

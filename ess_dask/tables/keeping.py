@@ -36,6 +36,9 @@ FORMAT = 1
 WORKERS_SECONDS = 300.0
 """How long the tables wait for the first worker of a cluster that has just started."""
 
+GATHER_SECONDS = 60.0
+"""How long they wait for as many as there were."""
+
 _MARK = "kept.json"
 _LOOKED = "looked"
 
@@ -43,7 +46,7 @@ _LOOKED = "looked"
 @dataclass(frozen=True, slots=True)
 class Kept:
     """Saved tables: the instance that held them, the release that saved them, when (seconds since
-    1970), their names, and the folders in which their segments lie."""
+    1970), their names, the folders in which their segments lie, and how many workers there were."""
 
     format: int
     version: str
@@ -51,6 +54,7 @@ class Kept:
     saved: float
     tables: tuple[str, ...]
     roots: tuple[str, ...]
+    workers: int
 
 
 def save_tables(session: Session, say: Callable[[str], None]) -> tuple[TableName, ...]:
@@ -73,6 +77,7 @@ def save_tables(session: Session, say: Callable[[str], None]) -> tuple[TableName
             time.time(),
             tuple(map(str, names)),
             tuple(sorted(store.registry.roots())),
+            len(session.client.scheduler_info(n_workers=-1)["workers"]),
         )
         _write(store.home, kept, store.registry)
     except BaseException:
@@ -136,6 +141,17 @@ def kept_over_stop(say: Callable[[str], None]) -> Iterator[None]:
     except BaseException:
         _resume_if_running()
         raise
+
+
+def save_running(say: Callable[[str], None]) -> None:
+    """Save the tables of the running cluster, which somebody else is to stop."""
+    from ess_dask.tables.session import running_session
+
+    session = running_session()
+    if session is not None:
+        with session:
+            if save_tables(session, say):
+                say("stop the cluster now; to go on without: ess udbd start")
 
 
 def _resume_if_running() -> None:
@@ -268,7 +284,7 @@ def _restore(session: Session, kept: Kept) -> tuple[TableName, ...]:
             hint="drop these, then start the cluster again; or give the kept ones up: "
             "ess udbd restart",
         )
-    _wait_for_workers(session)
+    _wait_for_workers(session, kept)
     held: list[Version] = []
     try:
         for _, version in tables:
@@ -282,7 +298,11 @@ def _restore(session: Session, kept: Kept) -> tuple[TableName, ...]:
     return tuple(name for name, _ in tables)
 
 
-def _wait_for_workers(session: Session) -> None:
+def _wait_for_workers(session: Session, kept: Kept) -> None:
+    if session.store.home.far:
+        # Machines join one after the other; who comes first would have to hold everything.
+        with suppress(TimeoutError):
+            session.client.wait_for_workers(kept.workers, timeout=GATHER_SECONDS)
     try:
         session.client.wait_for_workers(1, timeout=WORKERS_SECONDS)
     except TimeoutError:

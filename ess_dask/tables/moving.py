@@ -64,6 +64,16 @@ def spread(session: Session, say: Callable[[str], None], timeout: float = SPREAD
     return moved
 
 
+def spread_held(say: Callable[[str], None]) -> None:
+    """Spread the tables of the running cluster, if there is one, over its workers."""
+    from ess_dask.tables.session import watching_session
+
+    session = watching_session()
+    if session is not None:
+        with session:
+            spread(session, say)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A partition in memory: the workers that hold it (addresses) and its bytes."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from ess_dask.cluster.children import die_with_parent
 
 _READY = re.compile(r"Scheduler at:\s+(tls://\S+)|Registered to:\s+(tls://\S+)")
-_TIMEOUT = 60.0
+_TIMEOUT = 150.0
 
 
 @dataclass(slots=True)

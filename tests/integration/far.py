@@ -75,7 +75,7 @@ def rows_at_home(folder):
     """Return what each layout's import of 4 batches comes to on this machine, by its name."""
     with (
         LocalCluster(
-            1, threads_per_worker=2, processes=False, host="127.0.0.1", protocol="tcp://",
+            n_workers=1, threads_per_worker=2, processes=False, host="127.0.0.1", protocol="tcp://",
             dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

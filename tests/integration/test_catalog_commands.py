@@ -145,6 +145,19 @@ def test_ls_a_folder_a_pattern_and_a_category(shop):
     assert "1970-01-01" in shop("ls", "*0901*", "--dateregex", "none")[0]
 
 
+def test_ls_of_a_category_between_two_dates(shop):
+    def names(*more):
+        out, _ = shop("ls", "--cat", "sales", "--json", *more)
+        return [each["name"][-8:-3] for each in json.loads(out)]
+
+    assert names("--from", "2014-09-02") == ["40902", "40903"]
+    assert names("--to", "2014-09-02") == ["40901", "40902"]
+    assert names("--from", "2014-09-02", "--to", "2014-09-02") == ["40902"]
+    assert names("--from", "*", "--to", "2014") == ["40901", "40902", "40903"]
+    _, err = shop("ls", "*", "--from", "2014-09-02", code=2)
+    assert "--cat" in err
+
+
 def test_ls_that_finds_nothing_says_so_and_succeeds(shop):
     out, err = shop("ls", "*nothing*")
     assert out == ""

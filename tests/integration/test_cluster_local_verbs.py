@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -129,9 +130,14 @@ def test_top_shows_workers_and_tables(home, ess):
     assert (table["name"], table["rows"]) == ("shop.sales", 2)
     assert table["bytes"] > 0
 
+    with local.connect(local.attach()) as client:
+        task = client.submit(time.sleep, 60)
+        assert wait_until(lambda: json.loads(ess("top", "--json"))["totals"]["running"] == 1, 20)
+        task.cancel(force=True)
+
     text = ess("top", "--once")
     assert text.startswith("local cluster local at tls://127.0.0.1:")
-    assert re.search(r"\n0 +127\.0\.0\.1 +\d+ +\d+ +[\d.]+M +[\d.]+G +0B +0 +0\n", text)
+    assert re.search(r"\n0 +127\.0\.0\.1 +\d+ +\d+ +[\d.]+M +[\d.]+G +0B +\d +0\n", text)
     assert re.search(r"\nshop\.sales +2 +[\d.]+[BK] +\d+\n", text)
 
 

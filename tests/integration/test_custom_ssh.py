@@ -6,12 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from ess_dask.cluster import machines
 from ess_dask.cluster.custom import hosts as hosts_module
-from ess_dask.errors import AccessError, ConfigError, TransientError
+from ess_dask.cluster.custom.record import HostsState, hosts_folder, read_record, write_record
+from ess_dask.cluster.custom.reservation import read_reservation
+from ess_dask.errors import AccessError, ConfigError, EssError, TransientError
 from ess_dask.testing.clusters import wait_until
 from ess_dask.testing.far_cluster import bare_python
 from tests.ssh_hosts import USER, end_below, free_port, processes_below, ssh_hosts
@@ -119,6 +122,21 @@ def test_its_whole_life(person, hosts):
             assert path.stat().st_mode & 0o777 == 0o600
             assert path.name != "client.pem"
 
+    # A worker leaves, and what it holds moves to the other; it may join again.
+    with machines.connect_only(endpoint) as client:
+        held = client.scatter([[number] for number in range(20)], broadcast=False)
+        assert min(len(keys) for keys in client.has_what().values()) > 0
+        assert "removed 127.0.0.3" in person.ess("cluster", "remove", "127.0.0.3").stderr
+        assert client.gather(held) == [[number] for number in range(20)]
+    assert workers(endpoint) == {"127.0.0.2"}
+    assert not any("dask_worker" in w and "127.0.0.3" in w for w in hosts.processes().values())
+    last = person.ess("cluster", "remove", "127.0.0.2", code=2)
+    assert "no worker of the custom cluster would be left" in last.stderr
+    assert "'127.0.0.9' is no host of" in person.ess("cluster", "add", "127.0.0.9", code=2).stderr
+    joined = person.ess("cluster", "add", "127.0.0.2", "127.0.0.3").stderr
+    assert "the worker on 127.0.0.2 is running already" in joined
+    assert "started 127.0.0.3" in joined
+
     # A worker's process that is killed comes back. So does a scheduler, at the same address, and
     # the workers find it.
     for words in (("dask_worker", "--name 127.0.0.3"), ("dask_scheduler",)):
@@ -154,7 +172,11 @@ def workers(endpoint):
         return set()
 
 
-def test_the_scheduler_may_run_here_and_a_starter_that_is_killed_leaves_word(person, hosts):
+def test_the_scheduler_may_run_here_and_a_starter_that_is_killed_leaves_word(
+    person, hosts, monkeypatch
+):
+    monkeypatch.setenv("ESS_WORKERS", "2")
+    monkeypatch.setenv("ESS_THREADS", "1")
     person.save(scheduler="here", ip_list=["127.0.0.3"], scheduler_port=free_port())
     start = "from ess_dask.cluster import machines; machines.ensure_started(print)"
     first = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE)
@@ -163,15 +185,18 @@ def test_the_scheduler_may_run_here_and_a_starter_that_is_killed_leaves_word(per
     first.communicate()
     endpoint = machines.ensure_started(print)
     assert endpoint.address == f"tls://127.0.0.1:{person.reservation['scheduler_port']}"
-    assert workers(endpoint) == {"127.0.0.3"}
+    # As many processes on a host as are set.
+    assert workers(endpoint) == {"127.0.0.3-0", "127.0.0.3-1"}
+    assert [each["state"] for each in person.status()] == ["running"] * 3
     person.ess("cluster", "reset")
     assert wait_until(lambda: not processes_below(person.folder) | hosts.processes(), 20)
 
 
 def test_verbs_that_buy_or_switch_machines_do_not_apply(person):
-    for words in (["create"], ["start"], ["stop"], ["terminate", "-y"], ["add", "x"]):
+    for words in (["create"], ["start"], ["stop"], ["terminate", "-y"]):
         done = person.ess("cluster", *words, code=2)
         assert "does not apply to a custom cluster" in done.stderr
+    assert "does not run" in person.ess("cluster", "add", "127.0.0.2", code=2).stderr
 
 
 def refused(person, kind, *texts):
@@ -188,6 +213,15 @@ def test_a_host_that_does_not_answer_is_named(person):
     person.save(ip_list=["127.0.0.2", "127.0.0.77"])
     refused(person, TransientError, "127.0.0.77 cannot be reached by ssh", "refused")
     assert [each["state"] for each in person.status()] == ["stopped", "unreachable"]
+
+
+def test_what_runs_on_a_host_that_is_gone_is_not_forgotten(person):
+    reservation = replace(read_reservation(), hosts=("127.0.0.77",))
+    folder = hosts_folder("shed")
+    write_record(folder, HostsState("tls://127.0.0.77:1", 0.0, True, reservation))
+    done = person.ess("cluster", "reset", code=1)
+    assert "127.0.0.77 cannot be reached by ssh" in done.stderr
+    assert read_record(folder) is not None
 
 
 def test_all_hosts_that_fail_are_named(person):
@@ -250,6 +284,14 @@ def test_a_host_with_other_releases(person, tmp_path):
     next((folder / "lib").glob("python*/site-packages/polars-*.dist-info")).unlink()
     person.save(python=python, ip_list=["127.0.0.2"])
     refused(person, ConfigError, "127.0.0.2 has other software", "polars is missing, here ")
+
+
+def test_a_host_where_nothing_can_be_installed(person):
+    home = person.hosts.hosts[0].home
+    (home / ".config" / "pip").mkdir(parents=True)
+    (home / ".config" / "pip" / "pip.conf").write_text("[global]\nno-index = true\n")
+    person.save(python=sys.executable, install=True, ip_list=["127.0.0.2"])
+    refused(person, EssError, "127.0.0.2: OSError: -m pip install failed: ")
 
 
 def test_a_port_that_is_taken(person):

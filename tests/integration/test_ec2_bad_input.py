@@ -62,7 +62,7 @@ def test_a_worker_that_gets_no_capacity_ends_what_came_before_it(anna, cloud):
     """The scheduler's machine is there already when AWS has no spot instance left."""
     import threading
 
-    from ess_dask.testing.ec2.standin import until
+    from ess_dask.testing.ec2.client import until
 
     def later():
         until(lambda: cloud.instances("running"), 200, lambda: "no scheduler")

@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ess_dask.testing.ec2.standin import until
 
 from ess_dask.testing.ec2 import standin, unavailable
+from ess_dask.testing.ec2.client import until
 from ess_dask.testing.ec2.person import Person
 
 pytestmark = [
@@ -112,6 +112,7 @@ def test_a_cluster_lives_in_separate_commands(anna, cloud):
     assert "ends by itself after 1h without work" in said
     assert "ess cluster terminate" in said
     assert anna.python(WORK.format(workers=2)).split() == ["2", "328350"]
+    assert anna.ess("exec", "echo hello").stdout.count("hello") == 2
     looks_as_it_should(anna, cloud)
     assert "runs already" in anna.ess("cluster", "create", "--number", "2").stderr
     other = anna.ess("cluster", "create", "--number", "3", code=2).stderr
@@ -230,6 +231,8 @@ def stops_and_starts(anna, cloud):
     assert {each.state for each in cloud.instances(*LIVE)} == {"stopped"}
     assert "stopped already" in anna.ess("cluster", "stop").stderr
     assert "is stopped" in anna.ess("server", "commit", code=2).stderr
+    assert "1 machine started" in anna.ess("cluster", "add", machines(anna)[0]["id"]).stderr
+    assert {each.state for each in cloud.instances(*LIVE)} == {"stopped", "running"}
     anna.ess("cluster", "start")
     assert "runs already" in anna.ess("cluster", "start").stderr
     assert {each.shutdown_behaviour for each in cloud.instances(*LIVE)} == {"terminate"}
@@ -280,6 +283,21 @@ def test_of_two_creates_at_once_one_is_told_who_is_first(anna, cloud):
     assert said.returncode in (2, 75) and ("being made" in said.stderr or "exists" in said.stderr)
     assert first.communicate(timeout=300)[1].endswith("ess cluster terminate\n")
     assert len(cloud.instances("running")) == 2
+    a_scheduler_that_cannot_be_reached(anna, cloud)
+
+
+def a_scheduler_that_cannot_be_reached(anna, cloud):
+    """Its machine runs, so EC2 says; nothing that asks EC2 alone waits for it long."""
+    away = anna.ess("cluster", "create", "--region", "eu-west-1", code=2).stderr
+    assert "exists already, in us-east-1" in away
+    [scheduler] = machines(anna, "scheduler")
+    cloud.unplug(scheduler["id"])
+    told = anna.ess("exec", "true", code=1).stderr
+    assert "does not answer" in told and "ess cluster status" in told
+    [scheduler] = machines(anna, "scheduler")
+    assert (scheduler["state"], scheduler["idle"]) == ("running", None)
+    anna.ess("cluster", "terminate", "--all", "-y")
+    assert (cloud.instances(*LIVE), groups(cloud)) == ([], [])
 
 
 def test_a_spot_notice_loses_no_row_and_an_idle_cluster_ends_itself(anna, cloud):

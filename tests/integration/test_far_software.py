@@ -133,12 +133,3 @@ def test_other_software_is_refused_naming_both(tmp_path, conf):
         assert f"polars 0.1.0, here {version('polars')}" in text
         assert "isal is missing" in text
         assert "scheduler, worker tls://127.0.0.1:" in text
-
-
-def test_this_python_is_the_clients():
-    from ess_dask.cluster.versions import differing
-
-    there = {"python": "3.9.1.final.0"}
-    assert differing({}, there)[0] == (
-        f"Python 3.9, here {sys.version_info.major}.{sys.version_info.minor}"
-    )

@@ -21,6 +21,8 @@ from ess_dask.tables.session import open_session, table_name
 from ess_dask.testing.clusters import wait_until
 from tests.integration import far as far_bed
 
+pytestmark = pytest.mark.timeout(300)
+
 NUMBERS = itertools.count()
 
 

@@ -6,6 +6,8 @@ import re
 import signal
 import time
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -18,10 +20,18 @@ from ess_dask.catalog.datastores import make_datastore
 from ess_dask.catalog.index import open_catalog
 from ess_dask.cli.main import ess as program
 from ess_dask.cli.main import run as run_command
+from ess_dask.engine.batches import make_batches
+from ess_dask.engine.hands import Errand, far_executor
+from ess_dask.engine.sinks import Tee
+from ess_dask.engine.window import run_ordered
+from ess_dask.engine.work import process
 from ess_dask.errors import ConfigError, DataError, UsageError
+from ess_dask.records.spec import Column
 from ess_dask.testing.clusters import wait_until
 from ess_dask.testing.far_cluster import far_cluster
 from ess_dask.testing.s3 import moto_s3
+from ess_dask.warehouse.redshift.staging import RedshiftSink
+from ess_dask.warehouse.schema import from_arrow
 from tests.conftest import User
 
 FAR = {"ESS_CLUSTER": "custom"}
@@ -48,7 +58,7 @@ def dearer(frame):
     frame["price"] = frame["price"] * helper.FACTOR
     return frame
 """
-SIZES = "wc -c; head -c 3000000 /dev/zero | tr '\\0' %file"
+SIZES = "wc -c; head -c 1500000 /dev/zero | tr '\\0' %file"
 """More than travels in a result: fetched in blocks."""
 
 
@@ -65,7 +75,7 @@ def bucket(small_lake):
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, bucket):
     """Give the home of a user with a pipeline and a category in S3; only he sees it."""
-    user = User(tmp_path_factory.mktemp("someone") / "home")
+    user = User(tmp_path_factory.mktemp("someone") / "home", None)
     user.env |= bucket.env
     (user.folder / "shop.yaml").write_text(PIPELINE)
     (user.folder / "cleaning.py").write_text(CLEANING)
@@ -143,6 +153,15 @@ def loaded(path):
             "select uri, line, column_name, reason, raw from _ess_rejects order by uri, line"
         ).fetchall()
     return rows, ledger, rejects
+
+
+def sold():
+    """Return the purchases of the bucket that cost something."""
+    columns = {"purchaseDate": "timestamp", "userID": "string", "articleID": "int32",
+               "price": "float64", "refID": "int32"}  # fmt: skip
+    lake = ess.select("s3://lake/raw")
+    found = lake.category("purchase", "purchase_*.gz", columns=columns)
+    return found.clean("select * from records where price > 0")
 
 
 def run_into(name):
@@ -281,6 +300,25 @@ def test_a_folder_of_this_machine_is_refused_and_a_shared_one_is_not(user, far, 
         found.count()
 
 
+def test_parts_for_redshift_go_from_the_workers_into_s3(user, far, bucket):
+    just(far, 3)
+    sales = sold()
+    run = user.folder / "run"
+    schema = [Column(f.name, from_arrow(f.name, f.type)) for f in sales.schema]
+    sink = RedshiftSink(str(run / "stage"), "s3://lake/staged", "load", tuple(schema))
+    job = replace(sales.job(), rejects_folder=str(run / "rejects"))
+    job = replace(job, context=job.context.away("load"))
+    work = partial(process, job=job, sink=Tee((sink,)))
+    with far_executor(print, "", Errand(str(run), "load", (sales.store,))) as executor:
+        results = list(run_ordered(make_batches(sales.files(), 10_000), work, executor))
+    parts = [part for result in results for part in result.parts[0]]
+    listed = bucket.client().list_objects_v2(Bucket="lake", Prefix="staged/")["Contents"]
+    assert {part.path for part in parts} == {f"s3://lake/{each['Key']}" for each in listed}
+    assert sum(part.rows for part in parts) == sum(c.kept for r in results for c in r.counts)
+    here = [path for path in run.rglob("*") if path.is_file()]
+    assert sorted(map(str, here)) == sorted(r.rejects for r in results if r.rejects)
+
+
 def commands(words):
     """Return the processes of this machine, whatever namespace they are in, with these words."""
     found = []
@@ -295,12 +333,7 @@ def commands(words):
 
 def test_rows_in_python_are_made_by_the_workers(user, far, monkeypatch):
     just(far, 3)
-    columns = {"purchaseDate": "timestamp", "userID": "string", "articleID": "int32",
-               "price": "float64", "refID": "int32"}  # fmt: skip
-    lake = ess.select("s3://lake/raw")
-    sales = lake.category("purchase", "purchase_*.gz", columns=columns).clean(
-        "select * from records where price > 0"
-    )
+    sales = sold()
     there = sales.collect()
     counted = sales.fold(lambda table: table.num_rows, sum)
     monkeypatch.setenv("ESS_CLUSTER", "local")
@@ -314,7 +347,7 @@ def test_nothing_runs_on_when_the_client_is_gone(user, far, end):
     just(far, 3)
     begun = user.start("stream", "purchase", "*", "*", "sleep 543.25; echo x", env=FAR)
     try:
-        assert wait_until(lambda: len(commands("sleep 543.25")) >= 3)
+        assert wait_until(lambda: len(commands("sleep 543.25")) >= 3, timeout=60)
         begun.send_signal(end)
         if end == signal.SIGINT:
             time.sleep(0.5)
@@ -335,9 +368,10 @@ def test_the_same_bytes_and_rows_as_threads_give(user, far, here):
 
 def test_a_worker_that_is_killed_changes_nothing(user, far, here):
     just(far, 3)
-    begun = user.start("stream", "purchase", "*", "*", f"sleep 0.777; {SIZES}", env=FAR)
+    waits = f"if test %node_id = 2; then sleep 321.5; fi; {SIZES}"
+    begun = user.start("stream", "purchase", "*", "*", waits, env=FAR)
     try:
-        assert wait_until(lambda: len(commands("sleep 0.777")) >= 3)
+        assert wait_until(lambda: commands("sleep 321.5"), timeout=60)
         far.kill("w10")
         out, err = begun.communicate(timeout=60)
     finally:

@@ -2,51 +2,50 @@
 
 import json
 
+import pytest
 
-def imported(user, name, rows):
-    script = f"""
-import ess_dask as ess
+SCRIPT = """
+import json, sys
 from pathlib import Path
+import ess_dask as ess
 Path("lake").mkdir(exist_ok=True)
-Path("lake/{name}.csv").write_text("k,n\\n" + {rows!r})
-lake = ess.select("lake").category("{name}", "{name}.csv", columns={{"k": "string", "n": "int32"}})
-with ess.connect():
-    lake.all().into("t.{name}", key="k").close()
-"""
-    user.python(script)
-
-
-TABLES = """
-import json, ess_dask as ess
 with ess.connect() as cluster:
-    found = {name: cluster.table(name) for name in cluster.tables()}
-    print(json.dumps({name: [table.memory.version.label, sorted(table.to_arrow()["n"].to_pylist())]
-                      for name, table in found.items()}))
+    def look():
+        found = {name: cluster.table(name) for name in cluster.tables()}
+        return {name: [table.memory.version.label, sorted(table.to_arrow()["n"].to_pylist())]
+                for name, table in found.items()}
+    before = look()
+    for name, rows in NEW.items():
+        Path(f"lake/{name}.csv").write_text("k,n\\n" + rows)
+        lake = ess.select("lake")
+        made = lake.category(name, f"{name}.csv", columns={"k": "string", "n": "int32"})
+        made.all().into(f"t.{name}", key="k").close()
+    print(json.dumps([before, look()]))
 """
 
 
-def tables(user):
-    return json.loads(user.python(TABLES).stdout)
+def tables(user, **new):
+    """Import these files' rows; return what all tables held before and hold now."""
+    return json.loads(user.python(f"NEW = {new!r}\n{SCRIPT}").stdout)
 
 
+@pytest.mark.timeout(300)
 def test_tables_are_kept_when_that_is_asked_for_and_only_then(user):
-    imported(user, "a", "x,1\ny,2\n")
-    imported(user, "b", "x,3\n")
-    before = tables(user)
-    assert [rows for _, rows in before.values()] == [[1, 2], [3]]
+    _, first = tables(user, a="x,1\ny,2\n", b="x,3\n")
+    assert [rows for _, rows in first.values()] == [[1, 2], [3]]
 
-    # Any command that starts the cluster finds them.
+    # Any command that starts the cluster finds them; they take rows as before.
     assert "2 tables are kept" in user.ess("udbd", "stop", "--keep-tables").stderr
-    assert tables(user) == before
+    again, second = tables(user, a="x,1\ny,2\nz,4\n")
+    assert again == first and second["t.a"][1] == [1, 2, 4]
 
-    # Again, over the same segments; and they take rows as before.
+    # Once more, over segments of two instances.
     user.ess("cluster", "stop", "--keep-tables")
     assert "2 tables are in memory again" in user.ess("cluster", "start").stderr
-    imported(user, "a", "x,1\ny,2\nz,4\n")
-    assert tables(user)["t.a"][1] == [1, 2, 4]
+    assert tables(user)[0] == second
 
-    # What is kept can be given up, and a plain stop keeps nothing.
+    # What is kept can be given up.
     user.ess("cluster", "stop", "--keep-tables")
     user.ess("udbd", "restart")
-    assert tables(user) == {}
+    assert tables(user)[0] == {}
     assert len(list((user.home / ".ess" / "tables").rglob("*.arrow"))) == 0

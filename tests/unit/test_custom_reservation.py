@@ -6,6 +6,7 @@ import pytest
 
 from ess_dask.cluster.custom.reservation import check_key, read_reservation
 from ess_dask.cluster.custom.ssh import _command, remote_host
+from ess_dask.cluster.custom.verbs import _is_on
 from ess_dask.errors import AccessError, ConfigError
 
 
@@ -83,3 +84,18 @@ def test_a_key_that_is_open_to_others_is_refused(tmp_path, mode):
 def test_a_key_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match=r"nokey\.pem cannot be read: No such file"):
         check_key(tmp_path / "nokey.pem")
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "is_on"),
+    [
+        ("10.0.0.5", ["10.0.0.5"], True),
+        ("10.0.0.5", ["10.0.0.5-0", "10.0.0.5-1"], True),
+        ("10.0.0.5", ["10.0.0.50", "10.0.0.51-0"], False),
+        ("box", ["box-2"], False),
+        ("box", ["box-1"], True),
+        ("box-2", ["box-2"], True),
+    ],
+)
+def test_workers_are_told_from_those_of_hosts_with_like_names(host, names, is_on):
+    assert _is_on(host, names, ("10.0.0.5", "10.0.0.50", "box", "box-2")) is is_on

@@ -4,12 +4,14 @@ import json
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 
 from ess_dask.cluster.ec2 import aws, preload, prices, security_group, state
 from ess_dask.cluster.ec2.find import here
 from ess_dask.cluster.ec2.prepare import worker_names
+from ess_dask.cluster.ec2.removal import chunks
 from ess_dask.errors import ConfigError, LockedError
 from ess_dask.settings import Settings
 
@@ -47,7 +49,6 @@ def test_a_cluster_is_named_after_its_user_in_the_usual_region(monkeypatch):
 def test_what_is_kept_is_only_ours_and_can_be_forgotten(home):
     state.remember_region("ess-ada", "us-west-2")
     assert state.folder_of("ess-ada").stat().st_mode & 0o777 == 0o700
-    assert state.known_names() == ("ess-ada",)
     assert state.forget("ess-ada") is True
     assert state.forget("ess-ada") is False
     assert state.remembered_region("ess-ada") == ""
@@ -83,6 +84,12 @@ def test_names_of_workers_go_on_and_never_repeat():
     names = worker_names(["w0002-aaaa", "w0011-bbbb", "other"], 3)
     assert [name[:6] for name in names] == ["w0012-", "w0013-", "w0014-"]
     assert len(set(names) | set(worker_names((), 300))) == 303
+
+
+def test_one_request_names_at_most_a_thousand_machines():
+    ids = [f"i-{number}" for number in range(2001)]
+    assert [len(part) for part in chunks(ids)] == [1000, 1000, 1]
+    assert chunks([]) == []
 
 
 def test_prices_add_up_when_all_are_known():
@@ -149,6 +156,25 @@ def test_whoever_may_not_ask_is_told_no_price(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert prices.price("eu-west-1", "m7i.xlarge", False) is None
+
+
+def test_a_scheduler_is_not_idle_while_it_waits_for_its_first_worker():
+    import asyncio
+
+    class Scheduler:
+        idle_since = 1.0
+        workers: ClassVar = {}
+
+    async def joins_later(scheduler):
+        waiting = asyncio.create_task(preload.stay_awake(scheduler, 60))
+        await asyncio.sleep(0.05)
+        assert scheduler.idle_since is None and not waiting.done()
+        scheduler.workers = {"tls://10.0.0.2:1": "w0001"}
+        await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(joins_later(Scheduler()))
+    # It does not wait for ever: a cluster without workers ends, too.
+    asyncio.run(asyncio.wait_for(preload.stay_awake(Scheduler(), 0.0), 5))
 
 
 def test_a_spot_notice_closes_the_worker_gracefully(monkeypatch, answering):

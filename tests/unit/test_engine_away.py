@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ess_dask.api.stream import StreamOptions, _files_each, _is_away
+from ess_dask.catalog import credentials
 from ess_dask.catalog.model import Datastore
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import Running
@@ -26,7 +27,7 @@ from ess_dask.engine.crew import (
 )
 from ess_dask.engine.hands import is_seen, refuse_unseen
 from ess_dask.engine.stream import Spool
-from ess_dask.errors import ConfigError, UsageError
+from ess_dask.errors import AccessError, ConfigError, UsageError
 from ess_dask.settings import Settings
 
 BUCKET, FOLDER = Datastore("b", "s3://lake"), Datastore("f", "/data/lake")
@@ -209,3 +210,37 @@ def test_a_pushed_file_gets_its_name_when_it_is_whole(tmp_path, monkeypatch):
         blocks.finish_file("d/.f.3.ess-part", "d/f", told)
     assert (tmp_path / "d/f").read_bytes() == b"of the user"
     assert blocks.read_block("d/f", 3, 3) == b"the"
+
+
+@pytest.fixture
+def profiles(tmp_path, monkeypatch):
+    """Give a home with a file of profiles, and no keys in the environment."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    text = "[default]\naws_access_key_id = A\naws_secret_access_key = canary-a\n"
+    text += "[other]\naws_access_key_id = B\naws_secret_access_key = canary-b\n"
+    (tmp_path / "credentials").write_text(text + "aws_session_token = canary-t\n")
+    return tmp_path
+
+
+def test_keys_in_files_of_this_machine_are_lent_to_workers(profiles, monkeypatch):
+    (profiles / "k.csv").write_text("User Name,Access Key Id,Secret Access Key\nu,C,canary-c\n")
+    file = f"file:{profiles / 'k.csv'}"
+    found = credentials.to_lend(["", "profile:other", file])
+    assert found[""] == credentials.Keys("", "A", "canary-a")
+    assert found["profile:other"] == credentials.Keys("", "B", "canary-b", "canary-t")
+    assert found[file] == credentials.Keys("", "C", "canary-c")
+    assert "canary" not in repr(found)
+    try:
+        credentials.lend(found)
+        assert credentials.resolve("profile:other").access_key == "B"
+    finally:
+        credentials.lend({})
+    assert credentials.resolve("profile:other").profile == "other"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of the environment")
+    assert credentials.to_lend([""]) == {}
+    with pytest.raises(AccessError, match="the AWS profile missing gives no keys"):
+        credentials.to_lend(["profile:missing"])

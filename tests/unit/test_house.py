@@ -33,6 +33,8 @@ FLOORS["pipelines"] = ALL_ROOMS
 FLOORS["api"] = ALL_ROOMS | {"pipelines"}
 FLOORS["testing"] = ALL_ROOMS | {"pipelines", "api"}
 FLOORS["cli"] = ALL_ROOMS | {"pipelines", "api", "testing"}
+# It lives in the environment of Airflow, where nothing of the engine is.
+FLOORS["airflow"] = {"_version"}
 
 NEIGHBOURS = {
     # What a datastore holds is opened there and read by records: both only describe files.
@@ -123,7 +125,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     names = {re.match(r"[\w-]+", text)[0] for text in project["dependencies"]}
     declared = {name.replace("-", "_") for name in names}
     assert declared - imported_packages() == set()
-    further = imported_packages() - declared - OF_REDSHIFT
+    further = imported_packages() - declared - OF_REDSHIFT - OF_AIRFLOW
     assert further == COME_ALONG | {"compression"} | WITH_EXTRAS
 
 
@@ -136,6 +138,36 @@ def test_what_redshift_needs_comes_with_its_extra():
 
 OF_REDSHIFT = {"redshift_connector", "sqlalchemy", "sqlalchemy_redshift"}
 """Packages of the extra ``redshift``, imported inside the functions that need them."""
+
+
+OF_AIRFLOW = {"airflow", "asgiref", "flask_appbuilder", "wtforms"}
+"""Airflow and what comes with it; only the room ``airflow`` imports them."""
+
+
+def test_only_its_own_room_imports_airflow():
+    found = set()
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            else:
+                names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            if OF_AIRFLOW & {name.partition(".")[0] for name in names}:
+                found.add(path.relative_to(PACKAGE).parts[0])
+    assert found == {"airflow"}
+
+
+def test_without_airflow_its_room_says_so():
+    code = "import sys; sys.modules['airflow'] = None; import ess_dask.airflow"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ImportError: ess_dask.airflow needs Apache Airflow 2.10 to 3.x" in done.stderr
+    assert "--no-deps" in done.stderr
+
+
+def test_airflow_is_told_of_the_provider():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    point = project["entry-points"]["apache_airflow_provider"]
+    assert point == {"provider_info": "ess_dask.airflow:get_provider_info"}
 
 
 HEAVY = ["boto3", "botocore", "dask", "distributed", "duckdb", "fsspec", "numpy", "pandas"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ess_dask.errors import EssError, UsageError
+from ess_dask.errors import EssError, LockedError, UsageError
 from ess_dask.tables.homes import sweep_instances
 from ess_dask.tables.layout import MergeRule, TableLayout
 from ess_dask.tables.registry import Registry, TableName
@@ -269,3 +269,47 @@ def test_a_table_is_named_with_its_database(text, monkeypatch, tmp_path):
 def test_a_name_without_database_or_table_is_refused(text):
     with pytest.raises(UsageError, match="is no table name"):
         table_name(text)
+
+
+def test_a_closed_registry_refuses_changes_and_deletes_nothing(registry):
+    base = registry.create(NAME, LAYOUT)
+    old = make(registry, "old")
+    first = advance(registry, base, [(1, old)])
+    advance(registry, first, [(2, make(registry, "new"))])
+    registry.close_tables()
+    with pytest.raises(LockedError, match="saved"):
+        registry.drop(NAME)
+    with pytest.raises(LockedError):
+        registry.create(TableName("/w", "shop", "other"), LAYOUT)
+    assert registry.create(NAME, LAYOUT) == registry.current(NAME)
+    registry.sweep()
+    assert Path(old.path).exists()
+    registry.reopen_tables()
+    registry.sweep()
+    assert not Path(old.path).exists() and registry.drop(NAME)
+
+
+def test_tables_are_taken_over_whole_with_their_ordinals_and_folders(registry, tmp_path):
+    base = registry.create(NAME, LAYOUT)
+    registry.reserve(NAME, 6)
+    kept = advance(registry, base, [(6, make(registry, "a", sources=(("u", "e"),)))])
+    after = Registry(tmp_path / "after")
+    after.adopt(registry, [(NAME, kept)])
+    assert after.current(NAME) == kept and after.reserve(NAME, 1) == 7
+    assert after.roots() == {after.root, registry.root}
+    sweep_instances(tmp_path, "after")
+    assert Path(kept.segments[0][1].path).exists()
+    # Twice is refused whole: names are taken.
+    with pytest.raises(EssError):
+        after.adopt(registry, [(NAME, kept)])
+
+
+def test_an_abandoned_import_is_swept_and_a_clean_one_leaves_no_pin(registry):
+    folders = [Path(registry.segment_folder()) for _ in range(3)]
+    for folder in folders:
+        folder.mkdir()
+    registry.end_import(str(folders[0]))
+    registry.end_import(str(folders[1]), clean=True)
+    registry.sweep()
+    assert [folder.exists() for folder in folders] == [False, True, True]
+    assert [pin.name for pin in (registry.folder / "pins").iterdir()] == [folders[2].name]

@@ -76,7 +76,7 @@ def _of_hosts(found: HostsReservation) -> Endpoint | None:
 def _started(found: HostsReservation, say: Callable[[str], None]) -> Endpoint:
     from ess_dask.cluster.custom.hosts import start_hosts
     from ess_dask.cluster.custom.record import alone, hosts_folder
-    from ess_dask.settings import load_settings
+    from ess_dask.cluster.options import options_from_settings
 
     folder = hosts_folder(found.id)
     with alone(folder):
@@ -84,6 +84,6 @@ def _started(found: HostsReservation, say: Callable[[str], None]) -> Endpoint:
         running = _of_hosts(found)
         if running:
             return running
-        state = start_hosts(found, load_settings().idle_timeout, say)
+        state = start_hosts(found, options_from_settings(), say)
     say(f"started the custom cluster {found.id!r} at {state.address}; end it: ess cluster reset")
     return Endpoint("custom", found.id, state.address, folder / "tls", True)

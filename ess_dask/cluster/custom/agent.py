@@ -41,6 +41,9 @@ ATTEMPTS = 5
 LIVED = 60.0
 """Seconds after which a start counts as a success."""
 
+START_TIMEOUT = 15.0
+"""Seconds a supervisor has to take its lock."""
+
 STOP_TIMEOUT = 15.0
 """Seconds a role has to end in order."""
 
@@ -104,7 +107,8 @@ def start(request: Request) -> Answer:
     """Write the files of a role and start its supervisor, which outlives this login."""
     stop(request)
     folder = home_of(request)
-    folder.mkdir(mode=0o700, parents=True)
+    for each in (folder.parent.parent, folder.parent, folder):
+        each.mkdir(mode=0o700, exist_ok=True)
     for name, text in request["files"].items():
         write(folder / name, text)
     words = [sys.executable, *request["command"]]
@@ -121,6 +125,9 @@ def start(request: Request) -> Answer:
             cwd=folder,
             env=environment(folder),
         )
+    deadline = time.monotonic() + START_TIMEOUT
+    while child.poll() is None and not supervisor(folder) and time.monotonic() < deadline:
+        time.sleep(0.02)
     # It is not waited for: it belongs to this host from now on.
     child.returncode = 0
     return {"pid": child.pid}

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from ess_dask.cluster.custom.agent import SUPERVISOR
-from ess_dask.cluster.custom.probing import address_of, address_towards, answers, parts
+from ess_dask.cluster.custom.probing import address_of, address_towards, answers, names_on, parts
 from ess_dask.cluster.custom.record import HostsState, hosts_folder, write_record
 from ess_dask.cluster.custom.reservation import HostsReservation, check_key
 from ess_dask.cluster.custom.software import ready_hosts
 from ess_dask.cluster.custom.ssh import Host, ask, on_all, remote_host, this_machine
+from ess_dask.cluster.options import LocalOptions
 from ess_dask.errors import EssError, TransientError
 
 START_TIMEOUT = 60.0
@@ -30,10 +31,10 @@ _ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 Say = Callable[[str], None]
 
 
-def start_hosts(reservation: HostsReservation, idle_timeout: float, say: Say) -> HostsState:
+def start_hosts(reservation: HostsReservation, options: LocalOptions, say: Say) -> HostsState:
     """Bring up scheduler and workers; return when all workers have joined.
 
-    ``idle_timeout`` in seconds, 0 is never. Raises ``EssError`` (see ``ssh.ask``) that names every
+    ``options`` are those of each host. Raises ``EssError`` (see ``ssh.ask``) that names every
     host that failed; then nothing runs.
     """
     from ess_dask.cluster.tls import ensure_certificates
@@ -48,10 +49,10 @@ def start_hosts(reservation: HostsReservation, idle_timeout: float, say: Say) ->
     write_record(folder, state)
     say(f"starting a scheduler on {scheduler.name} and {len(workers)} workers")
     try:
-        _start(scheduler, "scheduler", reservation, state.address, idle_timeout)
+        _start(scheduler, "scheduler", reservation, state.address, options)
         _wait_for_scheduler(scheduler, reservation, state.address)
-        on_all(workers, lambda host: _start(host, "worker", reservation, state.address, 0))
-        _wait_for_workers(workers, reservation, state.address, folder / "tls")
+        on_all(workers, lambda host: _start(host, "worker", reservation, state.address, options))
+        _wait_for_workers(workers, state, options.workers)
     except BaseException:
         with suppress(EssError):
             stop_hosts(reservation)
@@ -59,6 +60,31 @@ def start_hosts(reservation: HostsReservation, idle_timeout: float, say: Say) ->
     state = replace(state, ready=True)
     write_record(folder, state)
     return state
+
+
+def start_workers(state: HostsState, names: Sequence[str], options: LocalOptions, say: Say) -> None:
+    """Start workers on some hosts of a cluster that runs; return when they have joined.
+
+    Raises as ``start_hosts`` does; then none of these runs.
+    """
+    reservation = state.reservation
+    chosen = replace(reservation, hosts=tuple(names))
+    workers = ready_hosts(chosen, hosts_folder(reservation.id), say)
+    try:
+        on_all(workers, lambda host: _start(host, "worker", reservation, state.address, options))
+        _wait_for_workers(workers, state, options.workers)
+    except BaseException:
+        with suppress(EssError):
+            stop_workers(reservation, names)
+        raise
+
+
+def stop_workers(reservation: HostsReservation, names: Sequence[str]) -> None:
+    """End the workers on some hosts; what they hold must have been moved before."""
+    known = hosts_folder(reservation.id) / "known_hosts"
+    hosts = [remote_host(reservation, name, known) for name in names]
+    request = {"action": "stop", "cluster": reservation.id, "role": "worker"}
+    on_all(hosts, lambda host: ask(host, request))
 
 
 def stop_hosts(reservation: HostsReservation) -> int:
@@ -79,7 +105,9 @@ def stop_hosts(reservation: HostsReservation) -> int:
     return sum(on_all([*hosts, *([scheduler] if reservation.here else [])], stop))
 
 
-def _start(host: Host, role: str, reservation: HostsReservation, address: str, idle: float) -> None:
+def _start(
+    host: Host, role: str, reservation: HostsReservation, address: str, options: LocalOptions
+) -> None:
     here = Path(__file__)
     tls = hosts_folder(reservation.id) / "tls"
     texts = {path.name: path.read_text() for path in (tls / "ca.pem", tls / f"{role}.pem")}
@@ -91,26 +119,31 @@ def _start(host: Host, role: str, reservation: HostsReservation, address: str, i
             "cluster": reservation.id,
             "role": role,
             "host": host.name if role == "worker" or host.ssh else parts(address)[0],
-            "files": texts | own | {"dask.json": json.dumps(_configuration(role, idle))},
-            "command": _command(role, host, address),
+            "files": texts | own | {"dask.json": json.dumps(_configuration(role, options))},
+            "command": _command(role, host, address, options),
             "always": role == "worker",
         },
     )
 
 
-def _command(role: str, host: Host, address: str) -> list[str]:
+def _command(role: str, host: Host, address: str, options: LocalOptions) -> list[str]:
     words = ["-m", f"distributed.cli.dask_{role}", "--preload", "preload.py", "--no-dashboard"]
     words += ["--dashboard-address", "127.0.0.1:0"]
     if role == "scheduler":
         return [*words, "--port", str(parts(address)[1])]
-    return [*words, address, "--name", host.name, "--local-directory", "scratch",
-            "--death-timeout", "30"]  # fmt: skip
+    words += [address, "--name", host.name, "--nworkers", str(options.workers)]
+    words += ["--local-directory", "scratch", "--death-timeout", "30"]
+    if options.threads:
+        words += ["--nthreads", str(options.threads)]
+    if options.memory_limit:
+        words += ["--memory-limit", str(options.memory_limit)]
+    return words
 
 
-def _configuration(role: str, idle: float) -> dict[str, Any]:
+def _configuration(role: str, options: LocalOptions) -> dict[str, Any]:
     certificates = {"ca-file": "ca.pem", role: {"cert": f"{role}.pem"}}
     return {
-        "ess": {"idle-timeout": idle},
+        "ess": {"idle-timeout": options.idle_timeout},
         "distributed": {
             "comm": {"require-encryption": True, "default-scheme": "tls", "tls": certificates},
             "scheduler": {"http": {"routes": []}},
@@ -146,21 +179,21 @@ def _wait_for_scheduler(host: Host, reservation: HostsReservation, address: str)
     )
 
 
-def _wait_for_workers(
-    hosts: Sequence[Host], reservation: HostsReservation, address: str, tls: Path
-) -> None:
+def _wait_for_workers(hosts: Sequence[Host], state: HostsState, each: int) -> None:
     from ess_dask.cluster.endpoint import Endpoint
     from ess_dask.cluster.machines import connect_only
 
-    deadline = time.monotonic() + START_TIMEOUT
-    missing = {host.name: host for host in hosts}
-    with connect_only(Endpoint("custom", reservation.id, address, tls, True)) as client:
+    reservation, deadline = state.reservation, time.monotonic() + START_TIMEOUT
+    tls = hosts_folder(reservation.id) / "tls"
+    missing = list(hosts)
+    with connect_only(Endpoint("custom", reservation.id, state.address, tls, True)) as client:
         while missing and time.monotonic() < deadline:
-            for worker in client.scheduler_info(n_workers=-1)["workers"].values():
-                missing.pop(str(worker["name"]), None)
             time.sleep(0.1)
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            joined = {str(worker["name"]) for worker in workers}
+            missing = [host for host in hosts if not joined.issuperset(names_on(host.name, each))]
     if missing:
-        on_all(list(missing.values()), lambda host: _not_joined(host, reservation, address))
+        on_all(missing, lambda host: _not_joined(host, reservation, state.address))
 
 
 def _not_joined(host: Host, reservation: HostsReservation, address: str) -> None:

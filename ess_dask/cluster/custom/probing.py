@@ -32,3 +32,8 @@ def address_towards(host: str) -> str:
     with socket.socket(family, socket.SOCK_DGRAM) as asking:
         asking.connect((host, 9))
         return str(asking.getsockname()[0])
+
+
+def names_on(host: str, workers: int) -> tuple[str, ...]:
+    """Return the names that Dask gives to so many workers of a host."""
+    return (host,) if workers == 1 else tuple(f"{host}-{number}" for number in range(workers))

@@ -10,8 +10,14 @@ from ess_dask.cluster.ec2.find import Cluster, Machine, Place, find_cluster
 from ess_dask.cluster.ec2.plan import Plan
 from ess_dask.cluster.ec2.prepare import plan_cluster, plan_more, settings_of
 from ess_dask.cluster.ec2.prices import price, total
-from ess_dask.cluster.ec2.removal import end_where, remove_everything
-from ess_dask.cluster.ec2.state import changing, forget, remember_region, tls_folder
+from ess_dask.cluster.ec2.removal import counted, end_where, remove_everything
+from ess_dask.cluster.ec2.state import (
+    changing,
+    forget,
+    remember_region,
+    remembered_region,
+    tls_folder,
+)
 from ess_dask.cluster.ec2.user_data import Boot, user_data
 from ess_dask.cluster.tls import ensure_certificates
 from ess_dask.cluster.verbs import CreateRequest, Say
@@ -29,6 +35,7 @@ def create_cluster(place: Place, request: CreateRequest, say: Say) -> None:
         if found.machines:
             _check_same(found, request, say)
             return
+        _check_nowhere_else(place)
         network = security_group.caller_network(settings_of(request))
         plan = plan_cluster(place, request)
         # Not yet under the clean-up: a group of this name that another one made stays his.
@@ -42,6 +49,8 @@ def _prepare(plan: Plan, network: str) -> str:
     """Make certificates and security group; return the group. After an error none is left."""
     place = plan.place
     try:
+        # What an earlier cluster of this name left: a new one has certificates of its own.
+        forget(place.name)
         ensure_certificates(tls_folder(place.name))
         _check_user_data(plan)
         remember_region(place.name, place.region)
@@ -96,11 +105,23 @@ def running_scheduler(found: Cluster) -> Machine:
     return scheduler
 
 
+def _check_nowhere_else(place: Place) -> None:
+    """Raise ``UsageError`` when the cluster of this name lives in another region."""
+    known = remembered_region(place.name)
+    if known in ("", place.region):
+        return
+    if find_cluster(replace(place, region=known)).machines:
+        raise UsageError(
+            f"cluster {place.name} exists already, in {known}",
+            hint=f"ess cluster terminate --region {known}, or another name: ESS_CLUSTER_NAME",
+        )
+
+
 def _check_same(found: Cluster, request: CreateRequest, say: Say) -> None:
     number = 1 if request.number is None else request.number
     running = all(each.state in ("pending", "running") for each in found.machines)
     if found.scheduler and running and len(found.workers) == number:
-        say(f"{found.place} runs already, with {number} workers")
+        say(f"{found.place} runs already, with {counted(number, 'worker')}")
         return
     states = ", ".join(f"{each.role} {each.state}" for each in found.machines)
     hint = "more workers: ess cluster create --add; to begin anew: ess cluster terminate"
@@ -120,7 +141,7 @@ def _wait(plan: Plan, say: Say) -> None:
     endpoint = find_cluster(plan.place).endpoint()
     if endpoint is None:
         raise TransientError(f"{plan.place}: the scheduler's machine has ended", hint="try again")
-    say(f"the scheduler answers; waiting for {len(plan.workers)} workers")
+    say(f"the scheduler answers; waiting for {counted(len(plan.workers), 'worker')}")
     launch.wait_for_workers(endpoint, plan)
 
 
@@ -135,7 +156,7 @@ def _tell(found: Cluster, plan: Plan, say: Say) -> None:
     place, scheduler = found.place, found.scheduler
     assert scheduler is not None
     where = scheduler.public_ip or scheduler.private_ip
-    say(f"{place} runs: scheduler {where} and {len(found.workers)} workers")
+    say(f"{place} runs: scheduler {where} and {counted(len(found.workers), 'worker')}")
     kinds = {(each.type, each.spot) for each in found.machines}
     prices = {(kind, spot): price(place.region, kind, spot) for kind, spot in kinds}
     costs = total(prices[each.type, each.spot] for each in found.machines)
@@ -146,4 +167,4 @@ def _tell(found: Cluster, plan: Plan, say: Say) -> None:
 
 
 def _machines(number: int, kind: str) -> str:
-    return f"{number} {kind}" + ("" if number == 1 else " machines")
+    return counted(number, f"{kind} machine")

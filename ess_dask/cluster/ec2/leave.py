@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.cluster.ec2.aws import client
 from ess_dask.cluster.ec2.find import Cluster, Machine
-from ess_dask.cluster.ec2.removal import end_machines
+from ess_dask.cluster.ec2.removal import counted, end_machines
 from ess_dask.cluster.verbs import Say
 from ess_dask.errors import UsageError
 
@@ -37,7 +37,8 @@ def remove_workers(found: Cluster, chosen: Sequence[Machine], say: Say) -> None:
     ec2 = client("ec2", found.place.region)
     end_machines(ec2, found.place, chosen)
     names = ", ".join(each.id for each in chosen)
-    say(f"removed {names}; {len(found.workers) - len(chosen)} workers are left")
+    left = len(found.workers) - len(chosen)
+    say(f"removed {names}; what is left: {counted(left, 'worker')}")
 
 
 def _hand_on(dask: Client, found: Cluster, leaving: Sequence[Machine], say: Say) -> None:

@@ -12,7 +12,7 @@ from ess_dask.cluster.ec2.aws import client
 from ess_dask.cluster.ec2.errors import asking
 from ess_dask.cluster.ec2.find import PORT, Cluster, Machine, Place, find_cluster
 from ess_dask.cluster.ec2.plan import as_tags
-from ess_dask.cluster.ec2.removal import chunks, end_machines, wait_while
+from ess_dask.cluster.ec2.removal import chunks, counted, end_machines, wait_while
 from ess_dask.cluster.verbs import CreateRequest, Say
 from ess_dask.errors import TransientError, UsageError
 from ess_dask.settings import load_settings
@@ -24,21 +24,21 @@ _SPOT = "ess:spot-workers"
 """Tag of the scheduler: how many spot workers the next start brings back."""
 
 
-def stop_cluster(found: Cluster, say: Say) -> None:
-    """Stop all machines that run; returns when they have stopped."""
+def stop_cluster(found: Cluster, say: Say) -> bool:
+    """Stop all machines that run; returns when they have stopped, and whether any ran."""
     place = found.place
     awake = [each for each in found.machines if each.state in ("pending", "running")]
     if not awake:
         say(f"{place} {'is stopped already' if found.machines else 'does not exist'}")
         _wait_stopped(place, found.machines)
-        return
+        return False
     ec2 = client("ec2", place.region)
     wait_while(place, {each.id for each in awake}, ["pending"], "running")
     spot = [each for each in awake if each.spot]
     if spot and found.scheduler:
         _tag(ec2, place, found.scheduler, len(spot))
         end_machines(ec2, place, spot)
-        say(f"{len(spot)} spot workers terminated; they come back with: ess cluster start")
+        say(f"{counted(len(spot), 'spot worker')} ended; they come back with: ess cluster start")
     staying = [each for each in awake if not each.spot]
     # Without it, a worker that loses its scheduler would switch itself off, which ends it.
     _on_shutdown(ec2, place, staying, "stop")
@@ -47,6 +47,7 @@ def stop_cluster(found: Cluster, say: Say) -> None:
             ec2.stop_instances(InstanceIds=part)
     _wait_stopped(place, staying)
     say(f"{place} is stopped: its {len(staying)} disks still cost; go on with: ess cluster start")
+    return True
 
 
 def start_cluster(found: Cluster, say: Say) -> None:
@@ -80,7 +81,7 @@ def start_machines(place: Place, machines: Sequence[Machine], say: Say) -> None:
             ec2.start_instances(InstanceIds=part)
     wait_while(place, ids, ["stopped", "pending"], "running")
     _on_shutdown(ec2, place, machines, "terminate")
-    say(f"{len(ids)} machines started; their workers join within a minute")
+    say(f"{counted(len(ids), 'machine')} started; workers join within a minute")
 
 
 def _bring_back(ec2: Any, place: Place, scheduler: Machine, say: Say) -> None:

@@ -7,11 +7,15 @@ spot instance hands its data on when AWS gives notice (two minutes before it tak
 from __future__ import annotations
 
 import asyncio
+import time
 import urllib.error
 import urllib.request
 from typing import Any
 
 METADATA = "http://169.254.169.254/latest"
+
+FIRST_WORKER_SECONDS = 900
+"""A scheduler that waits for its first worker is not idle, but no longer than this."""
 
 
 def dask_setup(server: Any) -> None:
@@ -20,9 +24,22 @@ def dask_setup(server: Any) -> None:
 
     server.http_server.stop()
     pause = dask.config.get("ess.spot-poll", None)
-    if pause and hasattr(server, "close_gracefully"):
-        # Held by the worker: the loop itself keeps weak references to tasks only.
+    # Held by the server: the loop itself keeps weak references to tasks only.
+    if not hasattr(server, "close_gracefully"):
+        server.ess_watch = asyncio.create_task(stay_awake(server, FIRST_WORKER_SECONDS))
+    elif pause:
         server.ess_watch = asyncio.create_task(watch(server, float(pause)))
+
+
+async def stay_awake(scheduler: Any, seconds: float) -> None:
+    """Keep Dask's idle time from counting until the first worker has joined.
+
+    Workers boot after the scheduler and take minutes to install what they need.
+    """
+    ends = time.monotonic() + seconds
+    while not scheduler.workers and time.monotonic() < ends:
+        scheduler.idle_since = None
+        await asyncio.sleep(0.5)
 
 
 async def watch(worker: Any, pause: float) -> None:

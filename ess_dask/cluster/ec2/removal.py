@@ -36,7 +36,7 @@ def end_where(
     ended = 0
     while found := [each for each in find_cluster(place).machines if which(each)]:
         end_machines(ec2, place, found)
-        say(f"{_count(len(found))} terminated: {', '.join(each.id for each in found)}")
+        say(f"{counted(len(found), 'machine')} terminated: {', '.join(each.id for each in found)}")
         ended += len(found)
     return ended
 
@@ -72,5 +72,6 @@ def chunks(ids: list[str]) -> list[list[str]]:
     return [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
 
 
-def _count(number: int) -> str:
-    return "1 machine" if number == 1 else f"{number} machines"
+def counted(number: int, what: str) -> str:
+    """Return ``1 machine`` or ``2 machines``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

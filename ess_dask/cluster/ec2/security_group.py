@@ -85,6 +85,9 @@ def make_group(ec2: Any, place: Place, vpc: str, network: str) -> str:
 
 
 def _open(ec2: Any, place: Place, group_id: str, network: str) -> None:
+    with asking("ec2:DescribeSecurityGroups", str(place)):
+        # What was just made is not known everywhere in EC2 at once.
+        ec2.get_waiter("security_group_exists").wait(GroupIds=[group_id])
     with asking("ec2:AuthorizeSecurityGroupIngress", str(place)):
         ec2.authorize_security_group_ingress(
             GroupId=group_id,

@@ -53,12 +53,6 @@ def forget(name: str) -> bool:
     return there
 
 
-def known_names() -> tuple[str, ...]:
-    """Return the names of the clusters of which something is kept here."""
-    parent = cache_dir() / "clusters"
-    return tuple(sorted(path.name for path in parent.glob("*") if path.is_dir()))
-
-
 @contextmanager
 def changing(name: str) -> Iterator[None]:
     """Let one command at a time change a cluster; ``LockedError`` (75) names the process."""

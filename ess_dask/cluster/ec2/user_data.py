@@ -49,6 +49,7 @@ WantedBy=multi-user.target
 _INSTALL_DOCKER = """set -e
 command -v docker >/dev/null || dnf install -y docker || (apt-get update && apt-get install -y docker.io)
 systemctl enable --now docker
+mkdir -p /opt/ess/home
 """  # noqa: E501 - one command
 
 _INSTALL_PACKAGES = """for try in 1 2 3; do
@@ -129,6 +130,8 @@ def _boot_script(boot: Boot) -> str:
 def _docker_options() -> str:
     volumes = "-v /etc/ess:/etc/ess:ro -v /opt/ess:/opt/ess"
     variables = "-e DASK_CONFIG=/etc/ess/dask -e PYTHONPATH=/opt/ess/lib"
+    # What commands and files leave at home stays over a restart of the container.
+    variables += " -e HOME=/opt/ess/home"
     return f"--rm --init --network=host --user 0 {volumes} {variables}"
 
 

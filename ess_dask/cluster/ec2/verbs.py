@@ -74,8 +74,8 @@ def stop(keep_tables: bool, say: Say) -> None:
 
     place = here()
     with changing(place.name):
-        stop_cluster(find_cluster(place), say)
-    if not keep_tables:
+        stopped = stop_cluster(find_cluster(place), say)
+    if stopped and not keep_tables:
         say("what it held in memory is gone")
 
 
@@ -179,4 +179,5 @@ def _names(machine: Machine) -> tuple[str, ...]:
 
 def _question(clusters: Iterable[Cluster], machines: Sequence[Any]) -> str:
     names = ", ".join(str(each.place) for each in clusters)
-    return f"End {len(machines)} machines of {names}? What is on their disks is lost."
+    number = "1 machine" if len(machines) == 1 else f"{len(machines)} machines"
+    return f"End {number} of {names}? What is on their disks is lost."

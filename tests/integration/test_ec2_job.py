@@ -1,0 +1,137 @@
+"""The main job from S3 through two machines on EC2 into the warehouse, and questions to its memory.
+
+The machines are those of the stand-in: they boot the user data as it is, in a private network.
+"""
+
+import json
+
+import duckdb
+import pytest
+
+from ess_dask.testing.ec2 import standin, unavailable
+from ess_dask.testing.ec2.person import Person
+from tests.conftest import WOODWORKING
+
+pytestmark = [
+    pytest.mark.skipif(bool(unavailable()), reason=f"no stand-in for EC2: {unavailable()}"),
+    pytest.mark.timeout(600),
+]
+
+PIPELINE = """
+name: shop
+source:
+  store: s3://lake/raw
+  category: purchase
+  pattern: "*purchase_*.gz"
+  columns:
+    {purchaseDate: timestamp, userID: string, articleID: int32, price: float64, refID: int32}
+clean:
+  - python: fixes:with_tax
+  - sql: select * from records where price > 0
+memory: {table: wood.sales, key: userID}
+load: {to: "duckdb:///shop.duckdb", table: sales}
+rejects: {limit: "5%"}
+"""
+FIXES = """
+def with_tax(rows):
+    rows["taxed"] = rows["price"] * 1.25
+    return rows
+"""
+ASK = """
+import ess_dask as ess
+with ess.connect() as cluster:
+    table = cluster.table("wood.sales")
+    found = table.sql("select userID, count(*) n, sum(articleID) s from this group by 1 order by 1")
+    print(found.to_pandas().to_csv(index=False))
+"""
+
+
+UPLOAD = """
+from pathlib import Path
+import boto3
+s3 = boto3.client("s3")
+for path in sorted(Path({folder!r}).glob("purchase_*")):
+    s3.upload_file(str(path), "lake", f"{prefix}/{{path.name}}")
+"""
+
+
+@pytest.fixture(scope="module")
+def anna(tmp_path_factory, small_lake):
+    """Give a person with a cluster of two workers and the small lake in S3."""
+    with standin(tmp_path_factory.mktemp("cloud")) as cloud:
+        s3 = cloud.boto("s3")
+        for bucket in ("lake", "tables"):
+            s3.create_bucket(Bucket=bucket)
+        person = Person(cloud, tmp_path_factory.mktemp("home") / "anna")
+        person.env |= {"ESS_SHARED": "s3://tables/of-anna", "ESS_BATCH_BYTES": "16KiB"}
+        (person.folder / "shop.yaml").write_text(PIPELINE)
+        (person.folder / "fixes.py").write_text(FIXES)
+        person.python(UPLOAD.format(folder=str(small_lake[0]), prefix="raw"))
+        person.ess("cluster", "create", "--number", "2")
+        yield person
+        person.ess("cluster", "terminate", "-y")
+        assert not cloud.instances("pending", "running", "stopping", "stopped")
+
+
+def warehouse(anna, query):
+    with duckdb.connect(str(anna.folder / "shop.duckdb"), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_every_row_once_and_tables_that_survive_a_removed_machine_and_a_stop(anna, small_lake):
+    lake = small_lake[1]
+    report = json.loads(anna.ess("run", "shop.yaml", "--json").stdout)
+    assert (report["files"], report["rows_read"]) == (16, lake.purchases)
+    assert (report["rows_loaded"], report["rows_rejected"]) == (lake.loadable, lake.bad)
+    count = "select count(*), count(distinct _ess_file), bool_and(taxed = price * 1.25) from sales"
+    assert warehouse(anna, count) == [(lake.loadable, 16, True)]
+    assert warehouse(anna, "select count(*) from _ess_rejects") == [(lake.bad,)]
+    again = json.loads(anna.ess("run", "shop.yaml", "--json").stdout)
+    assert (again["state"], again["rows_loaded"]) == ("nothing new", 0)
+
+    answer = anna.python(ASK)
+    grouped = warehouse(
+        anna, "select userID, count(*), sum(articleID) from sales group by 1 order by 1"
+    )
+    assert answer.splitlines()[1:-1] == [f"{user},{n},{s}" for user, n, s in grouped]
+    [worker, _] = [
+        each["id"]
+        for each in json.loads(anna.ess("cluster", "status", "--json").stdout)
+        if each["role"] == "worker"
+    ]
+    anna.ess("cluster", "remove", worker)
+    assert anna.python(ASK) == answer
+    anna.ess("cluster", "stop", "--keep-tables")
+    anna.ess("cluster", "start")
+    assert anna.python(ASK) == answer
+
+
+def test_commands_run_on_every_machine(anna):
+    (anna.folder / "greet.sh").write_text("#!/bin/sh\necho hello from $*\n")
+    (anna.folder / "greet.sh").chmod(0o755)
+    anna.ess("select", "s3://lake")
+    anna.ess("category", "add", "purchase", "raw/purchase_*")
+    anna.ess("file", "push", "greet.sh")
+    said = anna.ess("exec", "./greet.sh %node_id of %num_nodes").stdout.splitlines()
+    assert said
+    assert [line.partition(": ")[2] for line in said] == [
+        f"hello from {number} of {len(said)}" for number in range(len(said))
+    ]
+    lines = anna.ess("stream", "purchase", "2014-09-01", "2014-09-03", "wc -l").stdout.split()
+    anna.env["ESS_CLUSTER"] = "local"
+    here = anna.ess("stream", "purchase", "2014-09-01", "2014-09-03", "wc -l").stdout.split()
+    anna.env["ESS_CLUSTER"] = "ec2"
+    assert lines == here and len(lines) == 3
+
+
+@pytest.mark.skipif(not WOODWORKING.exists(), reason="the real files are not here")
+def test_the_real_files_too(anna):
+    anna.python(UPLOAD.format(folder=str(WOODWORKING), prefix="real"))
+    words = ["--set", "source.store=s3://lake/real", "--set", "load.table=real", "--json"]
+    words += ["--set", "name=real", "--set", "memory.table=wood.real"]
+    report = json.loads(anna.ess("run", "shop.yaml", *words).stdout)
+    assert (
+        report["rows_read"]
+        == report["rows_loaded"] + report["rows_rejected"] + report["rows_dropped"]
+    )
+    assert (report["rows_read"], report["rows_rejected"]) == (41_031, 658)
