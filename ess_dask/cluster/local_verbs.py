@@ -48,7 +48,7 @@ def create(request: CreateRequest, say: Say) -> None:
 def add(ids: Sequence[str], say: Say) -> None:
     """Start workers that were removed again, under the names that they had."""
     state = _running(attach())
-    for name in ids:
+    for name in dict.fromkeys(ids):
         if name in state.members:
             say(f"worker {name} is running already")
     _start_workers(state, 0, [_number(name) for name in ids if name not in state.members], say)
@@ -166,7 +166,11 @@ def _start_workers(state: DaemonState, count: int, numbers: Sequence[int], say: 
         return
     with connect(state) as client:
         found = client.run_on_scheduler(start_workers, count, list(numbers))
-    say(f"started {', '.join(map(str, found))}: {_workers(state.workers + len(found))}")
+    for number in set(numbers) - set(found):
+        # Another command was faster.
+        say(f"worker {number} is running already")
+    if found:
+        say(f"started {', '.join(map(str, found))}: {_workers(_running(find()).workers)}")
 
 
 def _running(state: DaemonState | None) -> DaemonState:

@@ -72,7 +72,8 @@ def test_a_script_for_machines_works_at_home(ess):
     assert "no worker '7'" in ess("remove", "7", code=2)
     assert "'x' is no name of a local worker" in ess("add", "x", code=2)
     assert "worker 2 is running already" in ess("add", "2")
-    assert "started 0: 2 workers" in ess("add", "0")
+    assert "started 0: 2 workers" in ess("add", "0", "0", "00")
+    assert workers(ess) == ["0", "2"]
     with local.connect(local.attach()) as client:
         assert client.submit(sum, [1, 2]).result(timeout=30) == 3
 
