@@ -43,7 +43,9 @@ def top(once: bool, interval: float, as_json: bool) -> None:
     try:
         session = watching_session()
         if session is None:
-            raise UsageError("no cluster runs", hint="ess cluster status")
+            raise UsageError(
+                "no cluster runs", hint="the first command that needs one, or create, starts it"
+            )
         with session:
             if as_json:
                 click.echo(json.dumps(_as_json(take_snapshot(session)), indent=2))
