@@ -138,6 +138,7 @@ def test_top_shows_workers_and_tables(home, ess):
 
     text = ess("top", "--once")
     assert text.startswith("local cluster local at tls://127.0.0.1:")
+    assert ": 1 worker, " in text.splitlines()[0]
     assert re.search(r"\n0 +127\.0\.0\.1 +\d+ +\d+ +[\d.]+M +[\d.]+G +0B +\d +0\n", text)
     assert re.search(r"\nshop\.sales +2 +[\d.]+[BK] +\d+\n", text)
 
