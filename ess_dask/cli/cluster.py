@@ -29,8 +29,16 @@ def cluster() -> None:
 def choose(kind: str) -> None:
     """Choose the kind of cluster that later commands use (cloud is another word for ec2)."""
     from ess_dask.cluster.choice import choose
+    from ess_dask.cluster.ec2.state import remembered
 
-    choose(_SYNONYMS.get(kind, kind))
+    kind = _SYNONYMS.get(kind, kind)
+    choose(kind)
+    if kind != "ec2":
+        for name, region in remembered().items():
+            say(
+                f"cluster {name} in {region} was not terminated; what is left of it costs money: "
+                f"ESS_CLUSTER=ec2 ESS_CLUSTER_NAME={name} ess cluster status"
+            )
 
 
 @cluster.command()

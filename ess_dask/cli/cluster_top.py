@@ -58,11 +58,14 @@ def top(once: bool, interval: float, as_json: bool) -> None:
 
 def lines(found: Snapshot) -> list[str]:
     """Return a snapshot as lines of text."""
+    from ess_dask.cluster.verbs import counted
+
     total = _totals(found.workers)
     head = (
         f"{found.kind} cluster {found.name} at {found.address}, "
-        f"{time.strftime('%H:%M:%S', time.localtime(found.time))}: {len(found.workers)} workers, "
-        f"{total['threads']} threads, {human_size(total['used'])} of {human_size(total['limit'])}, "
+        f"{time.strftime('%H:%M:%S', time.localtime(found.time))}: "
+        f"{counted(len(found.workers), 'worker')}, {total['threads']} threads, "
+        f"{human_size(total['used'])} of {human_size(total['limit'])}, "
         f"{human_size(total['spilled'])} spilled, {total['running']} tasks run, "
         f"{total['ready']} are ready"
     )

@@ -89,8 +89,7 @@ def _held_beside(specs: Iterable[DatabaseSpec]) -> list[str]:
     named = {
         f"{spec.name}.{name}".lower()
         for spec in specs
-        # The variables, and the keys that have no rows.
-        for name in (*(table.name for table in spec.tables), VARIABLES, ".")
+        for name in (*(table.name for table in spec.tables), VARIABLES)
     }
     with session:
         return [_held(session, name) for name in session.names() if str(name).lower() not in named]

@@ -37,6 +37,7 @@ def start() -> None:
 @keep_tables_option
 def stop(keep_tables: bool) -> None:
     """Stop the servers; the data in their memory is lost."""
+    from ess_dask.cluster.choice import chosen
     from ess_dask.cluster.machines import is_remote
     from ess_dask.tables.keeping import kept_over_stop, save_running
 
@@ -46,6 +47,8 @@ def stop(keep_tables: bool) -> None:
         return
     with kept_over_stop(say) if keep_tables else nullcontext():
         stop_servers()
+    if chosen() == "ec2":
+        say("its machines go on and cost money; they are ended with: ess cluster terminate")
 
 
 @udbd.command()

@@ -117,7 +117,8 @@ async def start_workers(count: int, numbers: list[int], dask_scheduler: Any) -> 
     """Start workers in the daemon: those named, and ``count`` further ones; return their names."""
     workers: DaemonWorkers = dask_scheduler.ess_workers
     async with workers.changing:
-        numbers = [number for number in numbers if number not in workers.nannies]
+        # Each once: the scheduler refuses a second worker of a name.
+        numbers = [each for each in dict.fromkeys(numbers) if each not in workers.nannies]
         numbers += workers.next_numbers(count)
         if numbers:
             await workers.start(numbers)

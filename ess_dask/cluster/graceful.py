@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.cluster.verbs import counted
 from ess_dask.errors import EssError, TransientError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def before_removal(
     held, room = client.run_on_scheduler(held_and_room, going)
     _check_room(held, room, len(going), len(known) - len(going))
     if held:
-        say(f"moving {held:,} bytes of {_workers(len(going))} to the others")
+        say(f"moving {held:,} bytes of {counted(len(going), 'worker')} to the others")
     deadline = time.monotonic() + patience
     _retire(client, going, deadline)
     client.run_on_scheduler(hand_back, going, _executing(client, going))
@@ -113,8 +114,8 @@ def _check_room(held: int, room: int, going: int, staying: int) -> None:
         )
     if held > room:
         raise EssError(
-            f"{_workers(going)} would hand on {held:,} bytes, and the {staying} that stay have "
-            f"room for {room:,}",
+            f"{counted(going, 'worker')} would hand on {held:,} bytes, and the {staying} that stay "
+            f"have room for {room:,}",
             hint="drop tables, or add workers first: ess cluster create --add",
         )
 
@@ -159,7 +160,3 @@ def _executing(client: Client, addresses: list[str]) -> set[Any]:
 def _keys_executing(dask_worker: Any) -> list[Any]:
     state = dask_worker.state
     return [task.key for task in (*state.executing, *state.long_running)]
-
-
-def _workers(count: int) -> str:
-    return f"{count} worker{'s' * (count != 1)}"

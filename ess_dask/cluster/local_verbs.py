@@ -15,7 +15,7 @@ from ess_dask.cluster import local
 from ess_dask.cluster.local import attach, connect, find
 from ess_dask.cluster.process import session_memory
 from ess_dask.cluster.state import DaemonState, daemon_folder
-from ess_dask.cluster.verbs import Confirm, CreateRequest, MachineState, Say
+from ess_dask.cluster.verbs import Confirm, CreateRequest, MachineState, Say, counted
 from ess_dask.errors import InterruptedRunError, UsageError
 
 LOOPBACK = "127.0.0.1"
@@ -37,10 +37,10 @@ def create(request: CreateRequest, say: Say) -> None:
     elif state is None:
         _start(request, say)
     elif request.number in (None, state.workers):
-        say(f"the local cluster runs already, with {_workers(state.workers)}")
+        say(f"the local cluster runs already, with {counted(state.workers, 'worker')}")
     else:
         raise UsageError(
-            f"the local cluster runs with {_workers(state.workers)}",
+            f"the local cluster runs with {counted(state.workers, 'worker')}",
             hint="more workers: ess cluster create --add; to begin anew: ess cluster terminate",
         )
 
@@ -48,7 +48,7 @@ def create(request: CreateRequest, say: Say) -> None:
 def add(ids: Sequence[str], say: Say) -> None:
     """Start workers that were removed again, under the names that they had."""
     state = _running(attach())
-    for name in ids:
+    for name in dict.fromkeys(ids):
         if name in state.members:
             say(f"worker {name} is running already")
     _start_workers(state, 0, [_number(name) for name in ids if name not in state.members], say)
@@ -111,7 +111,8 @@ def reset(say: Say) -> None:
     state = find()
     if state is not None:
         raise UsageError(
-            f"the local cluster runs, with {_workers(state.workers)}", hint="ess cluster terminate"
+            f"the local cluster runs, with {counted(state.workers, 'worker')}",
+            hint="ess cluster terminate",
         )
     shutil.rmtree(daemon_folder(), ignore_errors=True)
     say("the local cluster is forgotten")
@@ -153,7 +154,7 @@ def _start(request: CreateRequest, say: Say) -> None:
     if request.number is not None:
         options = replace(options, workers=max(1, request.number))
     state = local.start(options)
-    say(f"the local cluster runs: pid {state.pid}, {_workers(state.workers)}")
+    say(f"the local cluster runs: pid {state.pid}, {counted(state.workers, 'worker')}")
     idle = f"after {state.idle_timeout:.0f} s without clients and tables"
     ends = idle if state.idle_timeout else "never"
     say(f"it costs nothing, and ends {ends} by itself; end it with: ess cluster stop")
@@ -166,7 +167,11 @@ def _start_workers(state: DaemonState, count: int, numbers: Sequence[int], say: 
         return
     with connect(state) as client:
         found = client.run_on_scheduler(start_workers, count, list(numbers))
-    say(f"started {', '.join(map(str, found))}: {_workers(state.workers + len(found))}")
+    for number in set(numbers) - set(found):
+        # Another command was faster.
+        say(f"worker {number} is running already")
+    if found:
+        say(f"started {', '.join(map(str, found))}: {counted(_running(find()).workers, 'worker')}")
 
 
 def _running(state: DaemonState | None) -> DaemonState:
@@ -182,7 +187,3 @@ def _number(name: str) -> int:
             hint="see: ess cluster status",
         )
     return int(name)
-
-
-def _workers(number: int) -> str:
-    return f"{number} worker{'s' * (number != 1)}"

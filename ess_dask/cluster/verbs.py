@@ -89,3 +89,8 @@ def verb(name: str, kind: str = "") -> Callable[..., Any]:
         )
     function: Callable[..., Any] = found
     return function
+
+
+def counted(number: int, what: str) -> str:
+    """Return ``1 machine`` or ``2 machines``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -14,7 +14,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from ess_dask._version import __version__
 from ess_dask.errors import ConfigError, ConflictError, EssError, TransientError
 from ess_dask.tables.places import place_of
 from ess_dask.tables.registry import Registry, TableName, Version
+from ess_dask.tables.spec import KEYS
 
 if TYPE_CHECKING:
     from ess_dask.tables.homes import Home
@@ -83,7 +84,7 @@ def save_tables(session: Session, say: Callable[[str], None]) -> tuple[TableName
     except BaseException:
         store.registry.reopen_tables()
         raise
-    say(f"{len(names)} tables are kept; the next start of the cluster brings them back")
+    say(f"{_told(names)} kept; the next start of the cluster brings them back")
     return names
 
 
@@ -115,7 +116,7 @@ def restore_tables(session: Session, say: Callable[[str], None]) -> tuple[TableN
             return ()
         names = _restore(session, kept)
         forget_kept(store.home)
-    say(f"{len(names)} tables are in memory again, as they were when the cluster stopped")
+    say(f"{_told(names)} in memory again, as they were when the cluster stopped")
     return names
 
 
@@ -261,6 +262,11 @@ def _find(home: Home) -> Kept | None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_bytes(data)
     return kept
+
+
+def _told(names: Sequence[TableName]) -> str:
+    number = sum(name.table != KEYS for name in names)
+    return "1 table is" if number == 1 else f"{number} tables are"
 
 
 def _check_release(kept: Kept) -> None:

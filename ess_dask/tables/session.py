@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ess_dask.errors import UsageError
 from ess_dask.folders import work_dir
 from ess_dask.tables.registry import TableName
+from ess_dask.tables.spec import KEYS
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -31,9 +32,10 @@ class Session:
         return self.store.open(table_name(text))
 
     def names(self) -> tuple[TableName, ...]:
-        """Return the names of this working folder's tables, sorted."""
+        """Return the names of this working folder's tables, sorted; what ``KEYS`` names is none."""
         here = str(work_dir())
-        return tuple(name for name in self.store.names() if name.workspace == here)
+        names = self.store.names()
+        return tuple(each for each in names if each.workspace == here and each.table != KEYS)
 
     def close(self) -> None:
         """Disconnect; the cluster and its tables stay."""

@@ -22,6 +22,8 @@ INTEGERS = frozenset({"L", "LS", "I", "IS"})
 MAX_COLUMNS = 2048
 VARIABLES = "var"
 """The name by which aq_udb addresses a database's variables, and under which memory holds them."""
+KEYS = "."
+"""The same for its primary keys: memory holds those that have no rows."""
 
 _COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")

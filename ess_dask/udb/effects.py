@@ -5,8 +5,9 @@ from __future__ import annotations
 from ess_dask.aq.program import Eval, Filter
 from ess_dask.aq.tree import Builtin, Reference, walk
 from ess_dask.aq.vector.plan import assigned
+from ess_dask.tables.spec import KEYS
 from ess_dask.udb.model import Delete, Request, Stage, flat
-from ess_dask.udb.specs import KEYS, Entity
+from ess_dask.udb.specs import Entity
 
 
 def assigned_by(stage: Stage) -> tuple[Reference, ...]:

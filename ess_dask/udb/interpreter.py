@@ -12,9 +12,9 @@ from ess_dask.aq.program import Eval, Filter, Program
 from ess_dask.aq.rows.state import State
 from ess_dask.aq.rows.steps import step_of
 from ess_dask.aq.stores import NoStore
+from ess_dask.tables.spec import KEYS
 from ess_dask.udb.effects import assigned_by
 from ess_dask.udb.model import Choice, Delete, Destination, Goto, Request, Rule, Stage
-from ess_dask.udb.specs import KEYS
 
 GO_ON, NEXT_ROW, NEXT_GROUP, TO_EXPORT, NEXT_KEY = range(5)
 _CODES: dict[Destination, int] = {

@@ -15,7 +15,8 @@ from ess_dask.errors import ConflictError, EssError, TransientError, WorkerLostE
 from ess_dask.folders import cache_dir, work_dir
 from ess_dask.tables.registry import TableName
 from ess_dask.tables.session import Session, open_session
-from ess_dask.udb.specs import KEYS, Database, Entity
+from ess_dask.tables.spec import KEYS
+from ess_dask.udb.specs import Database, Entity
 
 if TYPE_CHECKING:
     import pyarrow as pa

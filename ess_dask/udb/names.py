@@ -7,9 +7,9 @@ from ess_dask.aq.kinds import Kind
 from ess_dask.aq.program import OutputColumn
 from ess_dask.aq.text import words
 from ess_dask.aq.tree import Reference
-from ess_dask.tables.spec import VARIABLES, same
+from ess_dask.tables.spec import KEYS, VARIABLES, same
 from ess_dask.udb.model import Source
-from ess_dask.udb.specs import KEYS, Database, Entity, Field
+from ess_dask.udb.specs import Database, Entity, Field
 
 _COUNT = "rowcount"
 

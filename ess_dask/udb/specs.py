@@ -11,7 +11,7 @@ from ess_dask.aq.kinds import Kind
 from ess_dask.aq.parsing.tokens import as_path
 from ess_dask.errors import ConfigError
 from ess_dask.folders import work_dir
-from ess_dask.tables.spec import VARIABLES, DatabaseSpec, same
+from ess_dask.tables.spec import KEYS, VARIABLES, DatabaseSpec, same
 from ess_dask.tables.specfile import parse_spec
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ess_dask.tables.layout import TableLayout
 
-KEYS = "."
-"""Names the primary keys in a command, and the table that remembers keys without rows."""
 DEFAULT_SPEC = "udb.spec"
 
 

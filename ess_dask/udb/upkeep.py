@@ -10,8 +10,8 @@ from ess_dask.aq.kinds import Kind
 from ess_dask.aq.parsing.outputs import output_format
 from ess_dask.aq.parsing.tokens import Option, Tokens
 from ess_dask.aq.program import OutputFormat, OutputSpec, numbered
-from ess_dask.tables.spec import same
-from ess_dask.udb.specs import KEYS, Database, Entity, Field
+from ess_dask.tables.spec import KEYS, same
+from ess_dask.udb.specs import Database, Entity, Field
 
 if TYPE_CHECKING:
     from ess_dask.udb.memory import Memory

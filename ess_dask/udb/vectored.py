@@ -16,10 +16,10 @@ from ess_dask.aq.tree import Builtin, Reference, walk
 from ess_dask.aq.vector.batch import Batch, NeedsRows, blank
 from ess_dask.aq.vector.blocks import column_type
 from ess_dask.aq.vector.plan import expressions_of, why_rows
+from ess_dask.tables.spec import KEYS
 from ess_dask.udb.effects import assigned_by, changed_objects, needs_one_place
 from ess_dask.udb.frames import CHOSEN, HELD, KEY, PLACE, Frames, column
 from ess_dask.udb.model import Choice, Request, Rule, Stage, flat
-from ess_dask.udb.specs import KEYS
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.aq.kinds import Value
 from ess_dask.aq.vector.blocks import column_type
+from ess_dask.tables.spec import KEYS
 from ess_dask.udb.effects import changed_objects, looked_at
 from ess_dask.udb.frames import CHOSEN, HELD, KEY, PLACE, Frames, column, make_frames, stored_table
 from ess_dask.udb.interpreter import Interpreter, KeyRows, rule_state
 from ess_dask.udb.model import Request
-from ess_dask.udb.specs import KEYS, Entity
+from ess_dask.udb.specs import Entity
 
 if TYPE_CHECKING:
     import polars as pl

@@ -57,6 +57,17 @@ def test_cluster_set_says_nothing_and_is_remembered(home):
     assert json.loads((home / "ess" / "cluster.json").read_text()) == {"kind": "local"}
 
 
+def test_cluster_set_of_another_kind_tells_of_machines_that_cost(home):
+    for name, text in (("mine", '{"region": "eu-west-1"}'), ("gone", "")):
+        (home / "ess" / "clusters" / name).mkdir(parents=True)
+        (home / "ess" / "clusters" / name / "cluster.json").write_text(text)
+    code, out, err = ess("cluster", "set", "local")
+    assert (code, out, len(err.splitlines())) == (0, "", 1)
+    assert "cluster mine in eu-west-1 was not terminated" in err
+    assert "ESS_CLUSTER=ec2 ESS_CLUSTER_NAME=mine ess cluster status" in err
+    assert ess("cluster", "set", "cloud") == (0, "", "")
+
+
 @pytest.mark.parametrize("kind", ["ec3", "moon", ""])
 def test_cluster_set_of_a_kind_that_is_not_there(home, kind):
     code, out, err = ess("cluster", "set", kind)

@@ -72,7 +72,8 @@ def test_a_script_for_machines_works_at_home(ess):
     assert "no worker '7'" in ess("remove", "7", code=2)
     assert "'x' is no name of a local worker" in ess("add", "x", code=2)
     assert "worker 2 is running already" in ess("add", "2")
-    assert "started 0: 2 workers" in ess("add", "0")
+    assert "started 0: 2 workers" in ess("add", "0", "0", "00")
+    assert workers(ess) == ["0", "2"]
     with local.connect(local.attach()) as client:
         assert client.submit(sum, [1, 2]).result(timeout=30) == 3
 
@@ -137,6 +138,7 @@ def test_top_shows_workers_and_tables(home, ess):
 
     text = ess("top", "--once")
     assert text.startswith("local cluster local at tls://127.0.0.1:")
+    assert ": 1 worker, " in text.splitlines()[0]
     assert re.search(r"\n0 +127\.0\.0\.1 +\d+ +\d+ +[\d.]+M +[\d.]+G +0B +\d +0\n", text)
     assert re.search(r"\nshop\.sales +2 +[\d.]+[BK] +\d+\n", text)
 

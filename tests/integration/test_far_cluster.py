@@ -48,7 +48,8 @@ def test_without_a_description_nothing_is_started(conf):
     [
         ("{", "is not JSON"),
         ("[]", "must be an object"),
-        ('{"id": "x", "tls": "t"}', '"address" must be a text'),
+        ('{"id": "x", "tls": "t"}', 'neither "ip_list" nor "address"'),
+        ('{"id": "x", "address": 5, "tls": "t"}', '"address" must be a text'),
         ('{"id": "x", "address": "tcp://h:1", "tls": "t"}', "must look like tls://HOST:PORT"),
         ('{"id": "x", "address": "tls://h:1", "tls": "t"}', "there is no"),
     ],

@@ -82,6 +82,9 @@ def test_a_database_of_essentia(far, run):
     assert run("aq_udb", "-exp", "d:t", "-c", "id", "n", "v.s") == (
         '"id","n","v.s"\n"x",1,3\n"x",2,3\n"y",3,7\n"y",4,7\n"z",5,5\n'
     )
+    # What remembers the keys that have no rows is nobody's table.
+    with ess.connect() as cluster:
+        assert [name for name in cluster.tables() if name.startswith("d.")] == ["d.t", "d.v"]
     run("aq_udb", "-ord", "d:t", "n", "-dec")
     assert run("aq_udb", "-exp", "d:t", "-c", "n").split() == ['"n"', *"21435"]
     assert "3" in run("udbsql", "select count(distinct id) from d:t")

@@ -2,6 +2,7 @@
 
 import pytest
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from ess_dask.cluster.ec2.errors import asking
 from ess_dask.errors import AccessError, ConfigError, EssError, TransientError
@@ -80,6 +81,7 @@ def test_what_is_not_known_keeps_its_code_and_words():
         (boto.ProfileNotFound(profile="p"), AccessError, "(p)"),
         (boto.NoRegionError(), ConfigError, "no AWS region"),
         (boto.ParamValidationError(report="bad"), ConfigError, "bad"),
+        (ResponseParserError("no XML: <html>..."), TransientError, "not as AWS does"),
     ],
 )
 def test_what_botocore_finds_itself_is_told_too(error, kind, words):

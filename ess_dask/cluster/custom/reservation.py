@@ -102,6 +102,11 @@ def check_key(key: Path) -> Path:
 
 
 def _checked(path: Path, found: dict[str, Any]) -> Reservation:
+    if "address" not in found:
+        raise ConfigError(
+            f'{path}: neither "ip_list" nor "address" is there',
+            hint='hosts by ssh: "ip_list" and "pem"; a scheduler that runs: "address" and "tls"',
+        )
     for name in ("id", "address", "tls"):
         if not isinstance(found.get(name), str) or not found[name]:
             raise ConfigError(f'{path}: "{name}" must be a text')

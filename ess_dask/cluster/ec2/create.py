@@ -10,7 +10,7 @@ from ess_dask.cluster.ec2.find import Cluster, Machine, Place, find_cluster
 from ess_dask.cluster.ec2.plan import Plan
 from ess_dask.cluster.ec2.prepare import plan_cluster, plan_more, settings_of
 from ess_dask.cluster.ec2.prices import price, total
-from ess_dask.cluster.ec2.removal import counted, end_where, remove_everything
+from ess_dask.cluster.ec2.removal import end_where, remove_everything
 from ess_dask.cluster.ec2.state import (
     changing,
     forget,
@@ -20,7 +20,7 @@ from ess_dask.cluster.ec2.state import (
 )
 from ess_dask.cluster.ec2.user_data import Boot, user_data
 from ess_dask.cluster.tls import ensure_certificates
-from ess_dask.cluster.verbs import CreateRequest, Say
+from ess_dask.cluster.verbs import CreateRequest, Say, counted
 from ess_dask.documents.fields import show_seconds
 from ess_dask.errors import TransientError, UsageError
 

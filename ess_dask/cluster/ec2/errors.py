@@ -49,16 +49,18 @@ def asking(action: str, thing: str) -> Iterator[None]:
     Raises ``AccessError`` (3), ``ConfigError`` (2) or ``TransientError`` (1) in its place.
     """
     from botocore import exceptions as boto
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
-    except (boto.BotoCoreError, boto.ClientError) as error:
+    except (boto.BotoCoreError, boto.ClientError, ResponseParserError) as error:
         raise told(error, action, thing) from None
 
 
 def told(error: Exception, action: str, thing: str) -> EssError:
     """Return the error of ours for one of botocore's."""
     from botocore import exceptions as boto
+    from botocore.parsers import ResponseParserError
 
     if isinstance(error, boto.ClientError):
         return _of_answer(error.response.get("Error", {}), _asked(error, action), thing)
@@ -75,6 +77,11 @@ def told(error: Exception, action: str, thing: str) -> EssError:
         return TransientError(
             f"{thing}: AWS cannot be reached: {said}",
             hint="check the network, the region's name and AWS_ENDPOINT_URL, then try again",
+        )
+    if isinstance(error, ResponseParserError):
+        return TransientError(
+            f"{thing}: what answers does so not as AWS does",
+            hint="check AWS_ENDPOINT_URL, the region's name and whether a proxy is in between",
         )
     if isinstance(error, boto.TokenRetrievalError | boto.SSOError | boto.CredentialRetrievalError):
         return AccessError(f"{thing}: {said}", hint="log in again: aws sso login")

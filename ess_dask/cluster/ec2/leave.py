@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ess_dask.cluster.ec2.aws import client
 from ess_dask.cluster.ec2.find import Cluster, Machine
-from ess_dask.cluster.ec2.removal import counted, end_machines
-from ess_dask.cluster.verbs import Say
+from ess_dask.cluster.ec2.removal import end_machines
+from ess_dask.cluster.verbs import Say, counted
 from ess_dask.errors import UsageError
 
 if TYPE_CHECKING:

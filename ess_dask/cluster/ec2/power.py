@@ -12,8 +12,8 @@ from ess_dask.cluster.ec2.aws import client
 from ess_dask.cluster.ec2.errors import asking
 from ess_dask.cluster.ec2.find import PORT, Cluster, Machine, Place, find_cluster
 from ess_dask.cluster.ec2.plan import as_tags
-from ess_dask.cluster.ec2.removal import chunks, counted, end_machines, wait_while
-from ess_dask.cluster.verbs import CreateRequest, Say
+from ess_dask.cluster.ec2.removal import chunks, end_machines, wait_while
+from ess_dask.cluster.verbs import CreateRequest, Say, counted
 from ess_dask.errors import TransientError, UsageError
 from ess_dask.settings import load_settings
 

@@ -10,6 +10,7 @@ from ess_dask.cluster.ec2.aws import client
 from ess_dask.cluster.ec2.errors import asking
 from ess_dask.cluster.ec2.find import LIVE, Machine, Place, find_cluster
 from ess_dask.cluster.ec2.security_group import delete_groups
+from ess_dask.cluster.verbs import counted
 from ess_dask.errors import TransientError
 
 CHUNK = 1000
@@ -70,8 +71,3 @@ def wait_while(place: Place, ids: set[str], states: Iterable[str], goal: str) ->
 def chunks(ids: list[str]) -> list[list[str]]:
     """Return ids in parts that one request may name."""
     return [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
-
-
-def counted(number: int, what: str) -> str:
-    """Return ``1 machine`` or ``2 machines``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -45,6 +45,13 @@ def remember_region(name: str, region: str) -> None:
     part.replace(folder / "cluster.json")
 
 
+def remembered() -> dict[str, str]:
+    """Return the region of each cluster that was made here and not terminated, by name."""
+    folder = cache_dir() / "clusters"
+    regions = {path.name: remembered_region(path.name) for path in sorted(folder.glob("*/"))}
+    return {name: region for name, region in regions.items() if region}
+
+
 def forget(name: str) -> bool:
     """Remove what is kept of a cluster; say whether there was anything."""
     folder = folder_of(name)

@@ -19,7 +19,7 @@ from ess_dask.cluster.ec2.find import (
     find_cluster,
     here,
 )
-from ess_dask.cluster.verbs import Confirm, CreateRequest, MachineState, Say
+from ess_dask.cluster.verbs import Confirm, CreateRequest, MachineState, Say, counted
 from ess_dask.errors import InterruptedRunError, UsageError
 
 
@@ -125,7 +125,7 @@ def reset(say: Say) -> None:
         found = find_cluster(place)
         if found.machines:
             raise UsageError(
-                f"{place} still has {len(found.machines)} machines",
+                f"{place} still has {counted(len(found.machines), 'machine')}",
                 hint="ess cluster terminate",
             )
         kept = forget(place.name)
