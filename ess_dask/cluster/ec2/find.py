@@ -143,9 +143,13 @@ def find_cluster(place: Place, states: Iterable[str] = LIVE) -> Cluster:
 
 
 def find_all(place: Place) -> tuple[Cluster, ...]:
-    """Return all clusters of the owner in the region that have living machines, by name."""
+    """Return all clusters of the owner in the region that have living machines, by name.
+
+    A tag that cannot be a cluster's name is not ours: names become files here.
+    """
     found = _describe(place, {"tag:ess:owner": [place.owner], "tag-key": ["ess:cluster"]}, LIVE)
-    names = sorted({machine.tags["ess:cluster"] for machine in found})
+    tags = {machine.tags["ess:cluster"] for machine in found}
+    names = sorted(tag for tag in tags if _NAME.fullmatch(tag))
     return tuple(
         Cluster(
             Place(name, place.owner, place.region),

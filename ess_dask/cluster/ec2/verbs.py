@@ -163,7 +163,9 @@ def _chosen(found: Cluster, ids: Iterable[str]) -> list[Machine]:
     chosen: dict[str, Machine] = {}
     for name in ids:
         meant = [
-            each for each in found.machines if name in (each.id, each.reservation, each.worker)
+            each
+            for each in found.machines
+            if name and name in (each.id, each.reservation, each.worker)
         ]
         if not meant:
             raise UsageError(
@@ -171,10 +173,6 @@ def _chosen(found: Cluster, ids: Iterable[str]) -> list[Machine]:
             )
         chosen |= {each.id: each for each in meant}
     return list(chosen.values())
-
-
-def _names(machine: Machine) -> tuple[str, ...]:
-    return (machine.id, machine.reservation, machine.worker)
 
 
 def _question(clusters: Iterable[Cluster], machines: Sequence[Any]) -> str:
