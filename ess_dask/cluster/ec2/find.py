@@ -8,6 +8,7 @@ to launch more like it: ``ess:idle-timeout``, ``ess:image``.
 from __future__ import annotations
 
 import getpass
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -129,7 +130,12 @@ def here() -> Place:
 
 def owner_name() -> str:
     """Return the login name, as far as a tag can hold it."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", getpass.getuser())[:50] or "unknown"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # A container that runs as a number which has no name there.
+        name = f"uid-{os.getuid()}"
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:50] or "unknown"
 
 
 def find_cluster(place: Place, states: Iterable[str] = LIVE) -> Cluster:
