@@ -189,6 +189,7 @@ def test_a_scheduler_is_not_idle_while_it_waits_for_its_first_worker():
     asyncio.run(asyncio.wait_for(preload.stay_awake(Scheduler(), 0.0), 5))
 
 
+@pytest.mark.slow
 def test_a_scheduler_whose_workers_were_all_taken_ends_though_tables_wait(tmp_path):
     """Published data without a worker is queued work to Dask, which never counts as idle."""
     ended = asyncio.run(_alone_with_a_table(tmp_path))
@@ -199,7 +200,7 @@ async def _alone_with_a_table(folder):
     import dask
     from distributed import Client, Scheduler, Worker
 
-    served = {"distributed.scheduler.idle-timeout": "400 ms", "temporary-directory": str(folder)}
+    served = {"distributed.scheduler.idle-timeout": "1500 ms", "temporary-directory": str(folder)}
     with dask.config.set(served):
         async with Scheduler(
             port=0, host="127.0.0.1", dashboard_address="127.0.0.1:0"
