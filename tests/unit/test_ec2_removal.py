@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from botocore.exceptions import ClientError
 
-from ess_dask.cluster.ec2 import find, power, removal, security_group, verbs
+from ess_dask.cluster.ec2 import find, power, removal, security_group, state, verbs
 from ess_dask.cluster.ec2.find import Cluster, Machine, Place, find_all
-from ess_dask.cluster.ec2.state import folder_of
 from ess_dask.errors import UsageError
 
 PLACE = Place("ess-ada", "ada", "us-east-1")
@@ -90,7 +89,7 @@ def test_a_tag_that_cannot_be_a_name_is_no_cluster_of_ours(cloud, name):
 
 def test_terminating_all_touches_no_folder_but_those_of_clusters(cloud, monkeypatch):
     cloud(instance("i-1", "../../keep"), group=False)
-    kept = folder_of("x").parents[2] / "keep"
+    kept = state.folder_of("x").parents[2] / "keep"
     kept.mkdir()
     monkeypatch.setattr(verbs, "here", lambda: PLACE)
     verbs.terminate(True, lambda _: True, lambda _: None)
@@ -109,3 +108,21 @@ def test_no_name_means_no_machine():
     assert isinstance(machine, Machine)
     with pytest.raises(UsageError, match="is no machine"):
         verbs._chosen(Cluster(PLACE, (machine,)), [""])
+
+
+def test_a_cluster_that_lives_in_another_region_is_not_forgotten(cloud, monkeypatch):
+    """Its certificates are nowhere else, and its region is known from here only."""
+    there, here = Cloud(instance("i-1")), Cloud()
+    cloud()
+    for module in (find, verbs):
+        clients = {"eu-west-1": there, "us-east-1": here}
+        monkeypatch.setattr(module, "client", lambda _, region, clients=clients: clients[region])
+    monkeypatch.setattr(verbs, "here", lambda: PLACE)
+    state.remember_region("ess-ada", "eu-west-1")
+    with pytest.raises(UsageError, match="in eu-west-1 still has 1 machine") as told:
+        verbs.reset(lambda _: None)
+    assert told.value.hint == "ess cluster terminate --region eu-west-1"
+    assert state.remembered_region("ess-ada") == "eu-west-1"
+    there.instances.clear()
+    verbs.reset(lambda _: None)
+    assert state.remembered_region("ess-ada") == ""
