@@ -6,8 +6,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ess_dask.cluster.ec2 import find, power, removal, security_group, state, verbs
+from ess_dask.cluster.ec2.create import create_cluster
 from ess_dask.cluster.ec2.find import Cluster, Machine, Place, find_all
-from ess_dask.errors import UsageError
+from ess_dask.cluster.verbs import CreateRequest
+from ess_dask.errors import ConfigError, UsageError
 
 PLACE = Place("ess-ada", "ada", "us-east-1")
 
@@ -126,3 +128,11 @@ def test_a_cluster_that_lives_in_another_region_is_not_forgotten(cloud, monkeypa
     there.instances.clear()
     verbs.reset(lambda _: None)
     assert state.remembered_region("ess-ada") == ""
+
+
+def test_a_cluster_that_nobody_here_can_connect_to_does_not_count_as_made(cloud):
+    """Two people with one login name would otherwise believe that it is theirs."""
+    cloud(instance("i-1", role="scheduler"), instance("i-2"))
+    with pytest.raises(ConfigError, match="its certificates are not in") as told:
+        create_cluster(PLACE, CreateRequest(number=1), lambda _: None)
+    assert "ESS_CLUSTER_NAME" in told.value.hint

@@ -123,6 +123,8 @@ def _check_same(found: Cluster, request: CreateRequest, say: Say) -> None:
     number = 1 if request.number is None else request.number
     running = all(each.state in ("pending", "running") for each in found.machines)
     if found.scheduler and running and len(found.workers) == number:
+        # Raises when nobody can connect from here: then it is no use to say that it runs.
+        found.endpoint()
         say(f"{found.place} runs already, with {counted(number, 'worker')}")
         return
     states = ", ".join(f"{each.role} {each.state}" for each in found.machines)

@@ -101,7 +101,8 @@ class Cluster:
         if not (tls / "client.pem").is_file():
             raise ConfigError(
                 f"{self.place} runs, but its certificates are not in {tls}: nobody can connect",
-                hint="copy that folder from where the cluster was made, or: ess cluster terminate",
+                hint="copy that folder from where the cluster was made, or: ess cluster terminate; "
+                "if somebody of your login name made it, choose another name: ESS_CLUSTER_NAME",
             )
         address = f"tls://{found.public_ip or found.private_ip}:{PORT}"
         advice = "ess cluster status shows its machines; is your address still the one it was made"
