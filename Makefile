@@ -16,7 +16,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	{ $(INSTALL) --require-hashes -r $(VENV)/uv.lock && \
-		$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock; } || \
+		$(BIN)/uv pip install --system-certs --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock; } || \
 		$(INSTALL) --require-hashes -r requirements.lock
 	$(INSTALL) --no-build-isolation --editable .
 	@touch $@
@@ -59,12 +59,11 @@ airflow: $(STAMP) $(AIRFLOWS:%=%/.ready)
 		ESS=$(CURDIR)/$(BIN)/ess $$each/bin/python -m pytest tests/airflow || exit 1; \
 	done
 
-# By uv: pip takes several times as long for the 200 packages of an Airflow.
-.venv-airflow-%/.ready: tests/airflow/requirements-%.lock tests/airflow/requirements-uv.lock pyproject.toml
+.venv-airflow-%/.ready: tests/airflow/requirements-%.lock | $(STAMP)
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/airflow/requirements-uv.lock
-	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --require-hashes -r $<
-	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation --editable .
+	$(BIN)/uv pip install --system-certs --quiet --python $(@D)/bin/python --no-deps --require-hashes -r $< || \
+		$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes -r $<
+	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 lint: $(STAMP)

@@ -116,7 +116,8 @@ class Lake:
         """Answer one SELECT (DuckDB's dialect) over registered categories of this lake.
 
         ``from purchase:2014-09-01:2014-09-10`` reads the files of these days, ``'x/*.parquet'``
-        Parquet files; frames are handed in by name: ``lake.sql("... join df using (k)", df=df)``.
+        and ``'x/*.csv.gz'`` files by pattern; frames are handed in by name:
+        ``lake.sql("... join df using (k)", df=df)``.
         Tables in memory (``database.table``) are found when the cluster runs. Only the columns that
         the statement names are typed; rows that do not fit them are left out (``RejectWarning``).
         Raises ``UsageError`` with line and column, ``DataError`` for a file that cannot be read.

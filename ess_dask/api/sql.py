@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ess_dask.api.cluster import Cluster
     from ess_dask.api.lake import Lake
     from ess_dask.api.results import Answer
+    from ess_dask.api.selection import Selection
+    from ess_dask.catalog.model import FileRef
     from ess_dask.query.sql.room import Limits
     from ess_dask.query.sql.run import Run
     from ess_dask.tables.session import Session
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"(?P<name>[^:]+):(?P<lower>\*|'[^']*'|[^:']*(?::\d\d)*):(?P<upper>.+)")
 _PARQUET = (".parquet", ".parq")
+_TEXT = re.compile(r"\.[ct]sv(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -84,11 +87,13 @@ class Sources:
             return given[name.lower()]
         if match := _RANGE.fullmatch(name):
             lower, upper = (match[side].strip("'") for side in ("lower", "upper"))
-            return _category(self.lake(), match["name"], lower, upper)
+            return _rows_of(self.lake().category(match["name"]).between(lower, upper))
         if ":" in name and "/" not in name:
             return self._open_table(tuple(name.split(":", 1)))
         if name.lower().endswith(_PARQUET):
             return _parquet(self.lake(), name)
+        if _TEXT.search(name):
+            return _text_files(self.lake(), name)
         return None
 
     def _open_table(self, path: tuple[str, ...]) -> Partitioned:
@@ -131,14 +136,14 @@ def _shown(source: Partitioned, name: str) -> str:
     return str(source.memory.name) if isinstance(source, MemoryRows) else name
 
 
-def _category(lake: Lake, name: str, lower: str, upper: str) -> Partitioned:
+def _rows_of(selection: Selection) -> Partitioned:
+    """Return the files of a selection as a source, read by threads of this process."""
     from functools import partial
 
     from ess_dask.engine.collect import empty_table
     from ess_dask.engine.executor import ThreadExecutor, usable_cores
     from ess_dask.query.sql.files import CategoryRows
 
-    selection = lake.category(name).between(lower, upper)
     settings = selection.settings()
     job = selection.job()
     return CategoryRows(
@@ -150,23 +155,49 @@ def _category(lake: Lake, name: str, lower: str, upper: str) -> Partitioned:
     )
 
 
+def _text_files(lake: Lake, pattern: str) -> Partitioned:
+    """Return delimited files as a source, with the columns that a look at the first one shows."""
+    from ess_dask.catalog.model import Category
+    from ess_dask.catalog.probing import read_sample
+    from ess_dask.records.probe import probe_bytes
+
+    first = _matching(lake, pattern)[0]
+    probe = probe_bytes(read_sample(lake.store, Category("files", (pattern,)), first))
+    category = lake.category(
+        "files",
+        pattern,
+        columns=probe.to_type_names(),
+        date="none",
+        delimiter=probe.delimiter,
+        header=probe.header,
+    )
+    return _rows_of(category.all())
+
+
 def _parquet(lake: Lake, pattern: str) -> Partitioned:
     from functools import partial
 
-    from ess_dask.catalog.model import Category
-    from ess_dask.catalog.selection import select_files
     from ess_dask.engine.executor import ThreadExecutor, usable_cores
     from ess_dask.query.sql.flat import parquet_rows
     from ess_dask.settings import load_settings
 
-    category = Category("parquet", (pattern,), dateregex="none")
+    threads = load_settings().threads or usable_cores()
+    executor = partial(ThreadExecutor, threads)
+    return parquet_rows(lake.store, _matching(lake, pattern), executor)
+
+
+def _matching(lake: Lake, pattern: str) -> tuple[FileRef, ...]:
+    """Return the files of a pattern, at least one; ``UsageError`` when there is none."""
+    from ess_dask.catalog.model import Category
+    from ess_dask.catalog.selection import select_files
+
+    category = Category("files", (pattern,), dateregex="none")
     files = select_files(lake.store, category, "*", "*").files
     if not files:
         raise UsageError(
             f"no file matches {pattern!r} in {lake.store.root}", hint="check the pattern"
         )
-    threads = load_settings().threads or usable_cores()
-    return parquet_rows(lake.store, files, partial(ThreadExecutor, threads))
+    return files
 
 
 def limits() -> Limits:

@@ -1,1 +1,1 @@
-"""Questions: SQL over what is in memory."""
+"""Questions: SQL over files and over what is in memory."""

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.airflow.shop import connect
+from tests.airflow.shop import connect, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -26,7 +26,13 @@ def test_what_is_there_is_seen_at_once(run_dag, shop):
 )
 def test_it_waits_for_a_file_that_comes_late(run_dag, shop, mode):
     (shop.lake / "purchase_20140902.csv.gz").unlink()
-    later = threading.Timer(8, shop.arrive, [2])
+
+    def arrive_after_a_look():
+        wait_for(shop.processes)
+        wait_for(lambda: not shop.processes())
+        shop.arrive(2)
+
+    later = threading.Thread(target=arrive_after_a_look)
     later.start()
     ran = run_dag(WAIT.format(mode))
     later.join()

@@ -67,6 +67,14 @@ def test_explain_tells_what_ran_where(shop):
         assert words in done.stderr
 
 
+def test_delimited_files_by_pattern(shop):
+    path = shop.folder / "lake" / "goals.tsv"
+    path.write_text("who\tgoal\tday\nann\t7\t2014-09-01\nbob\tx\t2014-09-02\neve\t1\t2014-09-03\n")
+    text = "select who, day from '*.tsv' where day > date '2014-09-01' order by day desc"
+    done = shop.ess("query", text)
+    assert done.stdout == '"who","day"\n"eve",2014-09-03\n"bob",2014-09-02\n'
+
+
 def test_parquet_and_the_warehouse_stand_beside_a_category(shop):
     text = (
         "select p.city, sum(s.n) as total, max(g.goal) as goal from sale:*:* s "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ess_dask.errors import UsageError
 from ess_dask.query.sql.check import FindSource, clocks, explained, is_random, parse, resolve
 from ess_dask.query.sql.model import SqlPlan, Stage
-from ess_dask.query.sql.names import spoken
+from ess_dask.query.sql.names import Spoken, spoken
 from ess_dask.query.sql.planner import Planner
 from ess_dask.query.sql.room import Binder
 from ess_dask.query.sql.sources import UnsplitError
@@ -24,9 +25,17 @@ def compile_statement(written: str, find: FindSource, side_limit: int = 64 << 20
     Raises ``UsageError`` with line and column for whatever is not one SELECT, reads anything else,
     or does not fit the sources' columns.
     """
+    try:
+        return _compiled(spoken(written), find, side_limit)
+    except RecursionError:
+        raise UsageError(
+            "sql: the statement is nested too deeply", hint="use in (..) for a long list"
+        ) from None
+
+
+def _compiled(text: Spoken, find: FindSource, side_limit: int) -> SqlPlan:
     import duckdb
 
-    text = spoken(written)
     tree = parse(text)
     sides = resolve(tree, text, find)
     with Binder({side.name: side.schema for side in sides.values()}) as binder:

@@ -27,8 +27,6 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,
 }
 
-TICKET = "the query was cancelled"
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -85,7 +83,7 @@ def answer(query: str, tables: Mapping[str, pa.Table], seconds: float = 0.0) -> 
         except duckdb.InterruptException:
             if late.is_set():
                 raise timed_out() from None
-            raise InterruptedRunError(TICKET) from None
+            raise InterruptedRunError("the query was cancelled") from None
         finally:
             timer.cancel()
 

@@ -1,0 +1,121 @@
+"""Names and places of SQL statements, what is Essentia's, and what no statement may do."""
+
+import pyarrow as pa
+import pytest
+
+from ess_dask.errors import UsageError
+from ess_dask.query.sql.compile import compile_statement
+from ess_dask.query.sql.dialect import is_beyond
+from ess_dask.query.sql.model import Side
+from ess_dask.query.sql.names import spoken
+
+SCHEMA = pa.schema({"k": pa.string(), "n": pa.int32(), "x": pa.float64()})
+
+
+def find(path):
+    if path in (("t",), ("c:*:*",), ("wood:t",)):
+        return Side(f"__ess_{abs(hash(path))}", ".".join(path), SCHEMA, ("k",), "p/4")
+    return None
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("select a::date from c:2014-09-01:* p, wood:t", ['"c:2014-09-01:*"', '"wood:t"']),
+        ("select 1 from (wood:t) join c:*:* using (k)", ['"wood:t"', '"c:*:*"']),
+        ("select 1 from c:2014-09-01 05:10:2014-09-02 06:20 q", ['"c:2014-09-01 05:10:2014']),
+        ("select 1 FROM\n c:'2014-09-01 05':* where {'a':1} = b", ["\"c:'2014-09-01 05':*\""]),
+    ],
+)
+def test_sources_are_quoted(text, quoted):
+    found = spoken(text)
+    assert [word for word in quoted if word not in found.text] == []
+    assert found.written == text
+
+
+@pytest.mark.parametrize(
+    "text", ["select 'from a:1:2'", "select x[1:2] from t -- from a:1:2", "select a::int from t"]
+)
+def test_what_is_no_source_stays(text):
+    assert spoken(text).text == text
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("select nosuch from c:*:*", "line 1 column 8"),
+        ("select n from c:*:* where nosuch = 1", "line 1 column 27"),
+        ("select w.n\nfrom c:*:* join wood:t w using (k)\nwhere w.zz = 1", "line 3 column 7"),
+        ("select é, nosuch from (select 1 as é from wood:t)", "line 1 column 11"),
+        ("select n from t where n = ", "line 1"),
+    ],
+)
+def test_errors_tell_the_place_as_it_was_written(text, place):
+    with pytest.raises(UsageError, match=place):
+        compile_statement(text, find)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select * from c:*:*",
+        "select a, b from c:2014:* where a > 1 and b = 'x' order by a desc limit 3",
+        "select count(*), count(distinct a) from c:*:*",
+        "select a, count(*) from c:*:* group by a",
+        "select who from c:*:* group by who",
+        "select * from c",
+        "select * form c:*:*",
+    ],
+)
+def test_essentias_form(text):
+    assert not is_beyond(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select a + 1 from c:*:*",
+        "select sum(a) from c:*:*",
+        "select a as b from c:*:*",
+        "select * from wood:allsales",
+        "select * from wood.allsales",
+        "select * from 'x/*.parquet'",
+        "select * from c:*:* where a between 1 and 2",
+        "select * from c:*:* where a like 'x%'",
+        "select distinct a from c:*:*",
+        "select * from c:*:* limit 3 offset 1",
+        "with x as (select 1) select * from x",
+        "select a from c:*:* union select b from c:*:*",
+    ],
+)
+def test_what_is_beyond_it(text):
+    assert is_beyond(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("drop table t", "only a SELECT"),
+        ("select 1; select 2", "not 2 statements"),
+        ("select * from read_parquet('x')", r"read_parquet\(\) is not allowed"),
+        ("select * from glob('*')", r"glob\(\) is not allowed"),
+        ("select * from query('select 1')", "not allowed"),
+        ("select * from duckdb_secrets()", "not allowed"),
+        ("select * from pg_catalog.pg_tables", "pg_catalog.pg_tables"),
+        ("select current_setting('threads')", "current_setting"),
+        ("select * from t where n = $1", "no parameters"),
+        ("select n as __ess_x from t", "may not begin"),
+        ("describe t", "only a SELECT|no table"),
+        ("select " + "+".join(["n"] * 5000) + " from t", "deep|depth"),
+    ],
+)
+def test_what_no_statement_may_do(text, words):
+    with pytest.raises(UsageError, match=words):
+        compile_statement(text, find)
+
+
+def test_clocks_are_read_once_and_chance_stays_in_one_place():
+    plan = compile_statement("select count(*) from t where now() > timestamptz '2014-01-01'", find)
+    assert "now()" not in plan.stages[0].map
+    assert not plan.unsplit
+    assert compile_statement("select random() from t", find).unsplit == "random()"
