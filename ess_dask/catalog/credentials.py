@@ -51,6 +51,24 @@ def to_lend(references: Iterable[str]) -> dict[str, Keys]:
     return found
 
 
+def named_in_environment() -> dict[str, str]:
+    """Return as variables the keys that ``AWS_PROFILE`` or a file named beside it stands for.
+
+    Empty without these names, where keys stand in the environment themselves, and where no keys are
+    behind them: whoever needs S3 is told so then.
+    """
+    names = ("AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")
+    if "AWS_ACCESS_KEY_ID" in os.environ or not any(map(os.environ.get, names)):
+        return {}
+    try:
+        keys = _of_profile("")
+    except AccessError:
+        return {}
+    found = {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
+    found["AWS_SESSION_TOKEN"] = keys.token
+    return {name: text for name, text in found.items() if text}
+
+
 def _of_profile(name: str) -> Keys:
     """Return the keys of a profile ('': the one in force), none of a machine's role."""
     from botocore.exceptions import BotoCoreError

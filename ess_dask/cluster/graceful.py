@@ -7,7 +7,8 @@ a table either: a partition is made again from its segments. It costs time, and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.cluster.verbs import counted
@@ -104,6 +105,18 @@ def resume(addresses: Collection[str], dask_scheduler: Any) -> None:
             dask_scheduler.stream_comms[address].send(
                 {"op": "worker-status-change", "status": "running", "stimulus_id": stimulus}
             )
+
+
+@contextmanager
+def working_on_if_it_fails(client: Client, addresses: Collection[str]) -> Iterator[None]:
+    """Let workers that were made ready to go work on when the block, their end, fails."""
+    try:
+        yield
+    except BaseException:
+        # What went wrong counts, not that the scheduler cannot be asked.
+        with suppress(OSError):
+            client.run_on_scheduler(resume, addresses)
+        raise
 
 
 def _check_room(held: int, room: int, going: int, staying: int) -> None:

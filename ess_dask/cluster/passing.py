@@ -34,9 +34,15 @@ PASSED = (
 """Variables of botocore's chain, and nothing else."""
 
 
-def pass_environment(client: Client) -> None:
+FILES = ("AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_CA_BUNDLE")
+"""Those that name files, or what stands in them: they mean something on this machine only."""
+
+
+def pass_environment(client: Client, keys: Mapping[str, str] | None = None) -> None:
     """Give this process's S3 variables to all workers, those to come included.
 
+    ``keys`` is given for workers on other machines: the variables that they get instead of the
+    names of a profile and of files, which mean nothing there.
     Raises ``TransientError`` when workers go on dying while they are told.
     """
     from distributed import WorkerPlugin
@@ -57,8 +63,7 @@ def pass_environment(client: Client) -> None:
                 os.environ.pop(name, None)
             os.environ.update(self._values)
 
-    values = {name: os.environ[name] for name in PASSED if name in os.environ}
-    plugin = StoreEnvironment(values)
+    plugin = StoreEnvironment(passed_values(keys))
 
     def register() -> None:
         try:
@@ -66,9 +71,12 @@ def pass_environment(client: Client) -> None:
         except OSError as error:
             # A worker that died while it was told: its successor is told by the scheduler, but
             # the others may not have been.
+            look = (
+                "the log is shown by: ess udbd cklog" if keys is None else "see: ess cluster status"
+            )
             raise TransientError(
-                f"a worker of the local cluster was lost while connecting ({error})",
-                hint="try again; the log is shown by: ess udbd cklog",
+                f"a worker of the cluster was lost while connecting ({error})",
+                hint=f"try again; {look}",
             ) from None
 
     try:
@@ -76,3 +84,11 @@ def pass_environment(client: Client) -> None:
     except TransientError:
         # What tries again is loaded only now: every command that asks a table comes by here.
         retrying(TransientError, register, logging.INFO, attempts=20, timeout=30, wait_initial=0.05)
+
+
+def passed_values(keys: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the variables that the workers get; see ``pass_environment``."""
+    values = {name: os.environ[name] for name in PASSED if name in os.environ}
+    if keys is None:
+        return values
+    return {name: text for name, text in values.items() if name not in FILES} | dict(keys)

@@ -35,7 +35,9 @@ def ensure_certificates(folder: Path, hosts: Sequence[str] = ("127.0.0.1", "loca
         return
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(mode=0o700, parents=True)
+    # In two steps: the mode given with `parents` is not that of the parents.
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part.mkdir(mode=0o700)
     _make(part, hosts, datetime.datetime.now(datetime.UTC))
     # A whole folder takes the place of the other: never a key beside a foreign authority.
     shutil.rmtree(folder, ignore_errors=True)

@@ -26,15 +26,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-_OF_THE_CLIENT = (
-    "AWS_PROFILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_CONFIG_FILE",
-    "AWS_CA_BUNDLE",
-)
-"""Names of files of the client's machine, and of what stands in them: the keys themselves came."""
-
-
 def prepare(client: Client, stores: Iterable[Datastore] = ()) -> None:
     """Make the workers ready, those to come included; the last client's language is in force, and
     its keys of these datastores where they stand in files of this machine.
@@ -101,8 +92,6 @@ def settle(local_folder: str, language: Mapping[str, str]) -> None:
     """
     for name in [name for name in os.environ if is_language(name)]:
         del os.environ[name]
-    for name in _OF_THE_CLIENT:
-        os.environ.pop(name, None)
     os.environ.update(language)
     os.environ[ON_WORKER] = "1"
     time.tzset()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import shutil
 import time
@@ -79,12 +80,20 @@ def home_of(endpoint: Endpoint, shared: str = "") -> Home:
     """Return where the tables of a cluster are; ``shared`` is the setting."""
     if not endpoint.remote:
         return Home(cache_dir() / "tables")
-    words = (endpoint.kind, endpoint.name, endpoint.scope or getpass.getuser())
+    words = (endpoint.kind, endpoint.name, endpoint.scope or _user())
     label = re.sub("[^A-Za-z0-9._-]", "_", "-".join(words))
     # On this machine clusters of one name are told apart by their certificates, too.
     own = uuid.uuid5(uuid.NAMESPACE_URL, f"{label}:{endpoint.tls}").hex[:8]
     folder = cache_dir() / _FAR / f"{label}-{own}"
     return Home(folder, f"{shared.rstrip('/')}/{label}" if shared else "", True, endpoint.tls)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container that runs as a number which has no name there.
+        return f"uid-{os.getuid()}"
 
 
 def instance_of(client: Client) -> str:

@@ -126,6 +126,12 @@ def test_a_cluster_lives_in_separate_commands(anna, cloud):
         "cluster", "remove", *(each["reservation"] for each in [first, *others]), code=2
     )
     assert "no worker" in last.stderr
+    cloud.fail("TerminateInstances", "UnauthorizedOperation", times=-1)
+    denied = anna.ess("cluster", "remove", first["reservation"], code=3).stderr
+    assert "ec2:TerminateInstances is not allowed" in denied
+    cloud.clear_faults()
+    # It stays, so it works on.
+    assert anna.ess("exec", "echo hello").stdout.count("hello") == 3
     anna.ess("cluster", "remove", first["reservation"])
     assert [each["id"] for each in machines(anna)] == [each["id"] for each in others]
     assert anna.python(LOOK).strip() == "100000"
@@ -315,6 +321,8 @@ def test_a_spot_notice_loses_no_row_and_an_idle_cluster_ends_itself(anna, cloud)
 
 
 def test_ten_workers_come_up(anna, cloud):
+    # AWS takes only a few launches at once.
+    cloud.fail("RunInstances", "RequestLimitExceeded", times=6)
     anna.ess("cluster", "create", "--number", "10", timeout=500)
     assert anna.python(WORK.format(workers=10)).split()[1] == "328350"
     assert len(machines(anna)) == 10

@@ -44,8 +44,10 @@ def test_a_loose_umask_changes_nothing(tmp_path):
     before = os.umask(0)
     try:
         tls.ensure_certificates(tmp_path / "tls")
+        tls.ensure_certificates(tmp_path / "cluster" / "tls")
     finally:
         os.umask(before)
+    assert stat.S_IMODE((tmp_path / "cluster").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "tls").stat().st_mode) == 0o700
     assert {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "tls").iterdir()} == {0o600}
 

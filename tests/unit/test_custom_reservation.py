@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from ess_dask.cluster.custom.hosts import _configuration
 from ess_dask.cluster.custom.reservation import check_key, read_reservation
 from ess_dask.cluster.custom.ssh import _command, remote_host
 from ess_dask.cluster.custom.verbs import _is_on
+from ess_dask.cluster.options import LocalOptions
 from ess_dask.errors import AccessError, ConfigError
 
 
@@ -69,6 +71,13 @@ def test_words_for_the_hosts_shell_are_quoted(conf):
     assert words[-3] == "--"
     assert words[-1].startswith("\"$HOME\"/'my env/bin/python' -X 'a;b' -c '")
     assert f'UserKnownHostsFile="{conf}/100%%/known hosts"' in words
+
+
+@pytest.mark.parametrize("role", ["scheduler", "worker"])
+def test_what_runs_on_a_host_takes_the_newest_tls_and_shares_no_folder(role):
+    found = _configuration(role, LocalOptions())
+    assert found["distributed"]["comm"]["tls"]["min-version"] == 1.3
+    assert found["temporary-directory"] == "scratch"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])

@@ -112,4 +112,5 @@ def test_ours_overrides_these_and_no_others():
         "render_process_cloud_init",
     }
     assert overridden(ours.Scheduler) == {"wait_for_scheduler", "role"}
+    assert {"create_vm", "configure_vm", "destroy_vm"} <= set(vars(ours._Instance))
     assert overridden(ours.Worker) == {"role"}

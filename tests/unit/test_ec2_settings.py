@@ -1,15 +1,17 @@
 """Which cluster is meant, from where it is reached, what is kept of it here, what it costs."""
 
+import asyncio
 import json
 import os
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
 
 import pytest
 
 from ess_dask.cluster.ec2 import aws, preload, prices, security_group, state
-from ess_dask.cluster.ec2.find import here
+from ess_dask.cluster.ec2.find import here, owner_name
 from ess_dask.cluster.ec2.prepare import worker_names
 from ess_dask.cluster.ec2.removal import chunks
 from ess_dask.errors import ConfigError, LockedError
@@ -44,6 +46,16 @@ def test_a_cluster_is_named_after_its_user_in_the_usual_region(monkeypatch):
     monkeypatch.setenv("ESS_CLUSTER_NAME", "*")
     with pytest.raises(ConfigError, match="cannot name a cluster"):
         here()
+
+
+def test_a_user_without_a_name_has_a_number(monkeypatch):
+    def nobody(*_):
+        raise KeyError("uid not found")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert owner_name() == f"uid-{os.getuid()}"
 
 
 def test_what_is_kept_is_only_ours_and_can_be_forgotten(home):
@@ -175,6 +187,35 @@ def test_a_scheduler_is_not_idle_while_it_waits_for_its_first_worker():
     asyncio.run(joins_later(Scheduler()))
     # It does not wait for ever: a cluster without workers ends, too.
     asyncio.run(asyncio.wait_for(preload.stay_awake(Scheduler(), 0.0), 5))
+
+
+@pytest.mark.slow
+def test_a_scheduler_whose_workers_were_all_taken_ends_though_tables_wait(tmp_path):
+    """Published data without a worker is queued work to Dask, which never counts as idle."""
+    ended = asyncio.run(_alone_with_a_table(tmp_path))
+    assert ended
+
+
+async def _alone_with_a_table(folder):
+    import dask
+    from distributed import Client, Scheduler, Worker
+
+    served = {"distributed.scheduler.idle-timeout": "1500 ms", "temporary-directory": str(folder)}
+    with dask.config.set(served):
+        async with Scheduler(
+            port=0, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as scheduler:
+            async with Worker(scheduler.address, nthreads=1, dashboard=False) as worker:
+                preload.dask_setup(scheduler)
+                async with Client(scheduler.address, asynchronous=True) as client:
+                    held = client.submit(sum, (1, 2))
+                    await held
+                    await client.publish_dataset(held, name="table")
+                await worker.close()
+            assert scheduler.tasks
+            with suppress(TimeoutError):
+                await asyncio.wait_for(scheduler.finished(), 10)
+            return scheduler.status.name == "closed"
 
 
 def test_a_spot_notice_closes_the_worker_gracefully(monkeypatch, answering):

@@ -102,6 +102,14 @@ def test_packages_are_installed_exactly_or_not_at_all(tls):
     assert " registry/ess:1 python -m " in files["/etc/systemd/system/ess.service"]["content"]
 
 
+def test_an_image_is_here_before_the_machine_no_longer_switches_itself_off(tls):
+    """The service calls that off when it begins, and would wait for a registry that hangs."""
+    for requirements in ("", "dask==1\n"):
+        files, _ = opened(user_data(boot(tls, image="registry/ess:1", requirements=requirements)))
+        script = files["/etc/ess/boot.sh"]["content"]
+        assert script.index("docker pull registry/ess:1") < script.index("enable --now ess")
+
+
 def test_too_much_is_refused_before_it_is_sent(tls):
     import random
 

@@ -141,8 +141,10 @@ def _command(role: str, host: Host, address: str, options: LocalOptions) -> list
 
 
 def _configuration(role: str, options: LocalOptions) -> dict[str, Any]:
-    certificates = {"ca-file": "ca.pem", role: {"cert": f"{role}.pem"}}
+    certificates = {"ca-file": "ca.pem", "min-version": 1.3, role: {"cert": f"{role}.pem"}}
     return {
+        # Our own code is put there and imported: never a folder that others can write, as /tmp is.
+        "temporary-directory": "scratch",
         "ess": {"idle-timeout": options.idle_timeout},
         "distributed": {
             "comm": {"require-encryption": True, "default-scheme": "tls", "tls": certificates},

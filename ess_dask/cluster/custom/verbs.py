@@ -86,7 +86,7 @@ def remove(ids: Sequence[str], say: Say) -> None:
     ``TransientError`` when the others have no room: nothing is ended then.
     """
     from ess_dask.cluster.custom.hosts import stop_workers
-    from ess_dask.cluster.graceful import before_removal
+    from ess_dask.cluster.graceful import before_removal, working_on_if_it_fails
     from ess_dask.cluster.machines import connect
 
     state = _running(ids)
@@ -105,7 +105,8 @@ def remove(ids: Sequence[str], say: Say) -> None:
                 hint="to end it, and its tables with it: ess cluster reset",
             )
         before_removal(client, leaving, say)
-        stop_workers(state.reservation, tuple(dict.fromkeys(ids)))
+        with working_on_if_it_fails(client, leaving):
+            stop_workers(state.reservation, tuple(dict.fromkeys(ids)))
     say(f"removed {', '.join(dict.fromkeys(ids))}")
 
 

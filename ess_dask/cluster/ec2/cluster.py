@@ -8,6 +8,7 @@ machine.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from dask_cloudprovider.aws.ec2 import EC2Cluster, EC2Scheduler, EC2Worker
 from distributed.core import Status  # noqa: TID253 - base classes; `launch` imports this module
 from distributed.deploy.cluster import Cluster  # noqa: TID253
 
+from ess_dask.cluster.ec2.errors import THROTTLED
 from ess_dask.cluster.ec2.find import PORT, Machine
 from ess_dask.cluster.ec2.plan import Plan
 from ess_dask.cluster.ec2.user_data import Boot, user_data
@@ -25,6 +27,7 @@ from ess_dask.errors import TransientError
 
 _CONNECT_SECONDS = 3.0
 _POLL_SECONDS = 0.25
+_BUSY_SECONDS = (1.0, 5.0)
 
 
 class _Instance:
@@ -35,21 +38,41 @@ class _Instance:
     cluster: Any
     use_private_ip: bool
 
+    async def create_vm(self) -> tuple[str, str | None]:
+        """Launch the machine; return as ``configure_vm``.
+
+        An account may launch a few machines at once and then two a second: whoever is told to wait
+        waits, and only that.
+        """
+        from botocore.exceptions import ClientError
+
+        while True:
+            try:
+                found: tuple[str, str | None] = await super().create_vm()  # type: ignore[misc]
+            except ClientError as error:
+                busy = error.response["Error"]["Code"] in THROTTLED
+                if self.instance or not busy or self.cluster.time_is_over():
+                    raise
+                await asyncio.sleep(random.uniform(*_BUSY_SECONDS))  # noqa: S311 - no secret
+            else:
+                return found
+
     async def configure_vm(self, client: Any) -> tuple[str, str | None]:
         """Wait for the addresses; return (for the workers, for the client if it is another).
 
-        The tags came with the launch, so none is added here, and a public address that changes
-        at each start is nobody's but the client's.
+        The tags came with the launch, so none is added here. The public address is the client's
+        way to the scheduler and changes at each start; that of a worker is waited for by nobody.
         """
         assert self.instance is not None
-        wanted = "PrivateIpAddress" if self.use_private_ip else "PublicIpAddress"
+        private_only = self.use_private_ip or self.role == "worker"
+        wanted = "PrivateIpAddress" if private_only else "PublicIpAddress"
         number = self.instance["InstanceId"]
         while not self.instance.get(wanted):
             await asyncio.sleep(_POLL_SECONDS)
             self.cluster.check_time(f"machine {number} has no address")
             self.instance = await _describe(client, number) or self.instance
         private = str(self.instance["PrivateIpAddress"])
-        return private, None if self.use_private_ip else str(self.instance["PublicIpAddress"])
+        return private, None if private_only else str(self.instance["PublicIpAddress"])
 
     async def destroy_vm(self) -> None:
         """Do nothing: who launches removes by tag, and that finds more than this object knows."""
@@ -165,9 +188,13 @@ class EssCluster(EC2Cluster):  # type: ignore[misc]
         )
         return user_data(boot)
 
+    def time_is_over(self) -> bool:
+        """Say whether the time for a launch has passed."""
+        return time.monotonic() > self._ends
+
     def check_time(self, what: str) -> None:
         """Raise ``TransientError`` that says ``what`` when the time is over."""
-        if time.monotonic() > self._ends:
+        if self.time_is_over():
             raise TransientError(
                 f"{self.launching.place}: {what}, and the time for it is over",
                 hint="what the machine printed: EC2 console, Get system log; "

@@ -10,7 +10,7 @@ from ess_dask.cluster.ec2.find import Cluster, Machine, Place, find_cluster
 from ess_dask.cluster.ec2.plan import Plan
 from ess_dask.cluster.ec2.prepare import plan_cluster, plan_more, settings_of
 from ess_dask.cluster.ec2.prices import price, total
-from ess_dask.cluster.ec2.removal import end_where, remove_everything
+from ess_dask.cluster.ec2.removal import SETTLE, end_where, remove_everything
 from ess_dask.cluster.ec2.state import (
     changing,
     forget,
@@ -51,9 +51,10 @@ def _prepare(plan: Plan, network: str) -> str:
     try:
         # What an earlier cluster of this name left: a new one has certificates of its own.
         forget(place.name)
+        # First: it makes the folder for this user only, whatever the umask.
+        remember_region(place.name, place.region)
         ensure_certificates(tls_folder(place.name))
         _check_user_data(plan)
-        remember_region(place.name, place.region)
         ec2 = client("ec2", place.region)
         return security_group.make_group(ec2, place, plan.network.vpc, network)
     except BaseException:
@@ -72,9 +73,9 @@ def add_workers(place: Place, request: CreateRequest, say: Say) -> None:
     """Launch further workers for a cluster that runs; what fails is ended again, the rest stays."""
     with changing(place.name):
         found = find_cluster(place)
-        scheduler = running_scheduler(found)
+        running_scheduler(found)
         network = security_group.caller_network(settings_of(request))
-        security_group.let_in(client("ec2", place.region), place, scheduler.groups[0], network)
+        security_group.let_in(client("ec2", place.region), place, network)
         launch_workers(found, request, say)
 
 
@@ -86,7 +87,8 @@ def launch_workers(found: Cluster, request: CreateRequest, say: Say) -> None:
     ec2 = client("ec2", place.region)
 
     def undo() -> None:
-        end_where(ec2, place, lambda each: each.tags.get("ess:batch") == plan.batch, say)
+        ours = plan.batch
+        end_where(ec2, place, lambda each: each.tags.get("ess:batch") == ours, say, SETTLE)
 
     with launch.interruptible(undo, say):
         say(f"launching {_machines(len(plan.workers), plan.kind.name)} in {place.region}")
@@ -121,6 +123,8 @@ def _check_same(found: Cluster, request: CreateRequest, say: Say) -> None:
     number = 1 if request.number is None else request.number
     running = all(each.state in ("pending", "running") for each in found.machines)
     if found.scheduler and running and len(found.workers) == number:
+        # Raises when nobody can connect from here: then it is no use to say that it runs.
+        found.endpoint()
         say(f"{found.place} runs already, with {counted(number, 'worker')}")
         return
     states = ", ".join(f"{each.role} {each.state}" for each in found.machines)

@@ -16,9 +16,13 @@ _REFUSED = {
     "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken",
     "InvalidAccessKeyId", "OptInRequired", "Blocked", "PendingVerification",
 }  # fmt: skip
-_BUSY = {
+THROTTLED = {
     "RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException",
-    "InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable",
+}  # fmt: skip
+"""What AWS answers to whoever asks too often."""
+
+_BUSY = {
+    *THROTTLED, "InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable",
     "ConcurrentTagAccess", "ResourceCountExceeded", "500", "502", "503", "504",
 }  # fmt: skip
 _QUOTA = {

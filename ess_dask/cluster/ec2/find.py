@@ -8,6 +8,7 @@ to launch more like it: ``ess:idle-timeout``, ``ess:image``.
 from __future__ import annotations
 
 import getpass
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ class Cluster:
         if not (tls / "client.pem").is_file():
             raise ConfigError(
                 f"{self.place} runs, but its certificates are not in {tls}: nobody can connect",
-                hint="copy that folder from where the cluster was made, or: ess cluster terminate",
+                hint="copy that folder from where the cluster was made, or: ess cluster terminate; "
+                "if somebody of your login name made it, choose another name: ESS_CLUSTER_NAME",
             )
         address = f"tls://{found.public_ip or found.private_ip}:{PORT}"
         advice = "ess cluster status shows its machines; is your address still the one it was made"
@@ -129,7 +131,12 @@ def here() -> Place:
 
 def owner_name() -> str:
     """Return the login name, as far as a tag can hold it."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", getpass.getuser())[:50] or "unknown"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # A container that runs as a number which has no name there.
+        name = f"uid-{os.getuid()}"
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:50] or "unknown"
 
 
 def find_cluster(place: Place, states: Iterable[str] = LIVE) -> Cluster:
@@ -143,9 +150,13 @@ def find_cluster(place: Place, states: Iterable[str] = LIVE) -> Cluster:
 
 
 def find_all(place: Place) -> tuple[Cluster, ...]:
-    """Return all clusters of the owner in the region that have living machines, by name."""
+    """Return all clusters of the owner in the region that have living machines, by name.
+
+    A tag that cannot be a cluster's name is not ours: names become files here.
+    """
     found = _describe(place, {"tag:ess:owner": [place.owner], "tag-key": ["ess:cluster"]}, LIVE)
-    names = sorted({machine.tags["ess:cluster"] for machine in found})
+    tags = {machine.tags["ess:cluster"] for machine in found}
+    names = sorted(tag for tag in tags if _NAME.fullmatch(tag))
     return tuple(
         Cluster(
             Place(name, place.owner, place.region),

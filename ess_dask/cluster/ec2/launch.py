@@ -28,7 +28,7 @@ _LOOK_SECONDS = 5.0
 
 
 def launch(plan: Plan, scheduler: Machine | None = None) -> None:
-    """Launch the machines of a plan; returns when the scheduler answers and all have addresses.
+    """Launch the machines of a plan; returns when the scheduler answers and all are launched.
 
     ``scheduler`` is the machine of a cluster that runs, None launches one. What was launched when
     it fails or is interrupted is left to the caller to remove.

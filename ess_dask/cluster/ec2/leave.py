@@ -29,19 +29,24 @@ def remove_workers(found: Cluster, chosen: Sequence[Machine], say: Say) -> None:
             )
     running = [each for each in chosen if each.state in ("pending", "running")]
     endpoint = found.endpoint() if running else None
+    ec2 = client("ec2", found.place.region)
     if endpoint:
+        from ess_dask.cluster.graceful import working_on_if_it_fails
         from ess_dask.cluster.machines import connect
 
         with connect(endpoint) as dask:
-            _hand_on(dask, found, running, say)
-    ec2 = client("ec2", found.place.region)
-    end_machines(ec2, found.place, chosen)
+            addresses = _hand_on(dask, found, running, say)
+            with working_on_if_it_fails(dask, addresses):
+                end_machines(ec2, found.place, chosen)
+    else:
+        end_machines(ec2, found.place, chosen)
     names = ", ".join(each.id for each in chosen)
     left = len(found.workers) - len(chosen)
     say(f"removed {names}; what is left: {counted(left, 'worker')}")
 
 
-def _hand_on(dask: Client, found: Cluster, leaving: Sequence[Machine], say: Say) -> None:
+def _hand_on(dask: Client, found: Cluster, leaving: Sequence[Machine], say: Say) -> list[str]:
+    """Move what these machines hold; return the addresses of their workers."""
     from ess_dask.cluster.ec2.launch import joined, of_machines
     from ess_dask.cluster.graceful import before_removal
 
@@ -52,5 +57,6 @@ def _hand_on(dask: Client, found: Cluster, leaving: Sequence[Machine], say: Say)
                 f"no worker of {found.place} would be left for what {', '.join(addresses)} holds",
                 hint="drop the tables first; or to end the cluster: ess cluster terminate",
             )
-        return
+        return addresses
     before_removal(dask, addresses, say)
+    return addresses

@@ -35,8 +35,9 @@ def stop_cluster(found: Cluster, say: Say) -> bool:
     ec2 = client("ec2", place.region)
     wait_while(place, {each.id for each in awake}, ["pending"], "running")
     spot = [each for each in awake if each.spot]
-    if spot and found.scheduler:
-        _tag(ec2, place, found.scheduler, len(spot))
+    if spot:
+        if found.scheduler:
+            _tag(ec2, place, found.scheduler, len(spot))
         end_machines(ec2, place, spot)
         say(f"{counted(len(spot), 'spot worker')} ended; they come back with: ess cluster start")
     staying = [each for each in awake if not each.spot]
@@ -57,7 +58,7 @@ def start_cluster(found: Cluster, say: Say) -> None:
         raise UsageError(f"{place} has no scheduler", hint="ess cluster terminate, then create")
     network = security_group.caller_network(load_settings())
     ec2 = client("ec2", place.region)
-    if security_group.let_in(ec2, place, scheduler.groups[0], network):
+    if security_group.let_in(ec2, place, network):
         say(f"{network} may connect now")
     asleep = [each for each in found.machines if each.state in ("stopping", "stopped")]
     start_machines(place, asleep, say)

@@ -26,9 +26,30 @@ def dask_setup(server: Any) -> None:
     pause = dask.config.get("ess.spot-poll", None)
     # Held by the server: the loop itself keeps weak references to tasks only.
     if not hasattr(server, "close_gracefully"):
-        server.ess_watch = asyncio.create_task(stay_awake(server, FIRST_WORKER_SECONDS))
+        server.ess_watch = asyncio.create_task(attend(server, FIRST_WORKER_SECONDS))
     elif pause:
         server.ess_watch = asyncio.create_task(watch(server, float(pause)))
+
+
+async def attend(scheduler: Any, seconds: float) -> None:
+    """Decide on being idle where Dask does not: before the first worker, and after the last."""
+    await stay_awake(scheduler, seconds)
+    if scheduler.idle_timeout:
+        await end_without_workers(scheduler, scheduler.idle_timeout)
+
+
+async def end_without_workers(scheduler: Any, seconds: float) -> None:
+    """Close a scheduler that has had no worker for so long.
+
+    Tables whose workers were taken wait for others. To Dask that is work, so it would wait, and
+    cost, for ever.
+    """
+    alone_since = time.monotonic()
+    while time.monotonic() - alone_since < seconds:
+        await asyncio.sleep(min(0.5, seconds / 4))
+        if scheduler.workers:
+            alone_since = time.monotonic()
+    await scheduler.close(reason="no worker")
 
 
 async def stay_awake(scheduler: Any, seconds: float) -> None:

@@ -16,6 +16,9 @@ from ess_dask.errors import TransientError
 CHUNK = 1000
 """Instances that one request may name."""
 
+SETTLE = 5.0
+"""Seconds after which EC2 lists what was launched."""
+
 PATIENCE = 600.0
 """Seconds that machines have to change their state."""
 
@@ -23,23 +26,41 @@ PATIENCE = 600.0
 def remove_everything(place: Place, say: Callable[[str], None]) -> int:
     """End all machines of a cluster and delete its security groups; return how many there were."""
     ec2 = client("ec2", place.region)
-    ended = end_where(ec2, place, lambda machine: True, say)
-    return ended + delete_groups(ec2, place, say)
+    ended = 0
+
+    def end_all() -> None:
+        nonlocal ended
+        ended += end_where(ec2, place, lambda machine: True, say)
+
+    end_all()
+    # A group in use is how a machine shows that was not listed yet.
+    groups = delete_groups(ec2, place, say, end_all)
+    return ended + groups
 
 
 def end_where(
-    ec2: Any, place: Place, which: Callable[[Machine], bool], say: Callable[[str], None]
+    ec2: Any,
+    place: Place,
+    which: Callable[[Machine], bool],
+    say: Callable[[str], None],
+    settle: float = 0.0,
 ) -> int:
     """End the machines of a cluster that ``which`` chooses; return how many.
 
-    Looks again afterwards: what was launched a moment ago may not have been listed yet.
+    Looks again afterwards, and for ``settle`` seconds in any case: what was launched a moment ago
+    may not be listed yet.
     """
-    ended = 0
-    while found := [each for each in find_cluster(place).machines if which(each)]:
-        end_machines(ec2, place, found)
-        say(f"{counted(len(found), 'machine')} terminated: {', '.join(each.id for each in found)}")
-        ended += len(found)
-    return ended
+    ended, ends = 0, time.monotonic() + settle
+    while True:
+        if found := [each for each in find_cluster(place).machines if which(each)]:
+            end_machines(ec2, place, found)
+            names = ", ".join(each.id for each in found)
+            say(f"{counted(len(found), 'machine')} terminated: {names}")
+            ended += len(found)
+        elif time.monotonic() >= ends:
+            return ended
+        else:
+            time.sleep(0.5)
 
 
 def end_machines(ec2: Any, place: Place, machines: Iterable[Machine]) -> None:

@@ -27,6 +27,7 @@ ASK = "https://checkip.amazonaws.com"
 
 _STALE_SECONDS = 900
 _DELETE_SECONDS = 90.0
+_AGAIN_SECONDS = 2.0
 
 
 def caller_network(settings: Settings) -> str:
@@ -98,10 +99,17 @@ def _open(ec2: Any, place: Place, group_id: str, network: str) -> None:
         )
 
 
-def let_in(ec2: Any, place: Place, group_id: str, network: str) -> bool:
-    """Let the caller's network in, and no other one any more; say whether that was a change."""
-    with asking("ec2:DescribeSecurityGroups", str(place)):
-        found = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
+def let_in(ec2: Any, place: Place, network: str) -> bool:
+    """Let the caller's network in, and no other one any more; say whether that was a change.
+
+    Only the cluster's own group is changed: a machine may have been given others.
+    """
+    found = find_groups(ec2, place)
+    if not found:
+        raise ConfigError(
+            f"{place} has lost its security group", hint="ess cluster terminate, then create"
+        )
+    group_id = found[0]["GroupId"]
     known = [
         str(each["CidrIp"])
         for rule in found[0]["IpPermissions"]
@@ -136,16 +144,23 @@ def find_groups(ec2: Any, place: Place, vpc: str = "") -> list[dict[str, Any]]:
     return found
 
 
-def delete_groups(ec2: Any, place: Place, say: Callable[[str], None]) -> int:
-    """Delete the groups of a cluster whose machines have ended; return how many there were."""
+def delete_groups(
+    ec2: Any, place: Place, say: Callable[[str], None], meanwhile: Callable[[], None]
+) -> int:
+    """Delete the groups of a cluster whose machines have ended; return how many there were.
+
+    ``meanwhile`` is called as long as one is still in use.
+    """
     groups = find_groups(ec2, place)
     for group in groups:
-        _delete(ec2, place, group["GroupId"])
+        _delete(ec2, place, group["GroupId"], meanwhile)
         say(f"security group {group['GroupId']} deleted")
     return len(groups)
 
 
-def _delete(ec2: Any, place: Place, group_id: str) -> None:
+def _delete(
+    ec2: Any, place: Place, group_id: str, meanwhile: Callable[[], None] = lambda: None
+) -> None:
     """Delete a group; EC2 lets go of the machines in it a while after they have ended."""
     from botocore.exceptions import ClientError
 
@@ -164,7 +179,8 @@ def _delete(ec2: Any, place: Place, group_id: str) -> None:
                     f"{place}: security group {group_id} is still in use",
                     hint="run it again: ess cluster terminate",
                 ) from None
-            time.sleep(2)
+            meanwhile()
+            time.sleep(_AGAIN_SECONDS)
         else:
             return
 

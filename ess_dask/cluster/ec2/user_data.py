@@ -60,6 +60,10 @@ done
 test -d /opt/ess/lib/distributed
 """
 
+# Before the service, whose begin calls the switching-off off: a registry that hangs must not.
+_PULL = """docker image inspect {image} >/dev/null 2>&1 || docker pull {image}
+"""
+
 _START = """systemctl daemon-reload
 systemctl enable --now ess.service
 """
@@ -124,7 +128,8 @@ def _file(path: str, content: str, mode: str = "0644") -> dict[str, str]:
 
 def _boot_script(boot: Boot) -> str:
     install = _INSTALL_PACKAGES.format(options=_docker_options(), image=boot.image)
-    return _INSTALL_DOCKER + (install if boot.requirements else "") + _START
+    pull = _PULL.format(image=boot.image)
+    return _INSTALL_DOCKER + pull + (install if boot.requirements else "") + _START
 
 
 def _docker_options() -> str:

@@ -6,6 +6,7 @@ Only ``create``, ``remove`` and a ``start`` that brings spot workers back import
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -118,16 +119,19 @@ def terminate(everything: bool, confirm: Confirm, say: Say) -> None:
 
 def reset(say: Say) -> None:
     """Forget what is kept here of the cluster; ``UsageError`` when it still has machines."""
-    from ess_dask.cluster.ec2.state import changing, forget
+    from ess_dask.cluster.ec2.state import changing, forget, remembered_region
 
     place = here()
     with changing(place.name):
-        found = find_cluster(place)
-        if found.machines:
-            raise UsageError(
-                f"{place} still has {counted(len(found.machines), 'machine')}",
-                hint="ess cluster terminate",
-            )
+        # Where it was made counts, too: its certificates are nowhere else.
+        regions = dict.fromkeys((place.region, remembered_region(place.name) or place.region))
+        for region in regions:
+            found = find_cluster(replace(place, region=region))
+            if found.machines:
+                raise UsageError(
+                    f"{found.place} still has {counted(len(found.machines), 'machine')}",
+                    hint=f"ess cluster terminate --region {region}",
+                )
         kept = forget(place.name)
     say(f"{place} is forgotten here" if kept else f"nothing is kept here of {place}")
 
@@ -163,7 +167,9 @@ def _chosen(found: Cluster, ids: Iterable[str]) -> list[Machine]:
     chosen: dict[str, Machine] = {}
     for name in ids:
         meant = [
-            each for each in found.machines if name in (each.id, each.reservation, each.worker)
+            each
+            for each in found.machines
+            if name and name in (each.id, each.reservation, each.worker)
         ]
         if not meant:
             raise UsageError(
@@ -171,10 +177,6 @@ def _chosen(found: Cluster, ids: Iterable[str]) -> list[Machine]:
             )
         chosen |= {each.id: each for each in meant}
     return list(chosen.values())
-
-
-def _names(machine: Machine) -> tuple[str, ...]:
-    return (machine.id, machine.reservation, machine.worker)
 
 
 def _question(clusters: Iterable[Cluster], machines: Sequence[Any]) -> str:
