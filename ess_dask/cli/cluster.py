@@ -124,10 +124,10 @@ def terminate(everything: bool, yes: bool) -> None:
         return yes or click.confirm(question, err=True)
 
     from ess_dask.cluster.choice import chosen
-    from ess_dask.tables.homes import forget_ended
+    from ess_dask.tables.homes import forgetting_ended
 
-    _verb("terminate")(everything, confirm, say)
-    forget_ended(chosen(), say)
+    with forgetting_ended(chosen(), say):
+        _verb("terminate")(everything, confirm, say)
 
 
 @cluster.command()
@@ -135,10 +135,10 @@ def terminate(everything: bool, yes: bool) -> None:
 def reset() -> None:
     """Forget what is kept here of a cluster that has ended."""
     from ess_dask.cluster.choice import chosen
-    from ess_dask.tables.homes import forget_ended
+    from ess_dask.tables.homes import forgetting_ended
 
-    _verb("reset")(say)
-    forget_ended(chosen(), say)
+    with forgetting_ended(chosen(), say):
+        _verb("reset")(say)
 
 
 @cluster.command()

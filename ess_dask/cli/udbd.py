@@ -7,7 +7,7 @@ stopped and started with ``ess cluster``, and to stop the servers is to drop wha
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import click
 
@@ -147,8 +147,12 @@ def running_servers() -> str:
     from ess_dask.cluster.machines import attach, is_remote
 
     if is_remote():
+        from ess_dask.cluster.custom.probing import answers
+
         found = attach()
-        return found.address if found else ""
+        with suppress(OSError):
+            return found.address if found and answers(found.address) else ""
+        return ""
     state = local.find()
     return str(state.pid) if state else ""
 

@@ -18,7 +18,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,13 +132,17 @@ def forget_shared(endpoint: Endpoint) -> None:
     _forget(home_of(endpoint).folder)
 
 
-def forget_ended(kind: str, say: Callable[[str], None]) -> None:
-    """Do so for every cluster of a kind that has ended for good: whose certificates are gone.
+@contextmanager
+def forgetting_ended(kind: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Do so for every cluster of a kind that the block ends for good: whose certificates go in it.
 
-    ``say`` is told what could not be removed.
+    One whose certificates were lost before may still run: what is kept of it is left alone. ``say``
+    is told what could not be removed.
     """
+    before = {folder for folder, tls in _homes(kind) if tls.exists()}
+    yield
     for folder, tls in _homes(kind):
-        if not tls.exists():
+        if folder in before and not tls.exists():
             try:
                 _forget(folder)
             except EssError as error:
@@ -149,7 +153,7 @@ def _homes(kind: str) -> Iterator[tuple[Path, Path]]:
     """Yield the folder of each home and that of its cluster's certificates."""
     if kind == "local":
         yield cache_dir() / "tables", cache_dir() / "daemon" / "tls"
-    for path in (cache_dir() / _FAR).glob(f"{kind}-*/{_ABOUT}"):
+    for path in sorted((cache_dir() / _FAR).glob(f"{kind}-*/{_ABOUT}")):
         yield path.parent, Path(json.loads(path.read_text())["tls"])
 
 

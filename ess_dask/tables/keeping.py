@@ -305,18 +305,18 @@ def _restore(session: Session, kept: Kept) -> tuple[TableName, ...]:
 
 
 def _wait_for_workers(session: Session, kept: Kept) -> None:
-    if session.store.home.far:
-        # Machines join one after the other; who comes first would have to hold everything.
-        with suppress(TimeoutError):
-            session.client.wait_for_workers(kept.workers, timeout=GATHER_SECONDS)
     try:
         session.client.wait_for_workers(1, timeout=WORKERS_SECONDS)
     except TimeoutError:
         raise TransientError(
             "memory tables are kept, but no worker has come to hold them "
             f"for {WORKERS_SECONDS:.0f} s",
-            hint="try again when the cluster has workers",
+            hint="see ess cluster status; a worker more: ess cluster create --add",
         ) from None
+    if session.store.home.far:
+        # Machines join one after the other; who comes first would have to hold everything.
+        with suppress(TimeoutError):
+            session.client.wait_for_workers(kept.workers, timeout=GATHER_SECONDS)
 
 
 @contextmanager

@@ -5,11 +5,12 @@ import json
 import pytest
 
 from ess_dask.cluster.custom.hosts import _configuration
-from ess_dask.cluster.custom.reservation import check_key, read_reservation
+from ess_dask.cluster.custom.record import HostsState, hosts_folder, read_record, write_record
+from ess_dask.cluster.custom.reservation import HostsReservation, check_key, read_reservation
 from ess_dask.cluster.custom.ssh import _command, remote_host
-from ess_dask.cluster.custom.verbs import _is_on
+from ess_dask.cluster.custom.verbs import _is_on, reset
 from ess_dask.cluster.options import LocalOptions
-from ess_dask.errors import AccessError, ConfigError
+from ess_dask.errors import AccessError, ConfigError, UsageError
 
 
 @pytest.fixture
@@ -108,3 +109,15 @@ def test_a_key_that_is_not_there(tmp_path):
 )
 def test_workers_are_told_from_those_of_hosts_with_like_names(host, names, is_on):
     assert _is_on(host, names, ("10.0.0.5", "10.0.0.50", "box", "box-2")) is is_on
+
+
+def test_reset_in_a_folder_without_a_reservation_ends_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESS_CACHE_DIR", str(tmp_path / "ess"))
+    monkeypatch.setenv("ESS_WORK_DIR", str(tmp_path / "conf"))
+    folder = hosts_folder("mill")
+    place = HostsReservation("mill", ("127.0.0.2",), tmp_path / "key.pem")
+    write_record(folder, HostsState("tls://127.0.0.2:8786", 0.0, True, place))
+    with pytest.raises(UsageError, match="not known which cluster") as caught:
+        reset(print)
+    assert "'mill'" in caught.value.hint
+    assert read_record(folder) is not None

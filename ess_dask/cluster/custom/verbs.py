@@ -115,7 +115,15 @@ def reset(say: Say) -> None:
     from ess_dask.cluster.custom.hosts import stop_hosts
 
     found = read_reservation()
-    states = [each for each in recorded() if found is None or each.reservation.id == found.id]
+    known = recorded()
+    if found is None and known:
+        # Whoever is in another folder does not mean all that was ever started from this home.
+        names = ", ".join(sorted(repr(each.reservation.id) for each in known))
+        raise UsageError(
+            f"there is no {reservation_path()}, so it is not known which cluster is to end",
+            hint=f"started were {names}: go to the folder with that one's reservation.json",
+        )
+    states = [each for each in known if found is not None and each.reservation.id == found.id]
     if not states:
         say("nothing of a custom cluster was started from here")
     for state in states:
