@@ -51,14 +51,13 @@ def to_lend(references: Iterable[str]) -> dict[str, Keys]:
     return found
 
 
-def named_in_environment() -> dict[str, str]:
-    """Return as variables the keys that ``AWS_PROFILE`` or a file named beside it stands for.
+def keys_of_files() -> dict[str, str]:
+    """Return as variables the keys in the files of AWS of this machine, those of ``AWS_PROFILE``.
 
-    Empty without these names, where keys stand in the environment themselves, and where no keys are
-    behind them: whoever needs S3 is told so then.
+    Empty where keys stand in the environment themselves, and where there are none in the files:
+    whoever needs S3 is told so then.
     """
-    names = ("AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")
-    if "AWS_ACCESS_KEY_ID" in os.environ or not any(map(os.environ.get, names)):
+    if "AWS_ACCESS_KEY_ID" in os.environ:
         return {}
     try:
         keys = _of_profile("")
@@ -75,8 +74,12 @@ def _of_profile(name: str) -> Keys:
     from botocore.session import Session
 
     try:
-        found = Session(profile=name or None).get_credentials()
-        if found is None or found.method in ("iam-role", "container-role"):
+        session = Session(profile=name or None)
+        for role in ("iam-role", "container-role"):
+            # Not asked at all: where there is none, the asking takes seconds.
+            session.get_component("credential_provider").remove(role)
+        found = session.get_credentials()
+        if found is None:
             return Keys()
         frozen = found.get_frozen_credentials()
     except BotoCoreError as error:

@@ -52,14 +52,14 @@ def working(
 
     Raises what ``machines.ensure_started`` and ``machines.connect`` raise.
     """
-    from ess_dask.catalog.credentials import named_in_environment
+    from ess_dask.catalog.credentials import keys_of_files
     from ess_dask.cluster.passing import pass_environment
     from ess_dask.engine.workplace import prepare
 
     endpoint = machines.ensure_started(say, kind)
     client = machines.connect(endpoint)
     try:
-        pass_environment(client, named_in_environment() if endpoint.remote else None)
+        pass_environment(client, keys_of_files() if endpoint.remote else None)
         prepare(client, stores)
         yield client, endpoint
     finally:

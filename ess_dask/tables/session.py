@@ -116,13 +116,13 @@ def _silently(text: str) -> None:
 
 
 def _session(endpoint: Endpoint, say: Callable[[str], None]) -> Session:
-    from ess_dask.catalog.credentials import named_in_environment
+    from ess_dask.catalog.credentials import keys_of_files
     from ess_dask.cluster.passing import pass_environment
     from ess_dask.tables.keeping import may_be_kept, restore_tables
 
     session = _connected(endpoint)
     try:
-        pass_environment(session.client, named_in_environment() if endpoint.remote else None)
+        pass_environment(session.client, keys_of_files() if endpoint.remote else None)
         if may_be_kept(session.store):
             restore_tables(session, say)
     except BaseException:

@@ -1,8 +1,10 @@
 """What the workers are told of the user's way to S3."""
 
+import os
+
 import pytest
 
-from ess_dask.catalog.credentials import named_in_environment
+from ess_dask.catalog.credentials import keys_of_files
 from ess_dask.cluster.passing import PASSED, passed_values
 
 
@@ -27,7 +29,7 @@ def test_workers_here_find_the_profile_themselves(monkeypatch):
 
 def test_workers_elsewhere_get_its_keys(monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "dev")
-    assert passed_values(named_in_environment()) == {
+    assert passed_values(keys_of_files()) == {
         "AWS_ACCESS_KEY_ID": "AKIADEV",
         "AWS_SECRET_ACCESS_KEY": "s",
         "AWS_SESSION_TOKEN": "t",
@@ -37,10 +39,26 @@ def test_workers_elsewhere_get_its_keys(monkeypatch):
 
 def test_a_profile_that_gives_no_keys_is_the_trouble_of_those_who_need_them(monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "gone")
-    assert passed_values(named_in_environment()) == {"AWS_DEFAULT_REGION": "eu-west-1"}
+    assert passed_values(keys_of_files()) == {"AWS_DEFAULT_REGION": "eu-west-1"}
 
 
 def test_keys_of_the_environment_come_first(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "own")
-    assert passed_values(named_in_environment())["AWS_SECRET_ACCESS_KEY"] == "own"
+    assert passed_values(keys_of_files())["AWS_SECRET_ACCESS_KEY"] == "own"
+
+
+def test_keys_of_the_usual_files_go_to_other_machines(tmp_path, monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert keys_of_files() == {}
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "credentials").write_text(
+        "[default]\naws_access_key_id = AKIAUSUAL\naws_secret_access_key = usual\n"
+    )
+    assert passed_values(keys_of_files()) == {
+        "AWS_ACCESS_KEY_ID": "AKIAUSUAL",
+        "AWS_SECRET_ACCESS_KEY": "usual",
+    }
