@@ -136,6 +136,12 @@ def test_a_cluster_lives_in_separate_commands(anna, cloud):
     assert [each["id"] for each in machines(anna)] == [each["id"] for each in others]
     assert anna.python(LOOK).strip() == "100000"
 
+    cloud.fail("StopInstances", "UnauthorizedOperation", times=-1)
+    denied = anna.ess("cluster", "stop", code=3).stderr
+    assert "ec2:StopInstances is not allowed" in denied
+    cloud.clear_faults()
+    # Idle, they still end and do not only stop.
+    assert {each.shutdown_behaviour for each in cloud.instances(*LIVE)} == {"terminate"}
     stops_and_starts(anna, cloud)
     shutil.rmtree(anna.home / ".ess" / "clusters")
     assert len(machines(anna)) == 2

@@ -14,7 +14,7 @@ from ess_dask.cluster.ec2.find import PORT, Cluster, Machine, Place, find_cluste
 from ess_dask.cluster.ec2.plan import as_tags
 from ess_dask.cluster.ec2.removal import chunks, end_machines, wait_while
 from ess_dask.cluster.verbs import CreateRequest, Say, counted
-from ess_dask.errors import TransientError, UsageError
+from ess_dask.errors import EssError, TransientError, UsageError
 from ess_dask.settings import load_settings
 
 ANSWER_SECONDS = 300.0
@@ -43,9 +43,13 @@ def stop_cluster(found: Cluster, say: Say) -> bool:
     staying = [each for each in awake if not each.spot]
     # Without it, a worker that loses its scheduler would switch itself off, which ends it.
     _on_shutdown(ec2, place, staying, "stop")
-    for part in chunks([each.id for each in staying]):
-        with asking("ec2:StopInstances", str(place)):
-            ec2.stop_instances(InstanceIds=part)
+    try:
+        for part in chunks([each.id for each in staying]):
+            with asking("ec2:StopInstances", str(place)):
+                ec2.stop_instances(InstanceIds=part)
+    except EssError:
+        _on_shutdown(ec2, place, staying, "terminate")
+        raise
     _wait_stopped(place, staying)
     say(f"{place} is stopped: its {len(staying)} disks still cost; go on with: ess cluster start")
     return True
@@ -77,11 +81,12 @@ def start_machines(place: Place, machines: Sequence[Machine], say: Say) -> None:
     ec2 = client("ec2", place.region)
     ids = {each.id for each in machines}
     wait_while(place, ids, ["stopping"], "stopped")
+    # Before they run: whatever comes between, idle machines end and do not only stop.
+    _on_shutdown(ec2, place, machines, "terminate")
     for part in chunks(sorted(ids)):
         with asking("ec2:StartInstances", str(place)):
             ec2.start_instances(InstanceIds=part)
     wait_while(place, ids, ["stopped", "pending"], "running")
-    _on_shutdown(ec2, place, machines, "terminate")
     say(f"{counted(len(ids), 'machine')} started; workers join within a minute")
 
 
