@@ -15,6 +15,9 @@ from contextvars import ContextVar
 
 Stop = Callable[[], None]
 
+_REMEMBERED = 4096
+"""Cancelled tasks that are remembered; of older ones nothing can be about to begin."""
+
 _OWNER: ContextVar[str] = ContextVar("ess_dask_owner", default="")
 _TASK: ContextVar[str] = ContextVar("ess_dask_task", default="")
 
@@ -27,6 +30,7 @@ class Running:
         self._lock = threading.RLock()
         self._stops: dict[int, tuple[str, str, Stop]] = {}
         self._numbers = itertools.count()
+        self._cancelled: dict[str, None] = {}
 
     @contextmanager
     def owned_by(self, owner: str) -> Iterator[None]:
@@ -45,6 +49,8 @@ class Running:
             yield
         finally:
             _TASK.reset(token)
+            with self._lock:
+                self._cancelled.pop(task, None)
 
     @contextmanager
     def registered(self, stop: Stop) -> Iterator[None]:
@@ -52,6 +58,8 @@ class Running:
         with self._lock:
             number = next(self._numbers)
             self._stops[number] = _OWNER.get(), _TASK.get(), stop
+            if _TASK.get() in self._cancelled:
+                stop()
         try:
             yield
         finally:
@@ -63,8 +71,15 @@ class Running:
         return self._cancel(lambda whose, task: owner in ("", whose))
 
     def cancel_task(self, task: str) -> int:
-        """Stop what is registered now for one task; return how much that was."""
-        return self._cancel(lambda whose, other: other == task)
+        """Stop what is registered for one task, and what it still begins; return how much it was.
+
+        A task that is cancelled between two commands, or before its first, would go on otherwise.
+        """
+        with self._lock:
+            self._cancelled[task] = None
+            if len(self._cancelled) > _REMEMBERED:
+                del self._cancelled[next(iter(self._cancelled))]
+            return self._cancel(lambda whose, other: other == task)
 
     def _cancel(self, is_meant: Callable[[str, str], bool]) -> int:
         with self._lock:

@@ -353,7 +353,7 @@ def test_nothing_runs_on_when_the_client_is_gone(user, far, end):
             time.sleep(0.5)
             begun.send_signal(end)
         begun.communicate(timeout=30)
-        assert wait_until(lambda: not commands("sleep 543.25"), timeout=10)
+        assert wait_until(lambda: not commands("sleep 543.25"), timeout=20)
     finally:
         begun.kill()
         begun.wait()

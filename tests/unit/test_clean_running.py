@@ -35,3 +35,18 @@ def test_what_is_owned_is_a_matter_of_the_thread():
     done.set()
     other.join()
     assert stopped == []
+
+
+def test_what_a_cancelled_task_still_begins_is_stopped_and_its_second_try_is_not():
+    running, stopped = Running(), []
+    running.cancel_task("a")
+    with running.for_task("a"), running.registered(lambda: stopped.append("early")):
+        pass
+    with running.for_task("a"), running.registered(lambda: stopped.append("again")):
+        pass
+    with running.for_task("b"):
+        with running.registered(lambda: stopped.append("first")):
+            assert running.cancel_task("b") == 1
+        with running.registered(lambda: stopped.append("second")):
+            pass
+    assert stopped == ["early", "first", "second"]
