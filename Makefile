@@ -24,8 +24,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)
 	$(BIN)/ess demo
 
+# Worksteal keeps the tests of a module together, so that what they share is started once.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # For every commit: linters and the quick tests, under 90 seconds.
 check: $(STAMP) lint
