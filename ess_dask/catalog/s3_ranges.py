@@ -7,13 +7,13 @@ lately read are kept in the process.
 from __future__ import annotations
 
 import asyncio
-import io
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import Datastore
 from ess_dask.catalog.s3 import filesystem, retrying, split_uri
+from ess_dask.catalog.s3_position import SeekableObject
 
 if TYPE_CHECKING:
     import s3fs
@@ -43,7 +43,7 @@ traffic = Traffic()
 """That of this process."""
 
 
-class RangedObject(io.RawIOBase):
+class RangedObject(SeekableObject):
     """A seekable stream of one object; opening it reads its ends.
 
     Raises ``ReadError`` when the object is gone, ``AccessError`` and ``TransientError`` as
@@ -53,33 +53,12 @@ class RangedObject(io.RawIOBase):
     def __init__(self, store: Datastore, uri: str) -> None:
         super().__init__()
         self._store, self._uri = store, uri
-        self._position = 0
         self._size, self._tail = _end_of(store, uri)
         self._start, self._block = self._size - len(self._tail), self._tail
-
-    def readable(self) -> bool:
-        """Whether bytes can be read: yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Whether the position can be set: yes."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position in bytes."""
-        return self._position
 
     def size(self) -> int:
         """Return the object's size in bytes."""
         return self._size
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Set the position in bytes; nothing is fetched."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"negative position {base + offset}")
-        self._position = base + offset
-        return self._position
 
     def read(self, size: int | None = -1) -> bytes:
         """Return up to ``size`` bytes from the position on, fewer only at the end."""

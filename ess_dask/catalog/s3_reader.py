@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ess_dask.catalog.local import changed
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.catalog.s3 import filesystem, retrying, split_uri
+from ess_dask.catalog.s3_position import SeekableObject
 
 if TYPE_CHECKING:
     import s3fs
@@ -29,36 +29,19 @@ def open_s3(store: Datastore, file: FileRef) -> BinaryIO:
     return cast("BinaryIO", stream)
 
 
-class ObjectStream(io.RawIOBase):
+class ObjectStream(SeekableObject):
     """A seekable stream of one object's bytes; holds at most two blocks of ``BLOCK`` bytes."""
 
     def __init__(self, store: Datastore, file: FileRef) -> None:
         super().__init__()
         self._store, self._file = store, file
         self._connection = filesystem(store)
-        self._position = 0
         self._start, self._block = 0, b""
         self._ahead: tuple[int, Future[bytes]] | None = None
 
-    def readable(self) -> bool:
-        """Whether bytes can be read: yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Whether the position can be set: yes."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position in bytes."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Set the position in bytes; nothing is fetched."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"negative position {base + offset}")
-        self._position = base + offset
-        return self._position
+    def size(self) -> int:
+        """Return the size of the recorded version in bytes."""
+        return self._file.size
 
     def readinto(self, buffer: Any) -> int:
         """Fill ``buffer`` from the position on; return the bytes read, 0 at the end."""

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 TABLE = "records"
 
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    # The order of a join's rows comes from its algorithm and from the side that is hashed: neither
-    # may depend on how many rows a batch happens to have. (Lookup tables in a query are short.)
-    "disabled_optimizers": "join_order,build_side_probe_side",
-    "nested_loop_join_threshold": 10_000,
+Settings = dict[str, str | bool | int | float | list[str]]
+
+CLOSED: Settings = {
     # One thread: with more, the order of rows and of float sums changes from run to run.
     "threads": 1,
     "preserve_insertion_order": True,
@@ -29,6 +27,15 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     # Otherwise a query could name any Python variable of the caller as a table.
     "python_enable_replacements": False,
+}
+"""What makes a database a closed room whose answers are always the same."""
+
+_SETTINGS: Settings = {
+    # The order of a join's rows comes from its algorithm and from the side that is hashed: neither
+    # may depend on how many rows a batch happens to have. (Lookup tables in a query are short.)
+    "disabled_optimizers": "join_order,build_side_probe_side",
+    "nested_loop_join_threshold": 10_000,
+    **CLOSED,
 }
 
 _local = threading.local()
@@ -73,7 +80,7 @@ def run(query: str, table: pa.Table, timeout: float = 0.0, name: str = TABLE) ->
 
     database = connection()
     late = threading.Event()
-    timer = _timer(timeout, database, late)
+    timer = interrupting(database, timeout, late)
     database.register(name, table)
     try:
         with running.registered(database.interrupt):
@@ -89,9 +96,14 @@ def run(query: str, table: pa.Table, timeout: float = 0.0, name: str = TABLE) ->
         database.unregister(name)
 
 
-def _timer(
-    timeout: float, database: duckdb.DuckDBPyConnection, late: threading.Event
+def interrupting(
+    database: duckdb.DuckDBPyConnection, timeout: float, late: threading.Event
 ) -> threading.Timer:
+    """Interrupt what a connection does after ``timeout`` seconds (0: never), and set ``late``.
+
+    Cancel the returned timer when the work is done.
+    """
+
     def stop() -> None:
         late.set()
         database.interrupt()

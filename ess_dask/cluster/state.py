@@ -20,7 +20,7 @@ import platform
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -176,16 +176,22 @@ def holder(folder: Path, name: str) -> str:
     return "?"
 
 
-@contextmanager
-def starting(folder: Path, timeout: float = 90.0) -> Iterator[None]:
+def starting(folder: Path, timeout: float = 90.0) -> AbstractContextManager[None]:
     """Let one command at a time start a daemon in ``folder``."""
-    lock = hold(folder, "start.lock", timeout)
+    busy = f"has been starting the local cluster for {timeout:.0f} s"
+    return holding(folder, "start.lock", timeout, busy, f"see {folder / 'log'}")
+
+
+@contextmanager
+def holding(folder: Path, name: str, timeout: float, busy: str, hint: str) -> Iterator[None]:
+    """Hold the lock file ``name`` while the block runs.
+
+    When it is not free in ``timeout`` seconds, ``LockedError`` names the process that holds it;
+    ``busy`` says what that does.
+    """
+    lock = hold(folder, name, timeout)
     if lock is None:
-        raise LockedError(
-            f"process {holder(folder, 'start.lock')} has been starting the local cluster "
-            f"for {timeout:.0f} s",
-            hint=f"see {folder / 'log'}",
-        )
+        raise LockedError(f"process {holder(folder, name)} {busy}", hint=hint)
     try:
         yield
     finally:

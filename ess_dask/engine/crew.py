@@ -62,11 +62,6 @@ def belonging(member: Member) -> Iterator[None]:
         _MEMBER.reset(token)
 
 
-def on_worker() -> bool:
-    """Whether this is the work of a worker on another machine."""
-    return _MEMBER.get() is not None
-
-
 def node_words() -> dict[str, str]:
     """Return the ``%`` words of the far worker that this is; none for the caller's own machine."""
     member = _MEMBER.get()

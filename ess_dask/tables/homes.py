@@ -124,20 +124,13 @@ def sweep_instances(folder: Path, running: str) -> None:
                 (path / _UNSWEPT).touch()
 
 
-def forget_shared(endpoint: Endpoint) -> None:
-    """Remove all that was kept of a cluster's tables, on this machine and in the shared place.
-
-    For a cluster that has ended for good. Raises what the shared place does.
-    """
-    _forget(home_of(endpoint).folder)
-
-
 @contextmanager
 def forgetting_ended(kind: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Do so for every cluster of a kind that the block ends for good: whose certificates go in it.
+    """Remove all that was kept of the tables of those clusters that the block ends for good.
 
-    One whose certificates were lost before may still run: what is kept of it is left alone. ``say``
-    is told what could not be removed.
+    On this machine and in the shared place, of every cluster of this kind whose certificates go
+    while the block runs. One whose certificates were lost before may still run: what is
+    kept of it is left alone. ``say`` is told what could not be removed.
     """
     before = {folder for folder, tls in _homes(kind) if tls.exists()}
     yield

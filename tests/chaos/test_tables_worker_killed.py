@@ -19,22 +19,14 @@ from ess_dask.engine.model import Batch, Piece
 from ess_dask.errors import UsageError, WorkerLostError
 from ess_dask.query.sql.memory import MemoryRows
 from ess_dask.query.sql.model import Work
-from ess_dask.tables.layout import MergeRule, TableLayout
+from ess_dask.tables.layout import TableLayout
 from ess_dask.tables.registry import TableName
 from ess_dask.tables.session import open_session, running_session
 from ess_dask.tables.store import TableStore
+from tests.integration.far import LAYOUTS, SCHEMA
 
 pytestmark = pytest.mark.slow
 
-SCHEMA = pa.schema([("user", pa.string()), ("n", pa.int64()), ("price", pa.float64())])
-LAYOUTS = {
-    "plain": TableLayout(SCHEMA, ("user",), 16),
-    "sorted": TableLayout(SCHEMA, ("user",), 16, sort=("price",)),
-    "vector": TableLayout(
-        SCHEMA, ("user",), 16, merge_key=("user",), ordered=True,
-        merge=(MergeRule("n", "max"), MergeRule("price", "add")),
-    ),
-}  # fmt: skip
 BATCHES = 8
 ROWS = 10_000
 NAME = TableName("/w", "wood", "allsales")

@@ -14,7 +14,7 @@ from ess_dask._version import __version__
 from ess_dask.catalog.s3_ranges import TAIL
 from ess_dask.cluster.graceful import before_removal, held_and_room
 from ess_dask.errors import ConfigError, EssError, LockedError
-from ess_dask.tables.homes import forget_shared
+from ess_dask.tables.homes import forgetting_ended
 from ess_dask.tables.keeping import resume_tables, save_tables
 from ess_dask.tables.moving import spread
 from ess_dask.tables.session import open_session, table_name
@@ -301,5 +301,8 @@ def test_what_is_not_kept_is_swept_from_the_place(far):
         far_bed.put(session, "end.t").close()
         endpoint = session.endpoint
     assert far.objects()
-    forget_shared(endpoint)
+    aside = endpoint.tls.with_name("aside")
+    with forgetting_ended("custom", print):
+        endpoint.tls.rename(aside)
+    aside.rename(endpoint.tls)
     assert [path for path in far.buckets.rglob("*") if path.is_file()] == []

@@ -11,14 +11,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ess_dask.cluster.custom.reservation import HostsReservation
-from ess_dask.cluster.state import hold, holder, private_folder
-from ess_dask.errors import LockedError
+from ess_dask.cluster.state import holding, private_folder
 from ess_dask.folders import cache_dir
 
 
@@ -76,17 +74,7 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder / "tls", ignore_errors=True)
 
 
-@contextmanager
-def alone(folder: Path, timeout: float = 180.0) -> Iterator[None]:
+def alone(folder: Path, timeout: float = 180.0) -> AbstractContextManager[None]:
     """Let one command at a time start or end the cluster."""
-    lock = hold(folder, "start.lock", timeout)
-    if lock is None:
-        raise LockedError(
-            f"process {holder(folder, 'start.lock')} has been starting or ending the custom "
-            f"cluster for {timeout:.0f} s",
-            hint="wait for it, or end it",
-        )
-    try:
-        yield
-    finally:
-        os.close(lock)
+    busy = f"has been starting or ending the custom cluster for {timeout:.0f} s"
+    return holding(folder, "start.lock", timeout, busy, "wait for it, or end it")

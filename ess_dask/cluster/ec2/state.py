@@ -7,14 +7,11 @@ can still be looked at and ended; only its certificates are nowhere else.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ess_dask.cluster.state import hold, holder, private_folder
-from ess_dask.errors import LockedError
+from ess_dask.cluster.state import holding, private_folder
 from ess_dask.folders import cache_dir
 
 
@@ -60,18 +57,9 @@ def forget(name: str) -> bool:
     return there
 
 
-@contextmanager
-def changing(name: str) -> Iterator[None]:
+def changing(name: str) -> AbstractContextManager[None]:
     """Let one command at a time change a cluster; ``LockedError`` (75) names the process."""
     folder = private_folder(folder_of(name).parent)
     # Beside the folder and not inside: it stays when the folder goes.
-    lock = hold(folder, f"{name}.lock", timeout=0)
-    if lock is None:
-        raise LockedError(
-            f"process {holder(folder, f'{name}.lock')} is changing cluster {name}",
-            hint="wait until that command has ended",
-        )
-    try:
-        yield
-    finally:
-        os.close(lock)
+    busy = f"is changing cluster {name}"
+    return holding(folder, f"{name}.lock", 0.0, busy, "wait until that command has ended")

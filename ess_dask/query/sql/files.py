@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.engine.model import Batch, BatchResult, Job
-from ess_dask.query.sql.model import Deal, Partitioned, Work
-from ess_dask.query.sql.run import InProcess, dealt_here, work_on
+from ess_dask.query.sql.model import Partitioned, Work
+from ess_dask.query.sql.run import DealtHere, work_on
 from ess_dask.records.spec import DataType, ReadSpec
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class CategoryRows:
+class CategoryRows(DealtHere):
     """Implements ``Partitioned`` for files. ``executor`` makes what the batches run on, ``window``
     is how many are in flight (0: two for each thread)."""
 
@@ -56,12 +56,6 @@ class CategoryRows:
     def size(self) -> int:
         """About what the files take in memory: three times what is stored."""
         return 3 * sum(batch.size for batch in self.batches)
-
-    def dealt(
-        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
-    ) -> InProcess:
-        """Return what ``work`` gives, dealt anew, in this process."""
-        return dealt_here(self.map(work, beside, sides), deal)
 
     def map(
         self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.arrow import standard_table
 from ess_dask.errors import DataError, ReadError, UsageError
-from ess_dask.query.sql.model import Deal, Partitioned, Work
-from ess_dask.query.sql.run import InProcess, dealt_here, work_on
+from ess_dask.query.sql.model import Partitioned, Work
+from ess_dask.query.sql.run import DealtHere, InProcess, work_on
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,7 @@ def frame_rows(name: str, frame: Any) -> InProcess:
 
 
 @dataclass(frozen=True, slots=True)
-class ParquetRows:
+class ParquetRows(DealtHere):
     """Implements ``Partitioned`` for Parquet files of a datastore: one partition for each."""
 
     store: Datastore
@@ -49,12 +49,6 @@ class ParquetRows:
     def size(self) -> int:
         """About what the files take in memory."""
         return 4 * sum(file.size for file in self.files)
-
-    def dealt(
-        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
-    ) -> InProcess:
-        """Return what ``work`` gives, dealt anew, in this process."""
-        return dealt_here(self.map(work, beside, sides), deal)
 
     def map(
         self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]
@@ -121,7 +115,7 @@ def _answer_parquet(
 
 
 @dataclass(frozen=True, slots=True)
-class WarehouseRows:
+class WarehouseRows(DealtHere):
     """Implements ``Partitioned`` for one table of a DuckDB file, opened for reading only."""
 
     path: str
@@ -130,12 +124,6 @@ class WarehouseRows:
     size: int = 0
     key: tuple[str, ...] = ()
     placement: str = ""
-
-    def dealt(
-        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
-    ) -> InProcess:
-        """Return what ``work`` gives, dealt anew, in this process."""
-        return dealt_here(self.map(work, beside, sides), deal)
 
     def map(
         self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]

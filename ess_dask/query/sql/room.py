@@ -9,23 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.clean.duck import CLOSED, interrupting, plain
 from ess_dask.clean.running import running
 from ess_dask.errors import DataError, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
-
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    # One thread: with more, the order of rows and of float sums changes from run to run.
-    "threads": 1,
-    "preserve_insertion_order": True,
-    "enable_external_access": False,
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    # Otherwise a query could name any Python variable of the caller as a table.
-    "python_enable_replacements": False,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +36,7 @@ _making = threading.Lock()
 def _database() -> duckdb.DuckDBPyConnection:
     import duckdb
 
-    made = duckdb.connect(":memory:", config=_SETTINGS)
+    made = duckdb.connect(":memory:", config=CLOSED)
     # Dates and times do not depend on where a worker stands.
     made.execute("set timezone = 'UTC'")
     made.execute("set lock_configuration = true")
@@ -76,7 +66,7 @@ def answer(query: str, tables: Mapping[str, pa.Table], seconds: float = 0.0) -> 
 
     with room(tables) as connection:
         late = threading.Event()
-        timer = _timer(seconds, connection, late)
+        timer = interrupting(connection, seconds, late)
         try:
             with running.registered(connection.interrupt):
                 return connection.sql(query).to_arrow_table()
@@ -93,20 +83,6 @@ def timed_out() -> DataError:
     return DataError(
         "the query took longer than query_timeout allows", hint="ask for less, or raise it"
     )
-
-
-def _timer(
-    seconds: float, connection: duckdb.DuckDBPyConnection, late: threading.Event
-) -> threading.Timer:
-    def stop() -> None:
-        late.set()
-        connection.interrupt()
-
-    timer = threading.Timer(seconds, stop)
-    if seconds:
-        timer.daemon = True
-        timer.start()
-    return timer
 
 
 class Binder:
@@ -161,8 +137,6 @@ class Binder:
 def told_plainly(columns: str = "") -> Iterator[None]:
     """Turn DuckDB's errors about a value or a statement into ours."""
     import duckdb
-
-    from ess_dask.clean.duck import plain
 
     try:
         yield

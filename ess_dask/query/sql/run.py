@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -177,8 +177,28 @@ def work_on(tables: tuple[pa.Table, ...], work: Work, sides: Mapping[str, pa.Tab
     return standard_table(made, pa.schema([]))
 
 
+class DealtHere:
+    """The part of ``Partitioned`` that deals rows anew, for those that come to this process."""
+
+    __slots__ = ()
+
+    def dealt(
+        self: Partitioned,
+        work: Work,
+        beside: Sequence[Partitioned],
+        sides: Mapping[str, pa.Table],
+        deal: Deal,
+    ) -> InProcess:
+        """Return what ``work`` gives, dealt anew; rows keep their order within a partition."""
+        import pyarrow as pa
+
+        rows = [buckets_of(part, deal) for part in self.map(work, beside, sides)]
+        tables = tuple(pa.concat_tables(each) for each in zip(*rows, strict=True))
+        return InProcess(tables, deal.key, deal.placement)
+
+
 @dataclass(frozen=True, slots=True)
-class InProcess:
+class InProcess(DealtHere):
     """Implements ``Partitioned``: tables of this process, one after the other."""
 
     tables: tuple[pa.Table, ...]
@@ -206,21 +226,6 @@ class InProcess:
             tables = tables[number : number + 1]
         for parts in zip(tables, *others, strict=True):
             yield work_on(parts, work, sides)
-
-    def dealt(
-        self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
-    ) -> InProcess:
-        """Return what ``work`` gives, dealt anew, in this process."""
-        return dealt_here(self.map(work, beside, sides), deal)
-
-
-def dealt_here(parts: Iterable[pa.Table], deal: Deal) -> InProcess:
-    """Return tables, dealt anew by a key; rows keep their order within a partition."""
-    import pyarrow as pa
-
-    rows = [buckets_of(part, deal) for part in parts]
-    tables = tuple(pa.concat_tables(each) for each in zip(*rows, strict=True))
-    return InProcess(tables, deal.key, deal.placement)
 
 
 def buckets_of(table: pa.Table, deal: Deal) -> list[pa.Table]:
