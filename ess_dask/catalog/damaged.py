@@ -45,8 +45,8 @@ def set_aside(path: Path) -> None:
         os.close(lock)
     sys.stderr.write(
         f"ess: {path} is damaged; it is kept as {aside.name} and a new one is begun. Add "
-        "datastores and categories again (ess select, ess category add); the next run of each pipeline takes "
-        "what was loaded from its warehouse's ledger\n"
+        "datastores and categories again (ess select, ess category add); the next run of each "
+        "pipeline takes what was loaded from its warehouse's ledger\n"
     )
 
 
