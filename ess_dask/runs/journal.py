@@ -165,8 +165,10 @@ class Journal:
 
     def _records(self, query: str, *values: object) -> list[RunRecord]:
         rows = self.connection.execute(query, values)
-        # The state is the third column.
-        return [RunRecord(*row[:2], State(row[2]), *row[3:]) for row in rows]
+        return [
+            RunRecord(run_id, pipeline, State(state), *rest)
+            for run_id, pipeline, state, *rest in rows
+        ]
 
     def _like(self, run_id: str) -> str:
         import difflib
