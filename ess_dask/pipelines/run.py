@@ -21,7 +21,11 @@ from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch, BatchResult, FileCount, RowCheck, Sink
 from ess_dask.engine.sinks import Only, Tee
 from ess_dask.errors import EssError, InterruptedRunError, RejectLimitError, WorkerLostError
+from ess_dask.observe.logs import heard_level
+from ess_dask.observe.watch import Watch as Observer
+from ess_dask.observe.watch import watching
 from ess_dask.pipelines.execution import Execution
+from ess_dask.pipelines.observed import beginning_of
 from ess_dask.pipelines.plan import RunPlan
 from ess_dask.pipelines.report import REFUSED, UNHOOKED, RunReport, Totals, add_up
 from ess_dask.pipelines.run_folder import run_folder
@@ -46,6 +50,15 @@ class Listener:
 
     say: Say = lambda text: None
     watch: Watch = lambda result: None
+
+    def joined(self, observer: Observer) -> Listener:
+        """Return a listener that tells an observer, too."""
+
+        def watch(result: BatchResult) -> None:
+            observer.batch(result)
+            self.watch(result)
+
+        return Listener(observer.say(self.say), watch)
 
 
 def runs_folder(settings: Settings) -> Path:
@@ -86,12 +99,24 @@ def execute(
     ``whole`` a failed file raises ``DataError`` or ``TransientError``, and nothing is published.
     """
     listener = listener or Listener()
-    started = time.monotonic()
     execution = plan.execution
     if execution is None or not execution.is_needed:
-        return _nothing_new(plan), None
-    run = _Run(plan, execution, settings, listener, new_run_id(), runs_folder(settings), session)
-    with run.prepared() as tools, Interrupt(listener.say) as interrupt:
+        with watching(beginning_of(plan), settings) as watch:
+            report = _nothing_new(plan)
+            watch.done(report.to_dict())
+        return report, None
+    run_id, runs = new_run_id(), runs_folder(settings)
+    with watching(beginning_of(plan, run_id, runs / run_id), settings) as watch:
+        listener = listener.joined(watch)
+        run = _Run(plan, execution, settings, listener, run_id, runs, session)
+        report, table = _execute(run)
+        watch.done(report.to_dict())
+    return report, table
+
+
+def _execute(run: _Run) -> tuple[RunReport, MemoryTable | None]:
+    started = time.monotonic()
+    with run.prepared() as tools, Interrupt(run.listener.say) as interrupt:
         results = run.work(tools, interrupt)
         totals = add_up(results)
         run.check_whole(totals, interrupt)
@@ -261,6 +286,7 @@ class _Run:
             rejects_folder=str(self.rejects_folder) if keep else "",
             check=self._check(),
             context=replace(context, owner=self.run_id),
+            hear=heard_level(self.settings),
         )
         work = partial(process, job=job, sink=Tee(tools.sinks))
         results: list[BatchResult] = []
