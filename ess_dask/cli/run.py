@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,6 @@ def _make_plan(
 
 def print_plan(plan: RunPlan, as_json: bool) -> None:
     """Print what a run would do."""
-    import json
-
     text = json.dumps(plan.to_dict(), indent=2, ensure_ascii=False) + "\n"
     click.echo(text if as_json else plan.render(), nl=False)
 
@@ -72,6 +71,7 @@ def plan(pipeline: str, lower: str, upper: str, overrides: tuple[str, ...], as_j
 @click.option("--quiet", is_flag=True, help="Print nothing when all went well.")
 @click.option("--fail-if-empty", is_flag=True, help="Exit 3 when no file is selected.")
 @click.option("--direct", is_flag=True, help="Copy straight into the table (huge appends).")
+@click.option("--metrics-file", metavar="PATH", default="", help="Write Prometheus metrics there.")
 @asks_password
 def run(
     pipeline: str,
@@ -83,6 +83,7 @@ def run(
     quiet: bool,
     fail_if_empty: bool,
     direct: bool,
+    metrics_file: str,
 ) -> int:
     """Run a pipeline: clean and load what is not loaded yet.
 
@@ -90,29 +91,41 @@ def run(
     not done twice. Exit codes: 0 done, 1 may be retried, 2 usage, 3 data, 4 too many rejects,
     75 locked, 130 interrupted.
     """
+    from ess_dask.cli._watched import watched_pipeline
+    from ess_dask.pipelines.execution import Window
+    from ess_dask.pipelines.prepare import make_plan
+
     if direct:
         overrides = (*overrides, "load.direct=true")
-    made, settings = _make_plan(pipeline, overrides, lower, upper)
-    _refuse_empty(made, fail_if_empty)
+    if metrics_file:
+        overrides = (*overrides, f"settings.metrics_file={json.dumps(metrics_file)}")
     if dry_run:
+        made = _make_plan(pipeline, overrides, lower, upper)[0]
+        _refuse_empty(made, fail_if_empty)
         print_plan(made, as_json)
         return 0
-    return run_and_print(made, settings, as_json=as_json, quiet=quiet)
+    with watched_pipeline(pipeline, overrides, quiet=quiet) as opened:
+        made = make_plan(opened.pipeline, opened.folder, opened.settings, Window(lower, upper))
+        _refuse_empty(made, fail_if_empty)
+        return run_and_print(made, opened.settings, as_json=as_json, quiet=quiet)
 
 
 def run_and_print(made: RunPlan, settings: Settings, *, as_json: bool, quiet: bool) -> int:
     """Run a plan with progress on a terminal; print the account, return the exit code."""
     from ess_dask.cli._progress import counting
+    from ess_dask.observe.logs import is_json
     from ess_dask.pipelines.run import Listener, run_plan
 
     for warning in () if quiet else made.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    shown = sys.stderr.isatty() and not quiet
+        say(f"warning: {warning}")
+    shown = sys.stderr.isatty() and not quiet and not is_json()
     with counting(len(made.files), "files", shown=shown) as count:
         listener = Listener(say, lambda result: count(len(result.counts)))
         report = run_plan(made, settings, listener)
     if as_json:
         click.echo(report.to_json())
+    elif report.exit_code and is_json():
+        pass  # the records have told it
     elif report.exit_code or not quiet:
         click.echo(report.render(), err=bool(report.exit_code))
     return report.exit_code

@@ -17,9 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ess_dask._version import __version__
-from ess_dask.observe.logs import LOG
+from ess_dask.observe.logs import LOG, without_secrets
 from ess_dask.observe.model import Beginning, Ending
-from ess_dask.warehouse.redshift.redact import redact
 
 PRODUCER = f"https://pypi.org/project/ess-dask/{__version__}"
 NAMESPACE = "ess-dask"
@@ -156,7 +155,7 @@ class Sender:
 
     def send(self, event: dict[str, Any]) -> None:
         """Send one event; returns after ``SECONDS`` in any case."""
-        text = redact(json.dumps(event, ensure_ascii=True))
+        text = json.dumps(without_secrets(event), ensure_ascii=True)
         try:
             if self._receiver.startswith(("http://", "https://")):
                 _post(endpoint(self._receiver), text.encode())

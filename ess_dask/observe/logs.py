@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -33,6 +33,9 @@ FIELDS = ("run_id", "pipeline", "category", "file", "worker")
 """What a record is about; '' where it is about none."""
 
 _TOLD = "told"
+
+_EARLY = 100
+"""Records that are kept until the run's folder is there."""
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
 _LEVELS |= {"warning": logging.WARNING, "error": logging.ERROR}
@@ -68,14 +71,18 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
         **values,
         "logger": record.name,
     }
-    return {
-        name: redact(_printable(value)) if isinstance(value, str) else value
-        for name, value in (named | further).items()
-    }
+    return {name: without_secrets(value) for name, value in (named | further).items()}
 
 
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def without_secrets(value: Any) -> Any:
+    """Return a JSON value with secrets taken out of its texts, which become valid Unicode."""
+    if isinstance(value, str):
+        return redact(value.encode("utf-8", "backslashreplace").decode())
+    if isinstance(value, Mapping):
+        return {name: without_secrets(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secrets(each) for each in value]
+    return value
 
 
 class JsonFormatter(logging.Formatter):
@@ -171,6 +178,7 @@ class RunLog(OwnHandler):
         super().__init__(level)
         self._about, self._folder = about, folder
         self._file: TextIO | None = None
+        self._early: list[str] = []
         self.setFormatter(JsonFormatter())
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -180,15 +188,22 @@ class RunLog(OwnHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line. A full disk loses records and not the run."""
         try:
-            if self._file is None and self._folder is not None and self._folder.is_dir():
-                self._file = _open(self._folder / "log.ndjson")
-            if self._file is not None:
-                self._file.write(self.format(record) + "\n")
-                self._file.flush()
+            if self._folder is not None:
+                self._write(self._folder, self.format(record))
         except OSError:
             return
         finally:
             _show_bare(record)
+
+    def _write(self, folder: Path, line: str) -> None:
+        if self._file is None and folder.is_dir():
+            self._file = _open(folder / "log.ndjson")
+            self._file.write("".join(self._early))
+        if self._file is not None:
+            self._file.write(line + "\n")
+            self._file.flush()
+        elif len(self._early) < _EARLY:
+            self._early.append(line + "\n")
 
     def close(self) -> None:
         """Close the file."""

@@ -13,7 +13,7 @@ from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import cancel_all, running
 from ess_dask.clean.shell import run_command
 from ess_dask.errors import EssError
-from ess_dask.observe.logs import LOG
+from ess_dask.observe.logs import LOG, without_secrets
 from ess_dask.observe.model import Beginning, Ending, Hook
 
 _GRACE = 1.0
@@ -35,7 +35,7 @@ def notify(hook: Hook, beginning: Beginning, ending: Ending) -> None:
     """
     if not (hook.on == "always" or ending.is_failure):
         return
-    report = json.dumps(dict(ending.report), ensure_ascii=False).encode("utf-8", "backslashreplace")
+    report = json.dumps(without_secrets(ending.report), ensure_ascii=False).encode()
     env = {
         "ESS_RUN_ID": beginning.run_id,
         "ESS_PIPELINE": beginning.pipeline,

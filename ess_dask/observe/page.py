@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ess_dask.markup import count, document, facts, note, section, show_bytes, table
 from ess_dask.observe import charts
+from ess_dask.observe.logs import without_secrets
 from ess_dask.observe.samples import RejectSample, reject_samples
 from ess_dask.observe.summary import FAILED, Work, summarise
 from ess_dask.runs.model import RunEvent
@@ -58,7 +59,8 @@ def read_story(folder: Path, report: Mapping[str, Any], events: Sequence[RunEven
 
 def render_page(story: Story) -> str:
     """Return the page. Its size does not grow with the number of files."""
-    report, work = story.report, story.work
+    report, work = without_secrets(story.report), story.work
+    story = replace(story, report=report)
     title = f"{report.get('pipeline', '')}: {report.get('state', 'unfinished')}"
     return document(
         title,

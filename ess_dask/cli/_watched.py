@@ -1,0 +1,39 @@
+"""A command that runs a pipeline unattended: its log, and who is told when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from ess_dask.errors import EssError
+
+if TYPE_CHECKING:
+    from ess_dask.pipelines.load import OpenedPipeline
+
+
+@contextmanager
+def watched_pipeline(
+    name: str, overrides: Sequence[str] = (), *, quiet: bool = False
+) -> Iterator[OpenedPipeline]:
+    """Give a pipeline to plan and run; whoever waits for it is told of what goes wrong, the plan
+    included.
+
+    Where JSON is asked for, an error is a record and ends the command with its exit code.
+    """
+    from ess_dask.observe import logs, watch
+    from ess_dask.pipelines.load import open_pipeline
+    from ess_dask.pipelines.observed import before_plan
+
+    opened = open_pipeline(name, overrides)
+    logs.configure(opened.settings, quiet=quiet)
+    try:
+        with watch.prepared(before_plan(opened.pipeline), opened.settings):
+            yield opened
+    except EssError as error:
+        if not logs.is_json():
+            raise
+        logs.log_error(error)
+        click.get_current_context().exit(error.exit_code)
