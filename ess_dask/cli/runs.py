@@ -43,7 +43,7 @@ def list_(pipeline: str, state: str | None, since: str, limit: int | None, form:
     """
     from ess_dask.cli._render import Table, render
     from ess_dask.observe.runs import Which, list_runs, parse_since
-    from ess_dask.pipelines.run import runs_folder
+    from ess_dask.pipelines.run_folder import runs_folder
     from ess_dask.settings import load_settings
 
     moment = parse_since(since) if since else None
@@ -120,7 +120,7 @@ def show(name: str, as_json: bool, html: str | None) -> None:
     RUN is its id, a beginning of it, or last.
     """
     from ess_dask.observe.runs import tell_run
-    from ess_dask.pipelines.run import runs_folder
+    from ess_dask.pipelines.run_folder import runs_folder
     from ess_dask.settings import load_settings
 
     account = tell_run(runs_folder(load_settings()), name)
