@@ -17,7 +17,7 @@ SHAPES = 1500
 """Batches that a timeline draws one by one; of more it draws how busy each worker was."""
 
 _BINS = 120
-_LANES = 60
+_LANES = 32
 _ROW = 26
 
 
@@ -34,11 +34,14 @@ def figure(name: str, caption: str, about: str, height: int, shapes: Iterable[st
 def timeline(work: Work) -> str:
     """Return when each worker was at work: a lane each, batches side by side where they overlap."""
     total = work.seconds or 1.0
+    by_worker: dict[str, list[Span]] = {name: [] for name in work.workers}
+    for span in work.spans:
+        by_worker[span.worker].append(span)
     workers = work.workers[:_LANES]
     is_fine = len(work.spans) <= SHAPES
     shapes, top = [], 8
     for worker in workers:
-        spans = sorted((s for s in work.spans if s.worker == worker), key=lambda s: s.start)
+        spans = sorted(by_worker[worker], key=lambda span: span.start)
         lanes = _lanes(spans) if is_fine else [spans]
         height = max(_ROW, 10 * len(lanes))
         shapes.append(_text(LEFT - 8, top + height / 2 + 4, _short(worker, 24), "end"))
@@ -132,7 +135,8 @@ def sizes(points: Sequence[FileWork]) -> str:
     for power in range(x_from, x_to + 1):
         x = LEFT + across * (power - x_from) / (x_to - x_from)
         shapes.append(_line(x, 10, x, 10 + height))
-        shapes.append(_text(x, 26 + height, show_bytes(int(10**power)), "middle"))
+        place = "end" if power == x_to else "middle"
+        shapes.append(_text(x, 26 + height, _power(power), place))
     for power in range(y_from, y_to + 1):
         y = 10 + height - height * (power - y_from) / (y_to - y_from)
         shapes.append(_line(LEFT, y, WIDTH - RIGHT, y))
@@ -147,22 +151,30 @@ def sizes(points: Sequence[FileWork]) -> str:
     return figure("sizes", "Files by stored size and seconds", about, 270, shapes)
 
 
+def _power(power: int) -> str:
+    """Return a power of ten in bytes: ``100 B``, ``10 kB``, ``1 MB``."""
+    thousands = min(4, max(0, power) // 3)
+    return f"{10 ** (power - 3 * thousands):g} {('B', 'kB', 'MB', 'GB', 'TB')[thousands]}"
+
+
 def _decades(values: Sequence[float]) -> tuple[int, int]:
     low = math.floor(math.log10(min(values)))
     return low, max(low + 1, math.ceil(math.log10(max(values))))
 
 
-def funnel(rows: Sequence[tuple[str, int]], caption: str) -> str:
-    """Return numbers of rows as bars below each other, each with its text."""
+def funnel(way: Sequence[tuple[str, int]], aside: Sequence[tuple[str, int]], caption: str) -> str:
+    """Return rows on their ``way`` as bars below each other, a mark where some are lost, and what
+    became of those: ``aside``."""
+    rows = [*way, *aside]
     most = max((number for _, number in rows), default=0) or 1
     shapes, across = [], WIDTH - LEFT * 2 - RIGHT - 130
     for place, (name, number) in enumerate(rows):
         y = 8 + place * (_ROW + 6)
-        shapes.append(_text(LEFT * 2 - 8, y + 17, _short(name, 46), "end"))
+        shapes.append(_text(LEFT * 2 - 8, y + 17, _short(name, 40), "end"))
         width = max(1.0 if number else 0.0, across * number / most)
-        shapes.append(_rect(LEFT * 2, y, width, _ROW, "a"))
+        shapes.append(_rect(LEFT * 2, y, width, _ROW, "a" if place < len(way) else "r"))
         shapes.append(_text(LEFT * 2 + width + 8, y + 17, f"{number:,}"))
-    for place, ((_, before), (_, after)) in enumerate(pairwise(rows)):
+    for place, ((_, before), (_, after)) in enumerate(pairwise(way)):
         if before and after < before:
             y = 8 + place * (_ROW + 6) + _ROW
             x = LEFT * 2 + across * after / most

@@ -107,9 +107,11 @@ def _funnel(story: Story) -> str:
     # A file that is cleaned in parts is read in parts, too: what goes in is what is left so far.
     rows += [(f"{number}. {name}", out) for number, (name, _, out) in enumerate(steps, 1)]
     rows.append(("loaded", int(report.get("rows_loaded", work.rows_kept))))
-    rows.append(("rejected", int(report.get("rows_rejected", work.rows_rejected))))
-    rows.append(("dropped by cleaning", max(0, int(report.get("rows_dropped") or 0))))
-    return charts.funnel(rows, "Rows through each step") if read else ""
+    aside = [
+        ("rejected", int(report.get("rows_rejected", work.rows_rejected))),
+        ("dropped by cleaning", max(0, int(report.get("rows_dropped") or 0))),
+    ]
+    return charts.funnel(rows, aside, "Rows through each step") if read else ""
 
 
 def _times(work: Work) -> list[str]:
