@@ -264,7 +264,7 @@ class Settings:
     )
     log_level: Annotated[
         Literal["", "debug", "info", "warning", "error"],
-        choice("debug", "info", "warning", "error"),
+        choice("", "debug", "info", "warning", "error"),
     ] = field(
         default="",
         metadata=_about(
