@@ -44,8 +44,8 @@ VALUES = {
     "log_format": ("json", "console", "json", "console"),
     "log_level": ("debug", "info", "warning", "error"),
     "metrics_file": ("a.prom", "b.prom", "c.prom", "d.prom"),
-    "openlineage": ("a.ndjson", "b.ndjson", "http://c:5000", "https://d/api"),
-    "notify": ("a", "b 2>&1", "c | d", "e"),
+    "openlineage": ("a.ndjson", "b.ndjson", "c.ndjson", "d.ndjson"),
+    "notify": ("mail-a", "mail-b", "mail-c", "mail-d"),
     "notify_on": ("always", "failure", "always", "failure"),
 }
 """Written values of each setting for: profile, pipeline, environment, flag."""
