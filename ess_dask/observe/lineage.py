@@ -204,6 +204,7 @@ def _post(url: str, body: bytes) -> None:
 
 def _request(url: str, body: bytes) -> None:
     from http.client import HTTPException
+    from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
     headers = {"Content-Type": "application/json"}
@@ -212,5 +213,8 @@ def _request(url: str, body: bytes) -> None:
     try:
         with urlopen(Request(url, body, headers), timeout=SECONDS):  # noqa: S310
             return
+    except HTTPError as error:
+        error.close()
+        raise OSError(f"the answer was {error.code} {error.reason}") from None
     except HTTPException as error:
         raise OSError(f"{type(error).__name__}: {error}") from None

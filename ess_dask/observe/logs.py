@@ -100,9 +100,12 @@ class ConsoleFormatter(logging.Formatter):
         """Return the line without its end; nothing in it can steer a terminal."""
         fields = fields_of(record)
         about = " ".join(f"{name}={fields[name]}" for name in ("worker", "file") if fields[name])
-        event = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in fields["event"])
-        line = f"{fields['time'][11:]} {fields['level']:<7} {event}"
-        return f"{line}  {about}" if about else line
+        line = f"{fields['time'][11:]} {fields['level']:<7} {fields['event']}"
+        return _shown(f"{line}  {about}" if about else line)
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 class StderrHandler(OwnHandler):
@@ -222,7 +225,8 @@ def _show_bare(record: logging.LogRecord) -> None:
     record.was_shown = True
     fields = fields_of(record)
     about = ", ".join(f"{name} {fields[name]}" for name in ("worker", "file") if fields[name])
-    sys.stderr.write(f"{fields['event']} [{about}]\n" if about else f"{fields['event']}\n")
+    lines = [_shown(line) for line in fields["event"].split("\n")]
+    sys.stderr.write("\n".join(lines) + (f" [{_shown(about)}]\n" if about else "\n"))
 
 
 def _open(path: Path) -> TextIO:
