@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,23 +15,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def watched_pipeline(
-    name: str, overrides: Sequence[str] = (), *, quiet: bool = False
-) -> Iterator[OpenedPipeline]:
-    """Give a pipeline to plan and run; whoever waits for it is told of what goes wrong, the plan
-    included.
+def watched(opened: OpenedPipeline, *, quiet: bool = False) -> Iterator[None]:
+    """Set up the log; plan and run the pipeline in the block: who waits for the run is told of what
+    goes wrong, the plan included.
 
     Where JSON is asked for, an error is a record and ends the command with its exit code.
     """
     from ess_dask.observe import logs, watch
-    from ess_dask.pipelines.load import open_pipeline
     from ess_dask.pipelines.observed import before_plan
 
-    opened = open_pipeline(name, overrides)
     logs.configure(opened.settings, quiet=quiet)
     try:
         with watch.prepared(before_plan(opened.pipeline), opened.settings):
-            yield opened
+            yield
     except EssError as error:
         if not logs.is_json():
             raise
