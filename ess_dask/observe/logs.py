@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.engine.heard import OwnHandler, foreign
+from ess_dask.engine.heard import OwnHandler, foreign, text_of
 from ess_dask.errors import EssError
 from ess_dask.warehouse.redshift.redact import redact
 
@@ -57,14 +57,11 @@ _ABOUT: ContextVar[About] = ContextVar("ess_dask_run", default=_NOTHING)
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return a record as it is written: time, level, event, what it is about, further values."""
     about = _ABOUT.get()
-    event = record.getMessage()
-    if record.exc_info and record.exc_info[1] is not None:
-        event = f"{event} ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
     moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     return {
         "time": moment.replace("+00:00", "Z"),
         "level": record.levelname.lower(),
-        "event": without_secrets(event[:TEXT_LIMIT]),
+        "event": without_secrets(text_of(record)[:TEXT_LIMIT]),
         "run_id": about.run_id,
         "pipeline": about.pipeline,
         "category": about.category,
