@@ -14,6 +14,8 @@ from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch, BatchResult, FileCount, RowCheck, Sink
 from ess_dask.engine.sinks import Only, Tee
 from ess_dask.errors import EssError, InterruptedRunError, RejectLimitError, WorkerLostError
+from ess_dask.observe.logs import heard_level
+from ess_dask.observe.watch import Watch as Observer
 from ess_dask.pipelines.execution import Execution
 from ess_dask.pipelines.plan import RunPlan
 from ess_dask.pipelines.report import REFUSED, RunReport, Totals
@@ -41,6 +43,15 @@ class Listener:
 
     say: Say = lambda text: None
     watch: Watch = lambda result: None
+
+    def joined(self, observer: Observer) -> Listener:
+        """Return a listener that tells an observer, too."""
+
+        def watch(result: BatchResult) -> None:
+            observer.batch(result)
+            self.watch(result)
+
+        return Listener(observer.say(self.say), watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +198,7 @@ class Work:
             rejects_folder=str(self.rejects_folder) if keep else "",
             check=self._check(),
             context=replace(context, owner=self.run_id),
+            hear=heard_level(self.settings),
         )
         work = partial(process, job=job, sink=Tee(tools.sinks))
         results: list[BatchResult] = []
@@ -196,7 +208,8 @@ class Work:
         for result in done:
             self.listener.watch(result)
             patience.watch(result)
-            results.append(result)
+            # What was said has been told: of many batches it would not be little.
+            results.append(replace(result, said=()) if result.said else result)
         return [*results, *patience.skip(batches, results)]
 
     def check_whole(self, totals: Totals, interrupt: Interrupt) -> None:
