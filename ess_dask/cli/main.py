@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Copy files to and from the folders in which the workers' commands run.",
     ),
     "demo": ("demo:demo", "Make a dirty lake, clean it, load it and ask it a question."),
+    "doctor": ("doctor:doctor", "Look at everything that a run needs, and say what to mend."),
     "plan": ("run:plan", "Show what a run of a pipeline would do."),
     "preview": ("run:preview", "Show the first clean rows of a pipeline; nothing is loaded."),
     "redshift": (
