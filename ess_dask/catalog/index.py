@@ -44,10 +44,18 @@ class Indexed:
 
 @contextmanager
 def open_catalog(path: Path | None = None) -> Iterator[Catalog]:
-    """Open the catalogue (default ``catalog.db`` in ``cache_dir()``), made or migrated if needed.
+    """Open the catalogue; raises as ``open_state``."""
+    with open_state(path) as connection:
+        yield Catalog(connection)
 
-    Raises ``ConfigError`` for a file that is no catalogue or a newer one, ``LockedError`` when
-    another process holds it too long, ``EssError`` naming the path when the disk fails.
+
+@contextmanager
+def open_state(path: Path | None = None) -> Iterator[sqlite3.Connection]:
+    """Open the state (default ``catalog.db`` in ``cache_dir()``), made or migrated if needed.
+
+    Every statement outside a ``begin`` is a transaction of its own. Raises ``ConfigError`` for a
+    file that is no catalogue or a newer one, ``LockedError`` when another process holds it too
+    long, ``EssError`` naming the path when the disk fails.
     """
     path = path or cache_dir() / "catalog.db"
     with _disk_errors(path):
@@ -59,7 +67,7 @@ def open_catalog(path: Path | None = None) -> Iterator[Catalog]:
             connection.execute("pragma synchronous = normal")
             connection.execute("pragma foreign_keys = on")
             migrate(connection, path)
-            yield Catalog(connection)
+            yield connection
         finally:
             connection.close()
 

@@ -31,6 +31,27 @@ STEPS: tuple[Step, ...] = (
         " host text not null, port integer not null, database text not null,"
         " user text not null, region text not null, options text not null) without rowid",
     ),
+    (
+        # Runs are in the order in which they began: a clock may be set back, a number not.
+        "create table runs (id integer primary key autoincrement, run_id text not null unique,"
+        " pipeline text not null, state text not null, started real not null, ended real,"
+        " exit_code integer, lower text not null, upper text not null, digest text not null,"
+        " pipeline_file text not null, folder text not null, pid integer not null,"
+        " host text not null, beat real not null, backfill text not null,"
+        " files integer not null, rows_read integer not null, rows_loaded integer not null,"
+        " rows_rejected integer not null, rows_dropped integer not null, error text not null,"
+        " target text not null)",
+        "create index runs_of_pipeline on runs (pipeline)",
+        "create index runs_of_backfill on runs (backfill) where backfill != ''",
+        "create index runs_alive on runs (pipeline, target) where ended is null",
+        "create table run_events (run integer not null references runs (id) on delete cascade,"
+        " number integer not null, at real not null, state text not null, name text not null,"
+        " detail text not null, primary key (run, number)) without rowid",
+        "create table backfills (id text primary key, pipeline text not null,"
+        " pipeline_file text not null, lower text not null, upper text not null,"
+        " chunk text not null, reprocess text not null, overrides text not null,"
+        " started real not null, ended real, state text not null)",
+    ),
 )
 """Statements of each step; ``user_version`` counts the steps that were done."""
 

@@ -26,6 +26,7 @@ FLOORS = {
     "tables": {"engine", "clean", "aq", "cluster", "records", "catalog"} | GROUND,
     "udb": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
     "warehouse": {"engine", "clean", "aq", "records", "catalog"} | GROUND,
+    "runs": {"catalog"} | GROUND,
     "query": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
 }
 ALL_ROOMS = set(FLOORS) | GROUND
