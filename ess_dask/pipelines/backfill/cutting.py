@@ -134,9 +134,7 @@ class Cutting:
             whole,
             new=tuple(group.new),
             done=tuple(file for file in group.done if file.uri not in again),
-            changed=tuple(
-                sorted([*group.changed, *(f for f in read if f.uri in again)], key=_order)
-            ),
+            changed=tuple(sorted([*group.changed, *reread], key=_order)),
             batches=len(batches),
             warnings=(),
             load=self._load(whole.load, group, again) if whole.load else None,
