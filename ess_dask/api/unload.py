@@ -146,7 +146,7 @@ def _warehouse(url: str) -> RedshiftWarehouse:
 
 def _fetch(warehouse: RedshiftWarehouse, query: str) -> pa.Table:
     """Unload below the stage, read, and remove what was staged, however it ended."""
-    from ess_dask.pipelines.run import new_run_id
+    from ess_dask.runs.model import new_run_id
     from ess_dask.warehouse.redshift.place import stage_store
     from ess_dask.warehouse.redshift.unload import (
         Destination,

@@ -58,7 +58,7 @@ def open_state(path: Path | None = None) -> Iterator[sqlite3.Connection]:
     long, ``EssError`` naming the path when the disk fails.
     """
     path = path or cache_dir() / "catalog.db"
-    with _disk_errors(path):
+    with state_errors(path):
         # Made here, because SQLite would make it readable for others.
         path.touch(mode=0o600)
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -239,7 +239,8 @@ def _indexed(number: int, label: str, definition: str) -> Indexed:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def state_errors(path: Path) -> Iterator[None]:
+    """Raise what ``open_state`` raises for what SQLite and the disk say in the block."""
     try:
         yield
     except sqlite3.OperationalError as error:

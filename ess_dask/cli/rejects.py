@@ -123,7 +123,7 @@ def show(
 
 
 def _is_run(name: str) -> bool:
-    from ess_dask.pipelines.run import runs_folder
+    from ess_dask.pipelines.run_folder import runs_folder
     from ess_dask.settings import load_settings
 
     if _RUN_ID.fullmatch(name):
@@ -238,7 +238,7 @@ def _dry_run(plan: ReplayPlan, as_json: bool) -> int:
 def _place(pipeline: str, warehouse: str, overrides: tuple[str, ...]) -> tuple[Place, str]:
     """Return where to look, and the name that the pipeline's runs are recorded under."""
     from ess_dask.pipelines.rejects import Place
-    from ess_dask.pipelines.run import runs_folder
+    from ess_dask.pipelines.run_folder import runs_folder
 
     made, settings = _known_pipeline(pipeline, overrides)
     runs = runs_folder(settings)

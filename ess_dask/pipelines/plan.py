@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.catalog.bounds import OPEN
 from ess_dask.catalog.model import FileRef
 from ess_dask.documents.fields import show_seconds
 from ess_dask.markup import count, page, show_bytes, text
@@ -43,6 +44,9 @@ class RunPlan:
     ddl: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     estimated_seconds: float = 0.0
+    lower: str = OPEN
+    upper: str = OPEN
+    """The date range that was asked for."""
     load: LoadPlan | None = None
     execution: Execution | None = field(default=None, repr=False, compare=False)
 
@@ -74,6 +78,8 @@ class RunPlan:
             "mode": self.mode,
             "memory": self.memory,
             "on_change": self.on_change,
+            "lower": self.lower,
+            "upper": self.upper,
             "files": {
                 kind: [_file(file) for file in getattr(self, kind)]
                 for kind in ("new", "done", "changed")
@@ -92,6 +98,8 @@ class RunPlan:
             f"pipeline  {self.pipeline}  (digest {self.digest[:12]})",
             f"source    {self.store}",
         ]
+        if (self.lower, self.upper) != (OPEN, OPEN):
+            lines.append(f"dates     {self.lower} to {self.upper}")
         for kind in ("new", "done", "changed"):
             lines += self._files_of(kind)
         if not self.is_empty:

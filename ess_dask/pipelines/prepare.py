@@ -145,6 +145,8 @@ def _describe(
         ddl=load.ddl if load else (),
         warnings=warnings,
         estimated_seconds=_estimate(execution),
+        lower=spec.window.lower,
+        upper=spec.window.upper,
         load=load,
         execution=execution,
     )

@@ -1,73 +1,51 @@
-"""Executing a plan: stage on the workers, load, publish, account. Nothing published is ever half.
+"""Executing a plan, as the machine of runs says: stage on the workers, load, publish, account.
 
 Order of effects: parts and segments are written aside; the warehouse takes rows, ledger and rejects
-in one transaction; the memory table gets its next version by one swap. Killed anywhere, the same
-command run again does what is missing and nothing twice.
+in one transaction; the memory table gets its next version by one swap. Each of these stands in the
+journal before it is begun. Killed anywhere, the same command run again does what is missing and
+nothing twice. Nothing published is ever half.
 """
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.catalog.model import shown
 from ess_dask.engine.interrupt import Interrupt
-from ess_dask.engine.model import Batch, BatchResult, FileCount, RowCheck, Sink
-from ess_dask.engine.sinks import Only, Tee
-from ess_dask.errors import EssError, InterruptedRunError, RejectLimitError, WorkerLostError
-from ess_dask.pipelines.execution import Execution
+from ess_dask.engine.model import BatchResult
+from ess_dask.errors import EssError
+from ess_dask.pipelines.door import Door, Order, key_of_plan, open_door
 from ess_dask.pipelines.plan import RunPlan
-from ess_dask.pipelines.report import REFUSED, UNHOOKED, RunReport, Totals, add_up
-from ess_dask.pipelines.run_folder import run_folder
-from ess_dask.warehouse.hooks import AfterLoadAbortedError, AfterLoadError
-from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult
+from ess_dask.pipelines.report import UNHOOKED, RunReport, Totals, add_up
+from ess_dask.pipelines.work import Listener, Tools, Work
+from ess_dask.runs.machine import Event, Instruction
+from ess_dask.warehouse.model import LoadRequest, LoadResult
 
 if TYPE_CHECKING:
-    from ess_dask.engine.executor import Executor
     from ess_dask.settings import Settings
     from ess_dask.tables.session import Session
-    from ess_dask.tables.sink import SegmentSink
     from ess_dask.tables.table import MemoryTable
-    from ess_dask.warehouse.protocol import Warehouse
 
-Say = Callable[[str], None]
-Watch = Callable[[BatchResult], None]
+__all__ = ["Door", "Listener", "Order", "execute", "run_plan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who is told what during a run: ``say`` a line for a person, ``watch`` each finished batch."""
-
-    say: Say = lambda text: None
-    watch: Watch = lambda result: None
-
-
-def runs_folder(settings: Settings) -> Path:
-    """Return the folder that holds one folder per run."""
-    from ess_dask.folders import cache_dir
-
-    return Path(settings.runs_folder) if settings.runs_folder else cache_dir() / "runs"
-
-
-def new_run_id() -> str:
-    """Return a name that sorts by time (UTC) and is taken by no other run."""
-    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
-
-
-def run_plan(plan: RunPlan, settings: Settings, listener: Listener | None = None) -> RunReport:
+def run_plan(
+    plan: RunPlan,
+    settings: Settings,
+    listener: Listener | None = None,
+    door: Door | Order | None = None,
+) -> RunReport:
     """Execute a plan; return the account. A plan without files to read changes nothing.
 
-    Files that fail are named in the report and the others are loaded. Raises ``RejectLimitError``
-    (nothing is published, the rejects stay in the run's folder), ``InterruptedRunError`` when
-    aborted, and what the warehouse and the cluster raise.
+    ``door`` is that of the run, if its pipeline is held already, or what is asked for at it. Files
+    that fail are named in the report and the others are loaded. Raises ``LockedError`` naming the
+    run that holds the pipeline, ``RejectLimitError`` (nothing is published, the rejects stay in the
+    run's folder), ``InterruptedRunError`` when aborted, and what the warehouse and the cluster
+    raise.
     """
-    report, table = execute(plan, settings, listener)
+    report, table = execute(plan, settings, listener, door=door)
     if table is not None:
         table.close()
     return report
@@ -78,6 +56,7 @@ def execute(
     settings: Settings,
     listener: Listener | None = None,
     session: Session | None = None,
+    door: Door | Order | None = None,
 ) -> tuple[RunReport, MemoryTable | None]:
     """Execute a plan as ``run_plan`` does; return the account and the memory table's new version.
 
@@ -86,27 +65,126 @@ def execute(
     ``whole`` a failed file raises ``DataError`` or ``TransientError``, and nothing is published.
     """
     listener = listener or Listener()
-    started = time.monotonic()
-    execution = plan.execution
-    if execution is None or not execution.is_needed:
-        return _nothing_new(plan), None
-    run = _Run(plan, execution, settings, listener, new_run_id(), runs_folder(settings), session)
-    with run.prepared() as tools, Interrupt(listener.say) as interrupt:
-        results = run.work(tools, interrupt)
-        totals = add_up(results)
-        run.check_whole(totals, interrupt)
-        run.check_limit(totals, time.monotonic() - started)
-        loaded, late = run.load(tools, results, totals)
-        table = run.publish(tools, results)
-    totals = run.own_part(totals, loaded)
-    report = run.report(totals, loaded, interrupt.draining, time.monotonic() - started)
-    if late is not None:
-        replace(report, state=UNHOOKED, exit_code=late.exit_code).save(run.folder)
-        if table is not None:
-            table.close()
-        raise late
-    report.save(run.folder)
-    return report, table
+    with ExitStack() as stack:
+        if not isinstance(door, Door):
+            opened = open_door(key_of_plan(plan), settings, door or Order(), listener.say)
+            door = stack.enter_context(opened)
+        door.settle(plan)
+        execution = plan.execution
+        if execution is None or not execution.is_needed:
+            return _nothing_new(plan), None
+        work = Work(plan, execution, settings, listener, door.run_id, door.runs, session)
+        return _go(work, door)
+
+
+def _go(work: Work, door: Door) -> tuple[RunReport, MemoryTable | None]:
+    """Do what the machine says until it says nothing more."""
+    with (
+        work.own_folder(),
+        door.course(work.plan) as course,
+        work.prepared() as tools,
+        Interrupt(work.listener.say) as interrupt,
+    ):
+        acts = _Acts(work, tools, interrupt)
+        event: Event | None = Event.BEGIN
+        known: dict[str, Any] = {}
+        while event is not None:
+            (instruction,) = course.advance(event, **known)
+            event, known = acts.do(instruction)
+    if acts.late is not None:
+        if acts.table is not None:
+            acts.table.close()
+        raise acts.late
+    return acts.report, acts.table
+
+
+Next = tuple[Event | None, dict[str, Any]]
+"""What happened, and what is known of the run since then; None at the end."""
+
+
+class _Acts:
+    """What the instructions mean for a run that loads files."""
+
+    report: RunReport
+    request: LoadRequest | None
+
+    def __init__(self, work: Work, tools: Tools, interrupt: Interrupt) -> None:
+        self._work, self._tools, self._interrupt = work, tools, interrupt
+        self._started = time.monotonic()
+        self._results: list[BatchResult] = []
+        self._totals = add_up(())
+        self._loaded: LoadResult | None = None
+        self.late: EssError | None = None
+        self.table: MemoryTable | None = None
+
+    def do(self, instruction: Instruction) -> Next:
+        """Follow an instruction; return what happened."""
+        if instruction is Instruction.STAGE:
+            return self._stage()
+        if instruction is Instruction.DECIDE:
+            self.request = self._work.request(self._tools, self._results, self._totals)
+            return (Event.SKIP if self.request is None else Event.LOAD), {}
+        if instruction is Instruction.COMMIT:
+            return self._commit()
+        if instruction is Instruction.PUBLISH:
+            return self._publish()
+        # What was staged goes with the run's folder.
+        return None, {}
+
+    def _stage(self) -> Next:
+        self._results = self._work.work(self._tools, self._interrupt)
+        self._totals = add_up(self._results)
+        self._work.check_whole(self._totals, self._interrupt)
+        self._work.check_limit(self._totals, self._seconds)
+        return Event.STAGED, {
+            "rows_read": self._totals.read,
+            "rows_rejected": self._totals.rejected,
+            "rows_dropped": self._totals.dropped,
+        }
+
+    def _commit(self) -> Next:
+        assert self.request is not None
+        self._loaded, self.late = self._work.load(self.request)
+        return Event.LOADED, _counts(self._work.own_part(self._totals, self._loaded))
+
+    def _publish(self) -> Next:
+        """Make the memory table's next version; account."""
+        work = self._work
+        self.table = work.publish(self._tools, self._results)
+        totals = work.own_part(self._totals, self._loaded)
+        drained = self._interrupt.draining
+        self.report = work.report(totals, self._loaded, drained, self._seconds)
+        error = self.report.failed[0][1] if self.report.failed else ""
+        if self.late is not None:
+            code = self.late.exit_code
+            self.report = replace(self.report, state=UNHOOKED, exit_code=code)
+            error = self.late.message
+        self.report.save(work.folder)
+        return _ending(self.report), {
+            **_counts(totals),
+            "exit_code": self.report.exit_code,
+            "error": " ".join(error.split())[:500],
+        }
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+
+def _counts(totals: Totals) -> dict[str, Any]:
+    return {
+        "files": len(totals.good),
+        "rows_read": totals.read,
+        "rows_loaded": totals.kept,
+        "rows_rejected": totals.rejected,
+        "rows_dropped": totals.dropped,
+    }
+
+
+def _ending(report: RunReport) -> Event:
+    if report.exit_code == 130:
+        return Event.INTERRUPT
+    return Event.FAIL if report.exit_code else Event.FINISH
 
 
 def _nothing_new(plan: RunPlan) -> RunReport:
@@ -125,311 +203,4 @@ def _nothing_new(plan: RunPlan) -> RunReport:
         failed=(),
         seconds=0.0,
         store=plan.store,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Tools:
-    executor: Executor
-    session: Session | None
-    sinks: tuple[Sink, ...]
-    segments: SegmentSink | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    plan: RunPlan
-    execution: Execution
-    settings: Settings
-    listener: Listener
-    run_id: str
-    runs: Path
-    given: Session | None
-
-    @property
-    def folder(self) -> Path:
-        return self.runs / self.run_id
-
-    @property
-    def rejects_folder(self) -> Path:
-        return self.folder / "rejects"
-
-    @property
-    def _loads(self) -> bool:
-        load = self.plan.load
-        return load is not None and bool(load.new or load.changed)
-
-    @property
-    def _imports(self) -> bool:
-        memory = self.execution.memory
-        return memory is not None and (memory.rebuild or bool(memory.uris))
-
-    @contextmanager
-    def prepared(self) -> Iterator[_Tools]:
-        """Make the run's folder, executor and sinks; stop the work and sweep on the way out."""
-        with run_folder(self.folder, self._staged_at()), self._used_session() as session:
-            segments = self._segment_sink(session)
-            with self._executor(session) as executor:
-                try:
-                    yield _Tools(executor, session, self._sinks(segments), segments)
-                except BaseException:
-                    executor.cancel()
-                    if session is not None and segments is not None:
-                        session.store.discard(segments)
-                    raise
-                finally:
-                    executor.close()
-
-    def _staged_at(self) -> str:
-        if self.plan.load is None:
-            return ""
-        return _warehouse_of(self.plan.load).staged_at(self.run_id)
-
-    @contextmanager
-    def _used_session(self) -> Iterator[Session | None]:
-        """Give the connection to the tables that the run fills, None when it fills none."""
-        if self.given is not None or self.execution.memory is None:
-            yield self.given
-            return
-        from ess_dask.tables.session import open_session
-
-        with open_session(self.listener.say, self.settings.cluster) as session:
-            yield session
-
-    @contextmanager
-    def _executor(self, session: Session | None) -> Iterator[Executor]:
-        from ess_dask.engine.executor import ThreadExecutor
-        from ess_dask.engine.hands import Errand, cluster_executor, far_executor
-
-        errand = Errand(str(self.folder), self.run_id, (self.execution.job.store,))
-        if session is not None:
-            yield cluster_executor(session.client, session.endpoint, errand)
-        elif self._is_away(session):
-            kind = self.settings.cluster
-            with far_executor(self.listener.say, kind, errand) as executor:
-                yield executor
-        else:
-            yield ThreadExecutor(self.execution.slots)
-
-    def _is_away(self, session: Session | None) -> bool:
-        """Whether the work is done on machines that see nothing of this one."""
-        from ess_dask.cluster.machines import is_remote
-
-        if session is not None:
-            return session.endpoint.remote
-        # Rows that are read in place of files are in this process.
-        return is_remote(self.settings.cluster) and self.execution.job.reader is None
-
-    def _segment_sink(self, session: Session | None) -> SegmentSink | None:
-        if session is None:
-            return None
-        from ess_dask.pipelines.memory import layout_of
-
-        return session.store.sink(layout_of(self.execution, self.settings.partitions))
-
-    def _sinks(self, segments: SegmentSink | None) -> tuple[Sink, ...]:
-        """The staging sink first, then the memory's: ``parts`` come back in this order."""
-        sinks: list[Sink] = []
-        if self.plan.load is not None:
-            wanted = frozenset(f.uri for f in (*self.plan.load.new, *self.plan.load.changed))
-            sinks.append(Only(self._staging_sink(self.plan.load), wanted))
-        if segments is not None and self.execution.memory is not None:
-            sinks.append(Only(segments, self.execution.memory.uris))
-        return tuple(sinks)
-
-    def _check(self) -> RowCheck | None:
-        if self.plan.load is None:
-            return None
-        return _warehouse_of(self.plan.load).check(self.plan.load)
-
-    def _staging_sink(self, plan: LoadPlan) -> Sink:
-        stage = str(self.folder / "stage")
-        return _warehouse_of(plan).sink(stage, self.run_id, plan)
-
-    def work(self, tools: _Tools, interrupt: Interrupt) -> list[BatchResult]:
-        """Run all batches; a batch whose worker died too often is told as failed files."""
-        from ess_dask.engine.patience import Patience
-        from ess_dask.engine.window import run_ordered
-        from ess_dask.engine.work import process
-
-        keep = self.execution.rejects.keep
-        context = self.execution.job.context
-        if self._is_away(tools.session):
-            context = context.away(self.run_id)
-        job = replace(
-            self.execution.job,
-            rejects_folder=str(self.rejects_folder) if keep else "",
-            check=self._check(),
-            context=replace(context, owner=self.run_id),
-        )
-        work = partial(process, job=job, sink=Tee(tools.sinks))
-        results: list[BatchResult] = []
-        batches, patience = self.execution.batches, Patience(interrupt)
-        limit = self.settings.window
-        done = run_ordered(batches, work, tools.executor, patience, lost_files, limit)
-        for result in done:
-            self.listener.watch(result)
-            patience.watch(result)
-            results.append(result)
-        return [*results, *patience.skip(batches, results)]
-
-    def check_whole(self, totals: Totals, interrupt: Interrupt) -> None:
-        """Raise when a plan that is to succeed as a whole did not."""
-        from ess_dask.engine.collect import raise_failed
-
-        if not self.execution.whole:
-            return
-        raise_failed(totals.failed)
-        if interrupt.draining:
-            raise InterruptedRunError("interrupted; nothing was published", hint="begin again")
-
-    def check_limit(self, totals: Totals, seconds: float) -> None:
-        """Raise ``RejectLimitError`` when more rows were rejected than is allowed."""
-        limit = self.execution.rejects
-        if limit.exceeded(totals.rejected, totals.read):
-            account = self.report(totals, None, False, seconds)
-            refused = replace(account, state=REFUSED, files=0, rows_loaded=0, exit_code=4)
-            refused.save(self.folder)
-            share = 100 * totals.rejected / totals.read
-            raise RejectLimitError(
-                f"{totals.rejected:,} of {totals.read:,} rows ({share:.1f} %) were rejected, "
-                f"more than the limit {limit.limit}; nothing was published",
-                hint=f"see: ess rejects show {self.run_id}",
-            )
-
-    def load(
-        self, tools: _Tools, results: Sequence[BatchResult], totals: Totals
-    ) -> tuple[LoadResult | None, EssError | None]:
-        """Load what was staged: rows, ledger and rejects in one transaction.
-
-        The second value is what went wrong with the statements that follow: the load stands.
-        """
-        if self.plan.load is None:
-            return None, None
-        files = load_files(self.plan.load, totals)
-        if not files:
-            return None, None
-        warehouse = _warehouse_of(self.plan.load)
-        staged = [part for result in results for part in _parts(result, 0)]
-        sink = self._staging_sink(self.plan.load)
-        parts = warehouse.spread(sink, staged, partial(everywhere, tools.executor))
-        plan = warehouse.fit(self.plan.load, parts)
-        for statement in plan.ddl:
-            if statement not in self.plan.load.ddl:
-                self.listener.say(f"ddl: {statement}")
-        request = LoadRequest(
-            load_id=self.run_id,
-            plan=plan,
-            plan_digest=self.plan.digest,
-            files=files,
-            parts=parts,
-            rejects=tuple(result.rejects for result in results if result.rejects),
-            replayed=self._replayed(),
-        )
-        try:
-            return warehouse.load(request), None
-        except (AfterLoadError, AfterLoadAbortedError) as error:
-            return error.loaded, error
-
-    def _replayed(self) -> str:
-        if self.execution.replayed is None:
-            return ""
-        from ess_dask.warehouse.replayed import write_replayed
-
-        return write_replayed(self.folder / "replayed.parquet", self.execution.replayed)
-
-    def publish(self, tools: _Tools, results: Sequence[BatchResult]) -> MemoryTable | None:
-        """Make the memory table's next version."""
-        if tools.session is None or tools.segments is None:
-            return None
-        from ess_dask.pipelines.memory import publish
-
-        segments = [part for result in results for part in _parts(result, len(tools.sinks) - 1)]
-        return publish(tools.session, self.execution, tools.segments, segments)
-
-    def own_part(self, totals: Totals, loaded: LoadResult | None) -> Totals:
-        """Return the sums without the files that another run has loaded in the meantime."""
-        if self.plan.load is None or loaded is None or not loaded.already_done:
-            return totals
-        target = self.plan.load.target
-        ledger = _warehouse_of(self.plan.load).ledger(pipeline=target.pipeline)
-        return totals.only({each.file.uri for each in ledger if each.load_id == self.run_id})
-
-    def report(
-        self, totals: Totals, loaded: LoadResult | None, drained: bool, seconds: float
-    ) -> RunReport:
-        """Put the account together."""
-        failed = tuple((shown(count.uri), count.error) for count in totals.failed)
-        return RunReport(
-            run_id=self.run_id,
-            pipeline=self.plan.pipeline,
-            state="interrupted" if drained else "failed files" if failed else "done",
-            files=len(totals.good),
-            files_done=len(self.plan.done) + (loaded.already_done if loaded else 0),
-            rows_read=totals.read,
-            rows_loaded=totals.kept,
-            rows_rejected=totals.rejected,
-            rows_dropped=totals.dropped,
-            reasons=totals.reasons,
-            steps=totals.steps,
-            failed=failed,
-            seconds=seconds,
-            warehouse=self.plan.target if self._loads else "",
-            table=self.plan.table if self._loads else "",
-            memory=self.plan.memory if self._imports else "",
-            rejects=str(self.rejects_folder) if totals.rejected else "",
-            exit_code=_exit_code(totals.failed, drained),
-            store=self.plan.store,
-        )
-
-
-def _warehouse_of(load: LoadPlan) -> Warehouse:
-    from ess_dask.warehouse.connect import open_warehouse
-
-    return open_warehouse(load.target.url)
-
-
-def everywhere(
-    executor: Executor, function: Callable[[Any], Any], values: Sequence[Any]
-) -> list[Any]:
-    """Return ``function(value)`` of each value, done by the workers, in order."""
-    from ess_dask.engine.window import run_ordered
-
-    return list(run_ordered(values, function, executor))
-
-
-def _parts(result: BatchResult, place: int) -> tuple[Any, ...]:
-    parts: tuple[Any, ...] = result.parts[place] if place < len(result.parts) else ()
-    return parts
-
-
-def _exit_code(failed: Sequence[FileCount], drained: bool) -> int:
-    if drained:
-        return 130
-    if not failed:
-        return 0
-    return 1 if all(count.transient for count in failed) else 3
-
-
-def lost_files(batch: Batch, error: WorkerLostError) -> BatchResult:
-    """Return the account of a batch whose worker died too often: all its files failed."""
-    counts = tuple(
-        FileCount(file.uri, file.etag, error=error.message, transient=True) for file in batch.files
-    )
-    return BatchResult(batch.number, counts)
-
-
-def load_files(plan: LoadPlan, totals: Totals) -> tuple[LoadFile, ...]:
-    """Return the files that a load publishes, with their counts: planned ones that succeeded."""
-    counts = {count.uri: count for count in totals.good}
-    return tuple(
-        replace(
-            file,
-            rows_read=counts[file.uri].read,
-            rows_loaded=counts[file.uri].kept,
-            rows_rejected=counts[file.uri].rejected,
-            rows_dropped=counts[file.uri].dropped,
-        )
-        for file in (*plan.new, *plan.changed)
-        if file.uri in counts
     )

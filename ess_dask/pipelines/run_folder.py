@@ -15,11 +15,21 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ess_dask.errors import EssError
+from ess_dask.folders import cache_dir
 from ess_dask.locks import is_held
 
+if TYPE_CHECKING:
+    from ess_dask.settings import Settings
+
 _ELSEWHERE = "elsewhere"
+
+
+def runs_folder(settings: Settings) -> Path:
+    """Return the folder that holds one folder per run."""
+    return Path(settings.runs_folder) if settings.runs_folder else cache_dir() / "runs"
 
 
 @contextmanager
@@ -67,6 +77,12 @@ def run_folder(folder: Path, staged_at: str = "") -> Iterator[None]:
         os.close(lock)
 
 
+def sweep(folder: Path, *, elsewhere: bool) -> None:
+    """Remove what a run staged whose process is gone; ``elsewhere``: what lies in S3, too."""
+    if not is_held(folder / "lock"):
+        _remove(folder / "stage", elsewhere=elsewhere)
+
+
 def _note(stage: Path, staged_at: str) -> None:
     stage.mkdir(mode=0o700, exist_ok=True)
     (stage / _ELSEWHERE).write_text(staged_at)
@@ -80,8 +96,7 @@ def _free_bytes(folder: Path) -> int:
 def _sweep(runs: Path, *, elsewhere: bool) -> None:
     # A run takes its lock before it stages anything: without one there is nothing to protect.
     for stage in runs.glob("*/stage"):
-        if not is_held(stage.parent / "lock"):
-            _remove(stage, elsewhere=elsewhere)
+        sweep(stage.parent, elsewhere=elsewhere)
 
 
 def _remove(stage: Path, *, elsewhere: bool) -> None:

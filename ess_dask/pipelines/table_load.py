@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, Piece, Sink
 from ess_dask.errors import ConflictError
-from ess_dask.pipelines.run import everywhere, new_run_id, runs_folder
+from ess_dask.pipelines.door import Door, Order, make_key, open_door
 from ess_dask.pipelines.run_folder import run_folder
+from ess_dask.pipelines.work import everywhere
 from ess_dask.records.spec import Column
+from ess_dask.runs.machine import Event
 from ess_dask.tables.layout import ORDER
 from ess_dask.warehouse.changes import MEMORY, names, refuse_shared
 from ess_dask.warehouse.connect import open_warehouse
@@ -43,10 +45,17 @@ def load_table(
     loaded from this table before (modes ``append`` and ``upsert``); ``warn`` is told when it was
     imported anew since. Raises ``ConflictError`` when some of them have been, or changed since
     (``upsert``), or another pipeline loaded one (not ``upsert``), and what the warehouse and the
-    cluster raise; nothing is loaded then.
+    cluster raise, ``LockedError`` naming a load of it that is under way; nothing is loaded then.
     """
+    with open_door(make_key(target.pipeline, target), settings, Order(), warn) as door:
+        return _load(memory, target, door, warn)
+
+
+def _load(
+    memory: MemoryTable, target: Target, door: Door, warn: Callable[[str], None]
+) -> LoadResult:
     columns = tuple(Column(each.name, from_arrow(each.name, each.type)) for each in memory.schema)
-    load_id = new_run_id()
+    load_id = door.run_id
     sources = [LoadFile(uri, etag) for uri, etag in memory.sources]
     carrier = LoadFile(f"{target.pipeline}#{load_id}", etag=load_id)
     warehouse = open_warehouse(target.url)
@@ -62,18 +71,25 @@ def load_table(
             f"{names(plan.changed)}; the rows of their older versions may have other keys",
             hint="use mode replace",
         )
-    folder = runs_folder(settings) / load_id
-    with run_folder(folder, warehouse.staged_at(load_id)):
-        sink = warehouse.sink(str(folder / "stage"), load_id, plan)
+    digest = _digest(memory)
+    staged_at = warehouse.staged_at(load_id)
+    with run_folder(door.folder, staged_at), door.course_of_table(digest) as course:
+        course.advance(Event.BEGIN)
+        sink = warehouse.sink(str(door.folder / "stage"), load_id, plan)
         if memory.far:
-            parts = _far_parts(memory, warehouse, sink, carrier.uri, str(folder))
+            parts = _far_parts(memory, warehouse, sink, carrier.uri, str(door.folder))
         else:
             parts = warehouse.spread(sink, _stage(memory, sink, carrier), memory.run)
         rows = sum(part.rows for part in parts)
+        course.advance(Event.STAGED, rows_read=rows)
         carrier = replace(carrier, rows_read=rows, rows_loaded=rows)
         files = tuple(carrier if file.uri == carrier.uri else file for file in plan.new)
-        digest, fitted = _digest(memory), warehouse.fit(plan, parts)
-        done = warehouse.load(LoadRequest(load_id, fitted, digest, files, parts, whole=True))
+        fitted = warehouse.fit(plan, parts)
+        request = LoadRequest(load_id, fitted, digest, files, parts, whole=True)
+        course.advance(Event.LOAD)
+        done = warehouse.load(request)
+        course.advance(Event.LOADED, files=len(files) - 1, rows_loaded=done.rows_loaded)
+        course.advance(Event.FINISH, exit_code=0)
         return replace(done, files=len(files) - 1)
 
 

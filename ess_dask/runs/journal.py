@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ess_dask.catalog.index import open_state
-from ess_dask.errors import ConfigError
+from ess_dask.errors import ConfigError, LockedError
 from ess_dask.runs.model import RunEvent, RunRecord, State
 
 _COLUMNS = tuple(field.name for field in fields(RunRecord))
@@ -57,7 +57,8 @@ class Journal:
         """Write that a run's event brings it into a state; a final one ends it now.
 
         ``changes`` are fields of its record that are known now (``files=12``). Raises
-        ``ConfigError`` for a run that is not in the journal.
+        ``ConfigError`` for a run that is not in the journal, ``LockedError`` for one that has
+        ended.
         """
         assert changes.keys() <= _LATER, changes.keys() - _LATER
         now = time.time()
@@ -66,9 +67,7 @@ class Journal:
             values["ended"] = now
         settings = ", ".join(f"{name} = ?" for name in values)
         with self.transaction() as run:
-            row = run("select id from runs where run_id = ?", (run_id,)).fetchone()
-            if row is None:
-                raise ConfigError(f"run {run_id} is not in the journal")
+            row = _living(run, run_id)
             update = " ".join(("update runs set", settings, "where id = ?"))
             run(update, (*values.values(), row[0]))
             last = run("select max(number) from run_events where run = ?", row).fetchone()[0]
@@ -102,6 +101,16 @@ class Journal:
         processes may be gone."""
         where = "where ended is null and pipeline = ? and target = ? order by id"
         return self._records(f"{_SELECT} {where}", pipeline, target)
+
+    def knows(self, pipeline: str, target: str) -> bool:
+        """Say whether there is any run of a pipeline into a target."""
+        query = "select 1 from runs where pipeline = ? and target = ? limit 1"
+        return self.connection.execute(query, (pipeline, target)).fetchone() is not None
+
+    def has(self, run_id: str) -> bool:
+        """Say whether there is a run with this very id."""
+        query = "select 1 from runs where run_id = ?"
+        return self.connection.execute(query, (run_id,)).fetchone() is not None
 
     def record(self, run_id: str) -> RunRecord:
         """Return one run; the beginning of its id is enough if no other begins so.
@@ -153,6 +162,19 @@ class Journal:
         rows = self.connection.execute("select run_id from runs order by id desc limit 1000")
         near = difflib.get_close_matches(run_id, [row[0] for row in rows], 1)
         return f"did you mean '{near[0]}'?" if near else "see: ess runs list"
+
+
+def _living(run: Any, run_id: str) -> tuple[int]:
+    """Return the number of a run that has not ended."""
+    row = run("select id, ended from runs where run_id = ?", (run_id,)).fetchone()
+    if row is None:
+        raise ConfigError(f"run {run_id} is not in the journal")
+    if row[1] is not None:
+        raise LockedError(
+            f"run {run_id} was ended by another process: its heartbeat had stood still",
+            hint="run again: what is loaded stays loaded",
+        )
+    return (row[0],)
 
 
 def _write_event(

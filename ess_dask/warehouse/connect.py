@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from urllib.parse import unquote
 
 from ess_dask.errors import ConfigError
 from ess_dask.warehouse.protocol import Warehouse
@@ -65,6 +67,15 @@ def shown_url(url: str) -> str:
     # To the last @: a password with one in it that was not escaped must not show either.
     user, place = re.split("[:@]", rest, maxsplit=1)[0], rest.rpartition("@")[2]
     return f"{scheme}{separator}{user}@{place}"
+
+
+def place_of(url: str) -> str:
+    """Return the name of the warehouse at a URL: the same for every way to write it, no secret."""
+    location = shown_url(url).partition("?")[0]
+    scheme, _, rest = location.partition("://")
+    if scheme.lower() == "duckdb":
+        return f"duckdb:///{Path(unquote(rest[1:])).resolve()}"
+    return location
 
 
 def schemes() -> tuple[str, ...]:

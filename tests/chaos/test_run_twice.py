@@ -1,12 +1,15 @@
 """Two runs of one pipeline at the same time: every row once, in warehouse and memory."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+SMALL = {"ESS_BATCH_BYTES": "4KiB", "ESS_THREADS": "2"}
 MEMORY = "memory: {table: wood.sales, key: userID}"
 DROP_FREE = "  - sql: select * from records where price > 0"
 TOGETHER = (
@@ -27,9 +30,11 @@ def finish(children):
 
 
 def test_two_runs_at_once_load_every_row_once(shop, end_processes):
+    """On two machines, whose locks do not know each other: the ledger does."""
     # The step makes each wait for the other: both planned to load everything.
     shop.write(clean=TOGETHER + DROP_FREE)
-    children = [shop.start() for _ in range(2)]
+    homes = [{"ESS_CACHE_DIR": str(shop.user.home / name)} for name in (".ess", ".ess2")]
+    children = [shop.start(env=SMALL | home) for home in homes]
     end_processes += children
     ended = finish(children)
     shop.check_complete()
@@ -50,7 +55,54 @@ def test_two_runs_at_once_fill_the_memory_table_once(shop, end_processes):
     assert shop.run()["exit_code"] == 0
     shop.check_complete(memory=True)
     for code, _, err in ended:
-        assert code == 0 or b"open in process" in err
+        assert code == 0 or b"the pipeline is held: run" in err
+
+
+@pytest.mark.slow
+def test_the_second_run_names_the_first_or_waits_for_it(shop, until, end_processes):
+    shop.write(clean="  - shell: 'until test -e go; do sleep 0.02; done; cat'\n" + DROP_FREE)
+    first = shop.start()
+    end_processes.append(first)
+    until(lambda: list((shop.state / "runs").glob("*/stage")))
+    said = shop.fail("--quiet", "--to", "2014-09-01", code=75)
+    (run,) = (path.name for path in (shop.state / "runs").iterdir())
+    assert f"run {run} (process {first.pid} on {os.uname().nodename}, since 2" in said
+    assert "--wait" in said
+    begun = time.monotonic()
+    assert "waiting: " in shop.fail("--wait=0.5", code=75)
+    assert time.monotonic() - begun > 0.5
+    # A dry run and a look at the plan hold nothing, and another pipeline is another one.
+    shop.user.ess("plan", "shop.yaml")
+    shop.user.ess("run", "shop.yaml", "--dry-run")
+    shop.user.ess("run", "shop.yaml", "--set", "name=x", "--set", "load.table=x", "--to", "2014")
+    waiting = shop.start("--wait")
+    end_processes.append(waiting)
+    assert b"waiting: " in waiting.stderr.readline()
+    (shop.folder / "go").touch()
+    for child, files in ((first, 16), (waiting, 0)):
+        out, err = child.communicate(timeout=60)
+        assert child.returncode == 0, err
+        # The one that waited planned when it was its turn.
+        assert json.loads(out)["files"] == files
+    shop.check_complete()
+
+
+@pytest.mark.slow
+def test_the_lock_of_a_killed_run_is_taken_over_and_its_end_is_written(
+    shop, until, kill_group, end_processes
+):
+    shop.write(clean="  - shell: 'sleep 60'\n")
+    child = shop.start()
+    end_processes.append(child)
+    until(lambda: list((shop.state / "runs").glob("*/stage")))
+    kill_group(child)
+    (run,) = (path.name for path in (shop.state / "runs").iterdir())
+    shop.write()
+    done = shop.user.ess("run", "shop.yaml", env=SMALL)
+    assert f"the lock of run {run} (process {child.pid} on" in done.stderr
+    assert f"run {run} was killed (it was running); nothing of it was loaded" in done.stderr
+    assert shop.stages() == []
+    assert shop.user.ess("run", "shop.yaml", "--quiet", env=SMALL).stderr == ""
 
 
 HOLD = """
