@@ -14,6 +14,7 @@ from ess_dask._version import __version__
 from ess_dask.errors import EssError, InterruptedRunError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "backfill": ("backfill:backfill", "Run a pipeline over a long range, piece by piece."),
     "cat": ("files:cat", "Write a file's bytes to stdout."),
     "category": ("category:category", "Add, change, copy or delete categories of files."),
     "ls": (

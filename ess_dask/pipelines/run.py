@@ -83,7 +83,7 @@ def _go(work: Work, door: Door) -> tuple[RunReport, MemoryTable | None]:
         work.own_folder(),
         door.course(work.plan) as course,
         work.prepared() as tools,
-        Interrupt(work.listener.say) as interrupt,
+        Interrupt(work.listener.say, work.listener.stopped) as interrupt,
     ):
         acts = _Acts(work, tools, interrupt)
         event: Event | None = Event.BEGIN

@@ -1,6 +1,7 @@
 """Pieces of a range, and the plan of the whole cut into theirs."""
 
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,9 @@ def test_the_last_days_there_are():
 def test_ids_are_refused():
     with pytest.raises(UsageError, match="ids"):
         calendar("day", 7, None)
-    assert calendar("day", datetime(2014, 1, 1, 5), None).lower == date(2014, 1, 1)
+    assert calendar("day", datetime.fromisoformat("2014-01-01T05:00"), None).lower == date(
+        2014, 1, 1
+    )
 
 
 @given(
@@ -58,7 +61,7 @@ def test_chunks_cover_the_range_once(size, lower, length, place):
     days = Calendar(size, lower, lower + timedelta(days=length))
     chunks = list(days.chunks(days.lower, days.upper))
     assert (chunks[0].first, chunks[-1].last) == (days.lower, days.upper)
-    for before, after in zip(chunks, chunks[1:], strict=False):
+    for before, after in pairwise(chunks):
         assert after.first - before.last == timedelta(days=1)
     day = lower + timedelta(days=min(place, length))
     assert [days.chunk(day)] == [each for each in chunks if each.first <= day <= each.last]

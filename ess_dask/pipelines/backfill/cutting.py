@@ -11,7 +11,7 @@ from ess_dask.catalog.model import FileRef
 from ess_dask.engine.batches import make_batches
 from ess_dask.pipelines.backfill.chunks import Calendar, Chunk, calendar
 from ess_dask.pipelines.backfill.model import ChunkPlan
-from ess_dask.pipelines.backfill.state import Order, Version
+from ess_dask.pipelines.backfill.state import BackfillOrder, Version
 from ess_dask.warehouse.changes import loaded_again
 from ess_dask.warehouse.dates import parse_date
 
@@ -55,7 +55,7 @@ class Cutting:
     """
 
     whole: RunPlan
-    order: Order
+    order: BackfillOrder
     past: Past
     days: Calendar
     batch_bytes: int
@@ -101,7 +101,7 @@ class Cutting:
         changed = group.changed if self.whole.on_change == "reprocess" else []
         read = sorted([*group.new, *reread, *changed], key=_order)
         codes = [self.past.held[file.uri, file.etag] for file in group.held]
-        todo = bool(read or group.gone)
+        uris = frozenset(file.uri for file in reread)
         return ChunkPlan(
             chunk=chunk,
             new=len(group.new),
@@ -111,7 +111,7 @@ class Cutting:
             held=len(group.held),
             bytes=sum(file.size for file in read),
             code=max(codes, default=0),
-            run=self._run(group, read, frozenset(file.uri for file in reread)) if todo else None,
+            run=self._run(chunk, group, read, uris) if read or group.gone else None,
         )
 
     def _stands(self, group: _Group, is_done: bool) -> bool:
@@ -125,7 +125,7 @@ class Cutting:
             for file in group.new
         )
 
-    def _run(self, group: _Group, read: list[FileRef], again: Set[str]) -> RunPlan:
+    def _run(self, chunk: Chunk, group: _Group, read: list[FileRef], again: Set[str]) -> RunPlan:
         whole, execution = self.whole, self.whole.execution
         assert execution is not None
         reread = [file for file in read if file.uri in again]
@@ -137,6 +137,8 @@ class Cutting:
             changed=tuple(sorted([*group.changed, *reread], key=_order)),
             batches=len(batches),
             warnings=(),
+            lower=chunk.lower,
+            upper=chunk.upper,
             load=self._load(whole.load, group, again) if whole.load else None,
             execution=replace(execution, batches=batches, memory=_memory(execution, group.uris)),
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.markup import count, page, show_bytes, text
 from ess_dask.pipelines.backfill.chunks import Chunk
-from ess_dask.pipelines.backfill.state import Order
+from ess_dask.pipelines.backfill.state import BackfillOrder
 
 if TYPE_CHECKING:
     from ess_dask.pipelines.plan import RunPlan
@@ -51,7 +51,7 @@ class BackfillPlan:
 
     id: str
     pipeline: str
-    order: Order
+    order: BackfillOrder
     target: str
     table: str
     chunks: tuple[ChunkPlan, ...]

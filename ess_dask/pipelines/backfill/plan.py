@@ -14,7 +14,7 @@ from ess_dask.pipelines.backfill import state
 from ess_dask.pipelines.backfill.chunks import Calendar, calendar
 from ess_dask.pipelines.backfill.cutting import Cutting, Past
 from ess_dask.pipelines.backfill.model import BackfillPlan, ChunkPlan
-from ess_dask.pipelines.backfill.state import Order
+from ess_dask.pipelines.backfill.state import BackfillOrder
 from ess_dask.pipelines.execution import Window
 from ess_dask.pipelines.plan import RunPlan
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ess_dask.warehouse.model import LoadFile
 
 
-def make_backfill(opened: OpenedPipeline, order: Order) -> BackfillPlan:
+def make_backfill(opened: OpenedPipeline, order: BackfillOrder) -> BackfillPlan:
     """Return what a backfill would do now; nothing is written.
 
     Raises ``UsageError`` for a pipeline that loads nothing, for files that have ids in place of
@@ -73,7 +73,7 @@ def _refuse_rebuild(whole: RunPlan) -> None:
         )
 
 
-def _past(whole: RunPlan, order: Order) -> Past:
+def _past(whole: RunPlan, order: BackfillOrder) -> Past:
     from ess_dask.runs.journal import open_journal
 
     if not (cache_path() / "catalog.db").exists():

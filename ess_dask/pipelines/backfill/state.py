@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ess_dask.catalog.model import FileRef
-from ess_dask.pipelines.backfill.chunks import ChunkSize, Reprocess
+from ess_dask.pipelines.backfill.chunks import Chunk, ChunkSize, Reprocess
 from ess_dask.runs.journal import Journal
-from ess_dask.runs.model import State, new_run_id
+from ess_dask.runs.model import RunRecord, State, new_run_id
 
 _FILE = "unloaded.json"
 
@@ -28,7 +27,7 @@ Version = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BackfillOrder:
     """What a backfill is to do: two with equal orders are one that goes on.
 
     ``pipeline_file`` is a file or a shipped name, ``lower`` and ``upper`` bounds as they are
@@ -49,14 +48,14 @@ _SAME = " and ".join(
 )
 
 
-def unfinished(journal: Journal, pipeline: str, order: Order) -> str:
+def unfinished(journal: Journal, pipeline: str, order: BackfillOrder) -> str:
     """Return the id of the last backfill with this order when it is not done, else ''."""
     query = f"select id, state from backfills where {_SAME} order by rowid desc limit 1"  # noqa: S608
     row = journal.connection.execute(query, _key(pipeline, order)).fetchone()
     return "" if row is None or row[1] == DONE else str(row[0])
 
 
-def begin(journal: Journal, number: str, pipeline: str, order: Order) -> None:
+def begin(journal: Journal, number: str, pipeline: str, order: BackfillOrder) -> None:
     """Write that a backfill begins, or goes on."""
     with journal.transaction() as run:
         run(
@@ -86,9 +85,16 @@ def done_chunks(journal: Journal, number: str) -> frozenset[tuple[str, str]]:
     return frozenset((run.lower, run.upper) for run in found if run.state is State.DONE)
 
 
-def keep_unloaded(folder: Path, files: Iterable[FileRef], code: int) -> None:
+def run_of(journal: Journal, number: str, chunk: Chunk) -> RunRecord | None:
+    """Return the last run of a chunk by a backfill."""
+    bounds = (chunk.lower, chunk.upper)
+    found = journal.records(backfill=number)
+    return next((run for run in found if (run.lower, run.upper) == bounds), None)
+
+
+def keep_unloaded(folder: Path, versions: Iterable[Version], code: int) -> None:
     """Write into a run's folder which versions it could not load, with the exit code for that."""
-    text = json.dumps({"exit_code": code, "files": [[file.uri, file.etag] for file in files]})
+    text = json.dumps({"exit_code": code, "files": [list(version) for version in versions]})
     # Without it they are tried again by the next backfill: no reason to fail this one.
     with suppress(OSError, UnicodeEncodeError):
         (folder / _FILE).write_text(text, encoding="utf-8")
@@ -109,7 +115,7 @@ def unloaded(journal: Journal, pipeline: str, digest: str) -> Mapping[Version, i
     return found
 
 
-def _key(pipeline: str, order: Order) -> tuple[str, ...]:
+def _key(pipeline: str, order: BackfillOrder) -> tuple[str, ...]:
     return (
         pipeline,
         order.pipeline_file,
