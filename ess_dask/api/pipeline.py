@@ -12,9 +12,9 @@ from ess_dask.api.cluster import tell
 from ess_dask.errors import DataError, InterruptedRunError, TransientError
 
 if TYPE_CHECKING:
+    from ess_dask.pipelines.load import OpenedPipeline
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.pipelines.report import RunReport
-    from ess_dask.settings import Settings
 
 
 def plan_pipeline(
@@ -33,7 +33,12 @@ def plan_pipeline(
     Raises ``ConfigError`` (``file:line:column``) for a wrong file, ``UsageError`` for a wrong
     range, ``ConflictError`` when the table does not fit or a loaded file has changed.
     """
-    return _plan(pipeline, str(lower), str(upper), overrides or {})[0]
+    from ess_dask.pipelines.execution import Window
+    from ess_dask.pipelines.prepare import make_plan
+
+    opened = _open(pipeline, overrides or {})
+    window = Window(str(lower), str(upper))
+    return make_plan(opened.pipeline, opened.folder, opened.settings, window)
 
 
 def run_pipeline(
@@ -42,21 +47,32 @@ def run_pipeline(
     upper: str | dt.date = "*",
     *,
     overrides: Mapping[str, object] | None = None,
+    wait: float = 0.0,
 ) -> RunReport:
     """Run a pipeline: clean and load what is not loaded yet; return the account.
 
-    Arguments as in ``plan_pipeline``. Run it again at any time: what is done is not done twice.
+    Arguments as in ``plan_pipeline``; ``wait`` is how many seconds to wait while another run of it
+    goes on. Run it again at any time: what is done is not done twice.
 
     Raises what ``plan_pipeline`` raises; ``DataError`` or ``TransientError`` naming a file that
-    failed (the others are loaded), ``RejectLimitError`` (nothing is published), ``LockedError``,
-    ``InterruptedRunError`` after Ctrl-C (what was finished is loaded).
+    failed (the others are loaded), ``RejectLimitError`` (nothing is published), ``LockedError``
+    naming the run that holds the pipeline, ``InterruptedRunError`` after Ctrl-C (what was finished
+    is loaded).
     """
+    from ess_dask.pipelines.door import Order, key_of_pipeline, open_door
+    from ess_dask.pipelines.execution import Window
+    from ess_dask.pipelines.prepare import make_plan
     from ess_dask.pipelines.run import Listener, run_plan
 
-    plan, settings = _plan(pipeline, str(lower), str(upper), overrides or {})
-    for warning in plan.warnings:
-        tell(f"warning: {warning}")
-    return raise_unless_done(run_plan(plan, settings, Listener(tell)))
+    opened = _open(pipeline, overrides or {})
+    settings, window = opened.settings, Window(str(lower), str(upper))
+    key, order = key_of_pipeline(opened.pipeline, settings), Order(str(pipeline), wait=wait)
+    with open_door(key, settings, order, tell) as door:
+        with door.planning(window, opened.pipeline.digest(opened.folder)):
+            plan = make_plan(opened.pipeline, opened.folder, settings, window)
+        for warning in plan.warnings:
+            tell(f"warning: {warning}")
+        return raise_unless_done(run_plan(plan, settings, Listener(tell), door))
 
 
 def raise_unless_done(report: RunReport) -> RunReport:
@@ -76,14 +92,8 @@ def raise_unless_done(report: RunReport) -> RunReport:
     raise kind(f"{named}{more}", hint=others)
 
 
-def _plan(
-    pipeline: str | Path, lower: str, upper: str, overrides: Mapping[str, object]
-) -> tuple[RunPlan, Settings]:
-    from ess_dask.pipelines.execution import Window
+def _open(pipeline: str | Path, overrides: Mapping[str, object]) -> OpenedPipeline:
     from ess_dask.pipelines.load import open_pipeline
-    from ess_dask.pipelines.prepare import make_plan
 
     changes = [f"{path}={json.dumps(value, default=str)}" for path, value in overrides.items()]
-    opened = open_pipeline(str(pipeline), changes)
-    plan = make_plan(opened.pipeline, opened.folder, opened.settings, Window(lower, upper))
-    return plan, opened.settings
+    return open_pipeline(str(pipeline), changes)

@@ -107,6 +107,18 @@ class Journal:
         query = "select 1 from runs where pipeline = ? and target = ? limit 1"
         return self.connection.execute(query, (pipeline, target)).fetchone() is not None
 
+    def last_success(self, pipeline: str, target: str) -> float | None:
+        """Return when the last run began that was done and had no upper bound; None for none.
+
+        What a backfill did, or was only read from a ledger, says nothing of the days up to then.
+        """
+        query = (
+            "select started from runs where pipeline = ? and target = ? and state = 'done'"
+            " and upper = '*' and backfill = '' and pid != 0 order by id desc limit 1"
+        )
+        row = self.connection.execute(query, (pipeline, target)).fetchone()
+        return None if row is None else float(row[0])
+
     def has(self, run_id: str) -> bool:
         """Say whether there is a run with this very id."""
         query = "select 1 from runs where run_id = ?"

@@ -74,7 +74,7 @@ def test_the_second_run_names_the_first_or_waits_for_it(shop, until, end_process
     # A dry run and a look at the plan hold nothing, and another pipeline is another one.
     shop.user.ess("plan", "shop.yaml")
     shop.user.ess("run", "shop.yaml", "--dry-run")
-    shop.user.ess("run", "shop.yaml", "--set", "name=x", "--set", "load.table=x", "--to", "2014")
+    shop.user.ess("run", "shop.yaml", "--set", "name=x", "--set", "load.table=x", "--to", "2013")
     waiting = shop.start("--wait")
     end_processes.append(waiting)
     assert b"waiting: " in waiting.stderr.readline()
