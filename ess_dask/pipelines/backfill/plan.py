@@ -45,7 +45,7 @@ def make_backfill(opened: OpenedPipeline, order: BackfillOrder) -> BackfillPlan:
         pipeline = replace(pipeline, load=replace(pipeline.load, on_change="reprocess"))
     whole = make_plan(pipeline, opened.folder, opened.settings, Window(order.lower, order.upper))
     _refuse_rebuild(whole)
-    past = _past(whole, order)
+    past = _past(whole, order, pipeline.rejects.limit)
     cutting = Cutting(whole, order, past, days, opened.settings.batch_bytes, _standing(whole))
     chunks, undated = cutting.chunks()
     warnings = list(whole.warnings)
@@ -73,14 +73,14 @@ def _refuse_rebuild(whole: RunPlan) -> None:
         )
 
 
-def _past(whole: RunPlan, order: BackfillOrder) -> Past:
+def _past(whole: RunPlan, order: BackfillOrder, limit: str) -> Past:
     from ess_dask.runs.journal import open_journal
 
     if not (cache_path() / "catalog.db").exists():
         return Past("", frozenset(), {})
     with open_journal() as journal:
         found = state.unfinished(journal, whole.pipeline, order)
-        held = state.unloaded(journal, whole.pipeline, whole.digest)
+        held = state.unloaded(journal, whole.pipeline, whole.digest, limit)
         done = state.done_chunks(journal, found)
     return Past(found, done, held if order.reprocess == "none" else {})
 

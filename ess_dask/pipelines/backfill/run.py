@@ -23,7 +23,7 @@ from ess_dask.engine.executor import SIGNAL_SECONDS
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import BatchResult
 from ess_dask.engine.patience import LIMIT
-from ess_dask.errors import EssError, InterruptedRunError, UsageError
+from ess_dask.errors import EssError, InterruptedRunError, RejectLimitError, UsageError
 from ess_dask.pipelines.backfill import state
 from ess_dask.pipelines.backfill.model import BackfillPlan, ChunkPlan
 from ess_dask.pipelines.backfill.report import (
@@ -223,6 +223,8 @@ class _Going:
     def _chunk(self, planned: ChunkPlan) -> ChunkOutcome:
         started = time.monotonic()
         assert planned.run is not None
+        assert planned.run.execution is not None
+        limit = planned.run.execution.rejects.limit
         unloaded: list[Version] = []
 
         def watch(result: BatchResult) -> None:
@@ -243,11 +245,11 @@ class _Going:
         except EssError as error:
             seconds = time.monotonic() - started
             outcome = outcome_of_error(planned.chunk, "", error, seconds)
-            if error.exit_code == 4:
+            if isinstance(error, RejectLimitError):
                 unloaded = [(file.uri, file.etag) for file in run.files]
-        return self._noted(outcome, unloaded)
+        return self._noted(outcome, unloaded, limit)
 
-    def _noted(self, outcome: ChunkOutcome, unloaded: list[Version]) -> ChunkOutcome:
+    def _noted(self, outcome: ChunkOutcome, unloaded: list[Version], limit: str) -> ChunkOutcome:
         """Keep what a failed run could not load for good, and find its name."""
         if not outcome.exit_code:
             return outcome
@@ -256,7 +258,7 @@ class _Going:
         if record is None:
             return outcome
         if unloaded and outcome.exit_code in (3, 4):
-            state.keep_unloaded(Path(record.folder), unloaded, outcome.exit_code)
+            state.keep_unloaded(Path(record.folder), unloaded, outcome.exit_code, limit)
         return replace(outcome, run_id=record.run_id)
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ess_dask.errors import RejectLimitError
 from ess_dask.pipelines.backfill.chunks import Chunk, ChunkSize, Reprocess
 from ess_dask.runs.journal import Journal
 from ess_dask.runs.model import RunRecord, State, new_run_id
@@ -92,17 +93,19 @@ def run_of(journal: Journal, number: str, chunk: Chunk) -> RunRecord | None:
     return next((run for run in found if (run.lower, run.upper) == bounds), None)
 
 
-def keep_unloaded(folder: Path, versions: Iterable[Version], code: int) -> None:
-    """Write into a run's folder which versions it could not load, with the exit code for that."""
-    text = json.dumps({"exit_code": code, "files": [list(version) for version in versions]})
+def keep_unloaded(folder: Path, versions: Iterable[Version], code: int, limit: str) -> None:
+    """Write into a run's folder which versions it could not load, with the exit code for that and
+    the limit of rejects that was in force."""
+    files = [list(version) for version in versions]
+    text = json.dumps({"exit_code": code, "limit": limit, "files": files})
     # Without it they are tried again by the next backfill: no reason to fail this one.
     with suppress(OSError, UnicodeEncodeError):
         (folder / _FILE).write_text(text, encoding="utf-8")
 
 
-def unloaded(journal: Journal, pipeline: str, digest: str) -> Mapping[Version, int]:
+def unloaded(journal: Journal, pipeline: str, digest: str, limit: str) -> Mapping[Version, int]:
     """Return the versions that backfills of a pipeline, as it is now, could not load for good, each
-    with its exit code."""
+    with its exit code. Too many rejects were too many under the same ``limit`` only."""
     query = (
         "select folder from runs where pipeline = ? and digest = ? and backfill != ''"
         " and exit_code in (3, 4) order by id"
@@ -111,7 +114,9 @@ def unloaded(journal: Journal, pipeline: str, digest: str) -> Mapping[Version, i
     for (folder,) in journal.connection.execute(query, (pipeline, digest)):
         with suppress(OSError, ValueError, KeyError):
             kept = json.loads((Path(folder) / _FILE).read_bytes())
-            found |= {(uri, etag): int(kept["exit_code"]) for uri, etag in kept["files"]}
+            code = int(kept["exit_code"])
+            if code != RejectLimitError.exit_code or kept["limit"] == limit:
+                found |= dict.fromkeys((tuple(version) for version in kept["files"]), code)
     return found
 
 
