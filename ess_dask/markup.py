@@ -69,3 +69,49 @@ def show_bytes(number: int) -> str:
 def show_date(date: datetime | int | None) -> str:
     """Return a file's date or id, without a time of day that is midnight."""
     return str(date).removesuffix(" 00:00:00") if date is not None else ""
+
+
+def document(title: str, style: str, *parts: str) -> str:
+    """Return a whole HTML page of parts, which are HTML already: it needs nothing beside itself.
+
+    Its policy forbids scripts and everything from elsewhere, whatever the parts hold.
+    """
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    body = "\n".join(filter(None, parts))
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title><style>{style}</style></head>\n"
+        f"<body><main><h1>{escape(title)}</h1>\n{body}\n</main></body></html>\n"
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """Return a part of a page under a heading; '' when there is nothing in it."""
+    body = "".join(parts)
+    return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
+
+
+def table(caption: str, titles: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return all rows as a table with a caption, numbers to the right; '' without rows."""
+    lines = ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows]
+    if not lines:
+        return ""
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
+    return (
+        f'<div class="wide"><table><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int | float):
+        return f'<td class="n">{value:,}</td>'
+    return f"<td>{escape(str(value))}</td>"
+
+
+def note(content: str) -> str:
+    """Return a line of plain text as a paragraph, '' for none."""
+    return f"<p>{escape(content)}</p>" if content else ""

@@ -58,6 +58,22 @@ def _as_place(value: Any) -> Any:
     return text
 
 
+def _as_receiver(value: Any) -> Any:
+    text = as_text(value)
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme not in ("http", "https"):
+        hint = "write an http(s) URL, or the path of a file"
+        raise FieldError(f"events cannot be sent by {scheme}", hint=hint)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise FieldError("the URL cannot be read") from None
+    if separator and (parts.username is not None or not parts.hostname):
+        hint = "write https://HOST[:PORT]; a key is given by OPENLINEAGE_API_KEY"
+        raise FieldError("no URL of a host without user and password", hint=hint)
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings with their defaults. Sizes are bytes, times seconds; 0 is 'choose for me'."""
@@ -242,6 +258,49 @@ class Settings:
             "Where runs keep reports and rejects; empty is 'runs' in ESS_CACHE_DIR.", "folder"
         ),
     )
+    log_format: Annotated[Literal["console", "json"], choice("console", "json")] = field(
+        default="console",
+        metadata=_about("How stderr is written: lines for people, or one JSON object a line.", ""),
+    )
+    log_level: Annotated[
+        Literal["", "debug", "info", "warning", "error"],
+        choice("", "debug", "info", "warning", "error"),
+    ] = field(
+        default="",
+        metadata=_about(
+            "Least level of log records on stderr: debug, info, warning or error; empty is info as "
+            "JSON, else warning. The run's log.ndjson has info in any case.",
+            "",
+        ),
+    )
+    metrics_file: Text = field(
+        default="",
+        metadata=_about(
+            "File that gets the last run of each pipeline as metrics of Prometheus (a .prom file "
+            "of the node exporter's folder); several pipelines may share one. Empty is none.",
+            "file",
+        ),
+    )
+    openlineage: Annotated[str, Before(_as_receiver, {"type": "string"})] = field(
+        default="",
+        metadata=_about(
+            "Where runs send OpenLineage events: an http(s) URL (without a path: /api/v1/lineage), "
+            "or a file that gets one a line. Empty is nowhere.",
+            "URL or file",
+        ),
+    )
+    notify: Text = field(
+        default="",
+        metadata=_about(
+            "Shell command to run after a run, with its report (JSON) on stdin; see `notify` of "
+            "the pipeline file, which is run as well. Empty is none.",
+            "command",
+        ),
+    )
+    notify_on: Annotated[Literal["failure", "always"], choice("failure", "always")] = field(
+        default="failure",
+        metadata=_about("When the command of `notify` is run: failure or always.", ""),
+    )
 
 
 NAMES = tuple(each.name for each in dataclasses.fields(Settings))
@@ -315,8 +374,6 @@ def resolve_settings(
     from ess_dask.documents.yaml import Map, Place
 
     chosen = sources.merge(flags or {}, pipeline or {}, profile)
-    if not chosen:  # what checks values takes 0.07 s to import
-        return Resolved(Settings(), dict.fromkeys(NAMES, "default"))
     node = Map(Place("settings"))
     for name, found in chosen.items():
         node.put(name, found.value, found.value.place)

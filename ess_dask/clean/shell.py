@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ess_dask.clean.options import read_options
@@ -55,7 +57,14 @@ class ShellStep:
     def pipe(self, source: Iterable[bytes], context: StepContext) -> Iterator[bytes]:
         """Yield what the command prints; see ``run_command``."""
         timeout = self.timeout or context.timeout
-        return run_command(self.command, source, replace(context, timeout=timeout))
+        context = replace(context, timeout=timeout)
+        return run_command(self.command, source, context, partial(_log, context.uri))
+
+
+def _log(uri: str, said: str) -> None:
+    """Log what a command that went well wrote to stderr, line by line."""
+    for line in said.splitlines():
+        logging.getLogger("ess_dask.shell").info("%s", line, extra={"file": uri})
 
 
 def run_command(

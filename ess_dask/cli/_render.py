@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -22,8 +23,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def say(text: str) -> None:
-    """Tell a person, on stderr."""
-    click.echo(text, err=True)
+    """Tell a person, on stderr; a record where JSON is asked for."""
+    from ess_dask.observe.logs import is_json, log
+
+    if is_json():
+        log(logging.INFO, text)
+    else:
+        click.echo(text, err=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "rejects": ("rejects:rejects", "List, show and replay rejected rows."),
     "run": ("run:run", "Run a pipeline: clean and load what is not loaded yet."),
+    "runs": ("runs:runs", "List the runs of pipelines and tell what happened in each."),
     "config": ("config:config", "Print the settings in force."),
     "cluster": ("cluster:cluster", "Choose, make and look at the machines that do the work."),
     "server": ("server:server", "Reset, restart, commit or summarise this folder's databases."),
@@ -122,6 +123,12 @@ def _profile(ctx: click.Context, param: click.Parameter, value: str | None) -> N
         os.environ["ESS_PROFILE"] = name
 
 
+def _log_setting(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Let what is given here decide before the variable of the same setting."""
+    if value and not ctx.resilient_parsing:
+        os.environ[f"ESS_{param.name}".upper()] = value
+
+
 def _shared_options() -> list[click.Option]:
     """The options of ``ess`` that may also stand behind the command."""
     about = "Settings profile (also ESS_PROFILE)."
@@ -130,6 +137,12 @@ def _shared_options() -> list[click.Option]:
                      expose_value=False),
         click.Option(["--profile"], metavar="NAME", help=about, callback=_profile,
                      expose_value=False),
+        click.Option(["--log-format"], type=click.Choice(["console", "json"]),
+                     help="How stderr is written (also ESS_LOG_FORMAT).", callback=_log_setting,
+                     expose_value=False),
+        click.Option(["--log-level"], type=click.Choice(["debug", "info", "warning", "error"]),
+                     help="Least level of records on stderr (also ESS_LOG_LEVEL).",
+                     callback=_log_setting, expose_value=False),
     ]  # fmt: skip
 
 
@@ -156,7 +169,7 @@ def _take_everywhere(command: click.Command) -> None:
 def ess() -> None:
     """Dirty daily files in; clean, queryable, exactly-once loaded data out.
 
-    --profile and --traceback may also stand behind a command.
+    --profile, --traceback, --log-format and --log-level may also stand behind a command.
     """
 
 

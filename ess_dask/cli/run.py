@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
@@ -109,8 +110,6 @@ class _Words:
 
 def print_plan(plan: RunPlan, as_json: bool) -> None:
     """Print what a run would do."""
-    import json
-
     text = json.dumps(plan.to_dict(), indent=2, ensure_ascii=False) + "\n"
     click.echo(text if as_json else plan.render(), nl=False)
 
@@ -136,6 +135,7 @@ def plan(as_json: bool, **words: Any) -> None:
 @click.option("--quiet", is_flag=True, help="Print nothing when all went well.")
 @click.option("--fail-if-empty", is_flag=True, help="Exit 3 when no file is selected.")
 @click.option("--direct", is_flag=True, help="Copy straight into the table (huge appends).")
+@click.option("--metrics-file", metavar="PATH", default="", help="Write Prometheus metrics there.")
 @click.option(
     "--wait",
     is_flag=False,
@@ -152,6 +152,7 @@ def run(
     quiet: bool,
     fail_if_empty: bool,
     direct: bool,
+    metrics_file: str,
     wait: float,
     **words: Any,
 ) -> int:
@@ -164,6 +165,9 @@ def run(
     asked = _Words.of(words)
     if direct:
         asked = replace(asked, overrides=(*asked.overrides, "load.direct=true"))
+    if metrics_file:
+        written = f"settings.metrics_file={json.dumps(metrics_file)}"
+        asked = replace(asked, overrides=(*asked.overrides, written))
     if dry_run:
         made, _ = asked.plan()
         _refuse_empty(made, fail_if_empty)
@@ -174,13 +178,15 @@ def run(
 
 def _run(asked: _Words, wait: float, fail_if_empty: bool, *, as_json: bool, quiet: bool) -> int:
     """Hold the pipeline, plan, and run the plan: what was done while we waited is known by then."""
+    from ess_dask.cli._watched import watched
     from ess_dask.pipelines.door import Order, key_of_pipeline, open_door
     from ess_dask.pipelines.prepare import make_plan
 
     opened = asked.opened()
     pipeline, settings = opened.pipeline, opened.settings
     order = Order(asked.pipeline, wait=wait)
-    with open_door(key_of_pipeline(pipeline, settings), settings, order, say) as door:
+    key = key_of_pipeline(pipeline, settings)
+    with watched(opened, quiet=quiet), open_door(key, settings, order, say) as door:
         window = asked.window(opened)
         with door.planning(window, pipeline.digest(opened.folder)):
             made = make_plan(pipeline, opened.folder, settings, window)
@@ -198,16 +204,19 @@ def run_and_print(
 ) -> int:
     """Run a plan with progress on a terminal; print the account, return the exit code."""
     from ess_dask.cli._progress import counting
+    from ess_dask.observe.logs import is_json
     from ess_dask.pipelines.run import Listener, run_plan
 
     for warning in () if quiet else made.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    shown = sys.stderr.isatty() and not quiet
+        say(f"warning: {warning}")
+    shown = sys.stderr.isatty() and not quiet and not is_json()
     with counting(len(made.files), "files", shown=shown) as count:
         listener = Listener(say, lambda result: count(len(result.counts)))
         report = run_plan(made, settings, listener, door)
     if as_json:
         click.echo(report.to_json())
+    elif report.exit_code and is_json():
+        pass  # the records have told it
     elif report.exit_code or not quiet:
         click.echo(report.render(), err=bool(report.exit_code))
     return report.exit_code

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
+from ess_dask.engine.heard import Said
 from ess_dask.records.spec import ReadSpec
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class FileCount:
     """The account of one file: ``read == kept + rejected + dropped`` (rows).
 
     ``dropped`` is what cleaning commands removed, negative when they made rows. A file that failed
-    has ``error`` set and nothing of it is published.
+    has ``error`` set and nothing of it is published. ``size`` is its stored bytes, ``seconds`` its
+    own reading and its share of what was done to several files together.
     """
 
     uri: str
@@ -63,6 +65,8 @@ class FileCount:
     dropped: int = 0
     error: str = ""
     transient: bool = False
+    size: int = 0
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,14 @@ class BatchResult:
     rejects: str = ""
     """Path of the Parquet file with the rejected rows of this batch, or ''."""
     parts: tuple[Any, ...] = ()
-    worker: str = ""
-    seconds: float = 0.0
+    worker: str = field(default="", compare=False)
+    started: float = field(default=0.0, compare=False)
+    """Seconds since the epoch, by the worker's clock."""
+    seconds: float = field(default=0.0, compare=False)
+    said: tuple[Said, ...] = field(default=(), compare=False)
+    """What steps logged, and shell steps wrote to stderr, in order."""
+    unsaid: int = field(default=0, compare=False)
+    """How many records more there were than are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +158,5 @@ class Job:
     """In place of reading the files themselves; bytes steps are then not run."""
     check: RowCheck | None = None
     """Finds clean rows that the destination cannot hold: they become rejects."""
+    hear: int = 0
+    """Least level (as in ``logging``) of what steps say that comes back; 0 brings nothing back."""

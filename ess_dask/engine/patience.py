@@ -53,5 +53,7 @@ class Patience:
         error = untried(self.reason)
         for batch in batches[len(done) :]:
             files = batch.files
-            counts = tuple(FileCount(f.uri, f.etag, error=error, transient=True) for f in files)
+            counts = tuple(
+                FileCount(f.uri, f.etag, error=error, transient=True, size=f.size) for f in files
+            )
             yield BatchResult(batch.number, counts)

@@ -47,6 +47,7 @@ class FileTally:
     """Counts and rejects of one file; thrown away when the file fails or is tried again.
 
     ``lines_dropped`` is what bytes steps removed before the reader saw it (may be negative).
+    ``seconds`` is the time that was spent on it.
     """
 
     file: FileRef
@@ -55,6 +56,7 @@ class FileTally:
     lines_dropped: int = 0
     rejects: list[pa.Table] = field(default_factory=list)
     steps: StepTally = field(default_factory=StepTally)
+    seconds: float = 0.0
 
     def take_chunk(self, chunk: Chunk) -> None:
         """Count what was read and keep what was rejected."""
@@ -67,7 +69,16 @@ class FileTally:
         rejected = sum(table.num_rows for table in self.rejects)
         read = self.read + self.lines_dropped
         dropped = read - rejected - self.kept
-        return FileCount(self.file.uri, self.file.etag, read, self.kept, rejected, dropped)
+        return FileCount(
+            self.file.uri,
+            self.file.etag,
+            read,
+            self.kept,
+            rejected,
+            dropped,
+            size=self.file.size,
+            seconds=self.seconds,
+        )
 
 
 @dataclass(slots=True)
@@ -84,7 +95,7 @@ class BatchTally:
         self.rejects[tally.file.uri] = tally.rejects
         self.steps.merge(tally.steps)
 
-    def take_failure(self, file: FileRef, error: Exception) -> None:
+    def take_failure(self, file: FileRef, error: Exception, seconds: float = 0.0) -> None:
         """Count a file that failed: it is named, and nothing of it is published."""
         from ess_dask.errors import EssError, TransientError
 
@@ -95,7 +106,14 @@ class BatchTally:
             message = error.message.removeprefix(f"{file.uri}: ") + hint
         message += whereabouts()
         transient = isinstance(error, TransientError)
-        self.counts[file.uri] = FileCount(file.uri, file.etag, error=message, transient=transient)
+        self.counts[file.uri] = FileCount(
+            file.uri,
+            file.etag,
+            error=message,
+            transient=transient,
+            size=file.size,
+            seconds=seconds,
+        )
 
     def rejected_rows(self, files: Sequence[FileRef]) -> list[pa.Table]:
         """Return the rejects of the files that succeeded, in file order."""

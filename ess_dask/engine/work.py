@@ -19,6 +19,7 @@ from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
 from ess_dask.engine.crew import worker_name
 from ess_dask.engine.elsewhere import here
+from ess_dask.engine.heard import about, hearing
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece, Sink, SinkWriter
 from ess_dask.engine.patience import LIMIT, untried
 from ess_dask.engine.refusing import refuse_unfit
@@ -52,12 +53,13 @@ def process(batch: Batch, job: Job, sink: Sink) -> BatchResult:
 
 def work_through(batch: Batch, job: Job, sink: Sink) -> tuple[BatchResult, list[pa.Table]]:
     """Work on one batch; return its account and the rejected rows. Raises as ``process``."""
-    with running.owned_by(job.context.owner):
-        return _work_through(batch, job, sink)
+    with running.owned_by(job.context.owner), hearing(job.hear) as ear:
+        result, rejects = _work_through(batch, job, sink)
+    return replace(result, said=tuple(ear.said), unsaid=ear.left_out), rejects
 
 
 def _work_through(batch: Batch, job: Job, sink: Sink) -> tuple[BatchResult, list[pa.Table]]:
-    started = time.monotonic()
+    at, started = time.time(), time.monotonic()
     work = _Work(batch, job, sink.open(batch))
     try:
         for file in batch.files:
@@ -75,6 +77,7 @@ def _work_through(batch: Batch, job: Job, sink: Sink) -> tuple[BatchResult, list
         reasons=reasons(rejects),
         parts=parts,
         worker=worker_name(),
+        started=at,
         seconds=time.monotonic() - started,
     )
     return result, rejects
@@ -107,7 +110,9 @@ class _Work:
         if self.failed >= LIMIT:
             self.tally.take_failure(file, TransientError(untried(self.reason)))
             return
+        began = time.monotonic()
         for attempt in itertools.count(1):
+            about(file.uri)
             try:
                 self._read(file)
                 self.failed = 0
@@ -115,11 +120,11 @@ class _Work:
                 self.writer.forget(file)
                 if attempt < ATTEMPTS:
                     continue
-                self.tally.take_failure(file, error)
+                self.tally.take_failure(file, error, time.monotonic() - began)
                 self.failed, self.reason = self.failed + 1, error.message
             except (DataError, AccessError) as error:
                 self.writer.forget(file)
-                self.tally.take_failure(file, error)
+                self.tally.take_failure(file, error, time.monotonic() - began)
             return
 
     def _read(self, file: FileRef) -> None:
@@ -130,13 +135,19 @@ class _Work:
             )
         tally = FileTally(file)
         parts = _parts(file, self.job, tally)
+        began = time.monotonic()
         start = list(itertools.islice(parts, 2))
         if len(start) < 2 or self._whole_files():
-            self._wait(tally, [*start, *parts])
+            whole = [*start, *parts]
+            tally.seconds = time.monotonic() - began
+            self._wait(tally, whole)
             return
+        tally.seconds = time.monotonic() - began
         self.flush()
+        began = time.monotonic()
         for part in itertools.chain(start, parts):
             self._clean_part(tally, part)
+        tally.seconds += time.monotonic() - began
         self.tally.take_file(tally)
 
     def _wait(self, tally: FileTally, parts: list[Part]) -> None:
@@ -183,9 +194,11 @@ class _Work:
     def _deliver(self, files: list[tuple[FileTally, list[Chunk]]]) -> None:
         import numpy as np
 
+        began = time.monotonic()
         done = self._clean([tally.file for tally, _ in files], [chunks for _, chunks in files])
         self.writer.write(done.piece)
         self.tally.steps.merge(done.steps)
+        _share([tally for tally, _ in files], time.monotonic() - began)
         rows = np.bincount(done.piece.file_of, minlength=len(files)).tolist()
         for place, ((tally, _), kept) in enumerate(zip(files, rows, strict=True)):
             tally.kept = kept
@@ -195,6 +208,7 @@ class _Work:
     def _clean(self, files: list[FileRef], chunks: list[list[Chunk]]) -> _Done:
         piece = add_file_columns(gather(files, chunks), self.job.file_columns)
         alone = files[0].uri if len(files) == 1 else ""
+        about(alone)
         steps = StepTally()
         try:
             cleaned = clean(piece, self.job.row_steps, replace(self.job.context, uri=alone))
@@ -211,6 +225,13 @@ class _Done:
     piece: Piece
     rejects: dict[int, pa.Table]
     steps: StepTally
+
+
+def _share(tallies: list[FileTally], seconds: float) -> None:
+    """Count the time of work on several files: to each by its rows."""
+    rows = sum(tally.read for tally in tallies)
+    for tally in tallies:
+        tally.seconds += seconds * (tally.read / rows if rows else 1 / len(tallies))
 
 
 def typed(tallies: list[FileTally], parts: list[list[Part]]) -> list[list[Chunk]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ess_dask.catalog.bounds import OPEN
 from ess_dask.catalog.model import Category
 from ess_dask.engine.model import Batch, Job
+from ess_dask.observe.model import Hook
 from ess_dask.records.spec import Column
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class RunSpec:
     """What a run is to do, made from a pipeline or in Python; nothing was looked at yet.
 
     ``name`` is what runs and loads are recorded under, ``digest`` of what decides the loaded rows.
-    ``whole``: one file that fails stops the run, and nothing is published.
+    ``whole``: one file that fails stops the run, and nothing is published. ``hook`` is told of the
+    run's end.
     """
 
     name: str
@@ -53,6 +55,7 @@ class RunSpec:
     target: Target | None = None
     memory: MemoryTarget | None = None
     whole: bool = False
+    hook: Hook | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from ess_dask.documents.fields import (
 )
 from ess_dask.documents.yaml import Scalar
 from ess_dask.pipelines import rules
+from ess_dask.pipelines.notify import Notify, OneNotify
 from ess_dask.pipelines.own_settings import OwnSettings
 from ess_dask.pipelines.rules import checked
 from ess_dask.pipelines.steps import CleanStep, Step
@@ -356,6 +357,15 @@ class Pipeline:
     rejects: Rejects = field(
         default_factory=Rejects,
         metadata=_about("How many rejected rows are allowed, and their keeping."),
+    )
+    notify: Annotated[Notify | None, OneNotify] = field(
+        default=None,
+        metadata=_about(
+            "Shell command to run when a run failed: a text, or a mapping of `command`, `on` "
+            "(failure or always) and `timeout` (30s). It gets the report as JSON on stdin and "
+            "ESS_RUN_ID, ESS_PIPELINE, ESS_STATE, ESS_EXIT_CODE. Whatever it does, the run's exit "
+            "code stays."
+        ),
     )
     settings: Annotated[dict[str, Scalar], OwnSettings] = field(
         default_factory=dict,

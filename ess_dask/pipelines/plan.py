@@ -10,6 +10,7 @@ from ess_dask.catalog.bounds import OPEN
 from ess_dask.catalog.model import FileRef
 from ess_dask.documents.fields import show_seconds
 from ess_dask.markup import count, page, show_bytes, text
+from ess_dask.observe.model import Hook
 
 if TYPE_CHECKING:
     from ess_dask.pipelines.execution import Execution
@@ -25,7 +26,8 @@ class RunPlan:
 
     ``digest`` is the pipeline's, ``target`` the warehouse without anything secret ('' for none),
     ``ddl`` the statements that make or change the table, ``estimated_seconds`` 0 when unknown.
-    ``load`` is what the warehouse will be asked to do and ``execution`` how the files are read.
+    ``load`` is what the warehouse will be asked to do and ``execution`` how the files are read;
+    ``hook`` is told of the run's end.
     """
 
     pipeline: str
@@ -48,6 +50,8 @@ class RunPlan:
     upper: str = OPEN
     """The date range that was asked for."""
     load: LoadPlan | None = None
+    category: str = ""
+    hook: Hook | None = field(default=None, repr=False, compare=False)
     execution: Execution | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -62,6 +62,7 @@ def make_plan(
         rejects=pipeline.rejects,
         target=target_of(pipeline, load, settings) if load else None,
         memory=MemoryTarget(memory.table, memory.key, memory.sort) if memory else None,
+        hook=pipeline.notify.hook() if pipeline.notify else None,
     )
     with placed_steps(pipeline, spec.job):
         return plan_run(spec, settings)
@@ -149,6 +150,8 @@ def _describe(
         lower=spec.window.lower,
         upper=spec.window.upper,
         load=load,
+        category=spec.category.name,
+        hook=spec.hook,
         execution=execution,
     )
 

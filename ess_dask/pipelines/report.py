@@ -69,12 +69,16 @@ class RunReport:
 
     def to_json(self) -> str:
         """Return the report as JSON, for ``--json`` and the run's folder."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
         body: dict[str, Any] = asdict(self)
         body["reasons"] = dict(self.reasons)
         body["steps"] = [{"step": n, "rows_in": i, "rows_out": o} for n, i, o in self.steps]
         body["failed"] = [{"uri": uri, "error": error} for uri, error in self.failed]
         body["rows_per_second"] = round(self.rows_per_second)
-        return json.dumps(body, indent=2, ensure_ascii=False)
+        return body
 
     def render(self) -> str:
         """Return the report as a few lines for a person."""

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import BatchResult
 from ess_dask.errors import EssError
+from ess_dask.observe.watch import watching
 from ess_dask.pipelines.door import Door, Order, key_of_plan, open_door
+from ess_dask.pipelines.observed import beginning_of
 from ess_dask.pipelines.plan import RunPlan
 from ess_dask.pipelines.report import UNHOOKED, RunReport, Totals, add_up
 from ess_dask.pipelines.work import Listener, Tools, Work
@@ -72,9 +74,16 @@ def execute(
         door.settle(plan)
         execution = plan.execution
         if execution is None or not execution.is_needed:
-            return _nothing_new(plan), None
-        work = Work(plan, execution, settings, listener, door.run_id, door.runs, session)
-        return _go(work, door)
+            with watching(beginning_of(plan), settings) as watch:
+                report = _nothing_new(plan)
+                watch.done(report.to_dict())
+            return report, None
+        with watching(beginning_of(plan, door.run_id, door.folder), settings) as watch:
+            joined = listener.joined(watch)
+            work = Work(plan, execution, settings, joined, door.run_id, door.runs, session)
+            report, table = _go(work, door)
+            watch.done(report.to_dict())
+        return report, table
 
 
 def _go(work: Work, door: Door) -> tuple[RunReport, MemoryTable | None]:

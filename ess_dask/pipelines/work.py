@@ -14,6 +14,8 @@ from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch, BatchResult, FileCount, RowCheck, Sink
 from ess_dask.engine.sinks import Only, Tee
 from ess_dask.errors import EssError, InterruptedRunError, RejectLimitError, WorkerLostError
+from ess_dask.observe.logs import heard_level
+from ess_dask.observe.watch import Watch as Observer
 from ess_dask.pipelines.execution import Execution
 from ess_dask.pipelines.plan import RunPlan
 from ess_dask.pipelines.report import REFUSED, RunReport, Totals
@@ -45,6 +47,15 @@ class Listener:
     watch: Watch = lambda result: None
     stopped: Callable[[], bool] = lambda: False
     loading: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def joined(self, observer: Observer) -> Listener:
+        """Return a listener that tells an observer, too."""
+
+        def watch(result: BatchResult) -> None:
+            observer.batch(result)
+            self.watch(result)
+
+        return Listener(observer.say(self.say), watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +202,7 @@ class Work:
             rejects_folder=str(self.rejects_folder) if keep else "",
             check=self._check(),
             context=replace(context, owner=self.run_id),
+            hear=heard_level(self.settings),
         )
         work = partial(process, job=job, sink=Tee(tools.sinks))
         results: list[BatchResult] = []

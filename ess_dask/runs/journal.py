@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +165,10 @@ class Journal:
 
     def _records(self, query: str, *values: object) -> list[RunRecord]:
         rows = self.connection.execute(query, values)
-        found = (RunRecord(*row) for row in rows)
-        return [replace(record, state=State(record.state)) for record in found]
+        return [
+            RunRecord(run_id, pipeline, State(state), *rest)
+            for run_id, pipeline, state, *rest in rows
+        ]
 
     def _like(self, run_id: str) -> str:
         import difflib

@@ -28,6 +28,7 @@ FLOORS = {
     "warehouse": {"engine", "clean", "aq", "records", "catalog"} | GROUND,
     "runs": {"catalog"} | GROUND,
     "query": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
+    "observe": {"engine", "clean", "records", "catalog", "warehouse", "runs"} | GROUND,
 }
 ALL_ROOMS = set(FLOORS) | GROUND
 FLOORS["pipelines"] = ALL_ROOMS

@@ -41,6 +41,12 @@ VALUES = {
     "shared": ("/a", "/b", "/c", "/d"),
     "warehouse": ("duckdb:///a", "duckdb:///b", "duckdb:///c", "duckdb:///d"),
     "runs_folder": ("a", "b", "c", "d"),
+    "log_format": ("json", "console", "json", "console"),
+    "log_level": ("debug", "info", "warning", "error"),
+    "metrics_file": ("a.prom", "b.prom", "c.prom", "d.prom"),
+    "openlineage": ("a.ndjson", "b.ndjson", "c.ndjson", "d.ndjson"),
+    "notify": ("mail-a", "mail-b", "mail-c", "mail-d"),
+    "notify_on": ("always", "failure", "always", "failure"),
 }
 """Written values of each setting for: profile, pipeline, environment, flag."""
 
@@ -79,6 +85,21 @@ def test_every_setting_is_read_by_some_room():
         if isinstance(node, ast.Attribute) and is_settings(node.value)
     }
     assert not set(s.NAMES) - read
+
+
+@pytest.mark.parametrize(
+    ("receiver", "said"),
+    [
+        ("kafka://host/topic", "events cannot be sent by kafka"),
+        ("https://user:canary-word@host/", "no URL of a host without user and password"),
+        ("http://", "no URL of a host"),
+    ],
+)
+def test_events_go_to_a_file_or_a_host_without_a_password(receiver, said, monkeypatch):
+    monkeypatch.setenv("ESS_OPENLINEAGE", receiver)
+    with pytest.raises(ConfigError, match=said) as caught:
+        s.load_settings()
+    assert "canary" not in str(caught.value)
 
 
 def is_settings(node):

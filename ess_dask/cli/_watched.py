@@ -1,0 +1,35 @@
+"""A command that runs a pipeline unattended: its log, and who is told when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from ess_dask.errors import EssError
+
+if TYPE_CHECKING:
+    from ess_dask.pipelines.load import OpenedPipeline
+
+
+@contextmanager
+def watched(opened: OpenedPipeline, *, quiet: bool = False) -> Iterator[None]:
+    """Set up the log; plan and run the pipeline in the block: who waits for the run is told of what
+    goes wrong, the plan included.
+
+    Where JSON is asked for, an error is a record and ends the command with its exit code.
+    """
+    from ess_dask.observe import logs, watch
+    from ess_dask.pipelines.observed import before_plan
+
+    logs.configure(opened.settings, quiet=quiet)
+    try:
+        with watch.prepared(before_plan(opened.pipeline), opened.settings):
+            yield
+    except EssError as error:
+        if not logs.is_json():
+            raise
+        logs.log_error(error)
+        click.get_current_context().exit(error.exit_code)
