@@ -76,6 +76,7 @@ def backfill(**given: Any) -> int:
     loaded is not read again, what failed for good only with --reprocess failed. With --reprocess
     all the rows of loaded files are replaced. The exit code is the worst of the pieces'.
     """
+    from ess_dask.cli._watched import watched
     from ess_dask.pipelines.backfill.plan import make_backfill
     from ess_dask.pipelines.backfill.run import Terms
     from ess_dask.pipelines.backfill.state import BackfillOrder
@@ -86,24 +87,26 @@ def backfill(**given: Any) -> int:
     words = ("pipeline", "lower", "upper", "chunk", "reprocess", "overrides")
     order = BackfillOrder(*(given[word] for word in words))
     opened = open_pipeline(order.pipeline_file, order.overrides)
-    plan = make_backfill(opened, order)
     if given["dry_run"]:
+        plan = make_backfill(opened, order)
         text = json.dumps(plan.to_dict(), indent=2, ensure_ascii=False) + "\n"
         click.echo(text if manner.as_json else plan.render(), nl=False)
         return 0
-    return _run(plan, opened.settings, terms, manner)
+    with watched(opened, quiet=manner.quiet):
+        return _run(make_backfill(opened, order), opened.settings, terms, manner)
 
 
 def _run(plan: BackfillPlan, settings: Settings, terms: Terms, manner: _Manner) -> int:
     """Show the plan, ask, run it with progress; print the account, return the exit code."""
     from ess_dask.cli._progress import counting
+    from ess_dask.observe.logs import is_json
     from ess_dask.pipelines.backfill.run import Audience, run_backfill
 
     if plan.todo and not manner.quiet:
-        click.echo(plan.render(), err=True, nl=False)
+        say(plan.render().rstrip("\n"))
         if not manner.yes and sys.stdin.isatty():
             click.confirm("Begin?", default=True, abort=True, err=True)
-    shown = sys.stderr.isatty() and not manner.quiet
+    shown = sys.stderr.isatty() and not manner.quiet and not is_json()
 
     def tell(outcome: ChunkOutcome) -> None:
         if outcome.exit_code or not manner.quiet:
@@ -114,6 +117,8 @@ def _run(plan: BackfillPlan, settings: Settings, terms: Terms, manner: _Manner) 
         report = run_backfill(plan, settings, terms, audience)
     if manner.as_json:
         click.echo(report.to_json())
+    elif report.exit_code and is_json():
+        pass  # the records have told it
     elif report.exit_code or not manner.quiet:
         click.echo(report.render(), err=bool(report.exit_code))
     return report.exit_code

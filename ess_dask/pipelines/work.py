@@ -55,7 +55,7 @@ class Listener:
             observer.batch(result)
             self.watch(result)
 
-        return Listener(observer.say(self.say), watch)
+        return replace(self, say=observer.say(self.say), watch=watch)
 
 
 @dataclass(frozen=True, slots=True)
