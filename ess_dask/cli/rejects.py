@@ -179,6 +179,8 @@ def replay(
     rejected again stay, with the new reason. Shell steps are not run again: the text of a rejected
     row is what they had left. With mode upsert the rows count as the newest of their keys.
     """
+    from ess_dask.cli._render import say
+    from ess_dask.cli._watched import watched
     from ess_dask.pipelines.load import open_pipeline
     from ess_dask.pipelines.replay import plan_replay
     from ess_dask.pipelines.run import Listener, run_plan
@@ -189,7 +191,8 @@ def replay(
         click.echo(f"note: {note}", err=True)
     if dry_run:
         return _dry_run(plan, as_json)
-    report = run_plan(plan.run, made.settings, Listener(lambda text: click.echo(text, err=True)))
+    with watched(made):
+        report = run_plan(plan.run, made.settings, Listener(say))
     if as_json:
         click.echo(report.to_json())
     elif not plan.run.files:

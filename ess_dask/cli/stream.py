@@ -59,15 +59,18 @@ def stream(
     """
     from ess_dask.api.stream import StreamListener, StreamOptions
     from ess_dask.api.stream import stream as run_stream
+    from ess_dask.observe.logs import configure
     from ess_dask.settings import load_settings
 
+    settings = load_settings()
+    configure(settings)
     options = StreamOptions(
         exclude=exclude,
         label=label,
         archive=archive,
         limit=limit,
         threads=threads or 0,
-        window=load_settings().window,
+        window=settings.window,
         bulk=bulk,
         debug=debug,
         quit_on_error=quitonerror,

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("ess_dask")
 
-FIELDS = ("run_id", "pipeline", "category", "file", "worker")
-"""What a record is about; '' where it is about none."""
+TEXT_LIMIT = 10_000
+"""Characters of a record's text that are written."""
 
 _TOLD = "told"
 
@@ -57,21 +57,22 @@ _ABOUT: ContextVar[About] = ContextVar("ess_dask_run", default=_NOTHING)
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return a record as it is written: time, level, event, what it is about, further values."""
     about = _ABOUT.get()
-    given = {"run_id": about.run_id, "pipeline": about.pipeline, "category": about.category}
-    values = {name: str(getattr(record, name, given.get(name, ""))) for name in FIELDS}
-    further = getattr(record, "values", {})
     event = record.getMessage()
     if record.exc_info and record.exc_info[1] is not None:
         event = f"{event} ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
     moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-    named = {
+    return {
         "time": moment.replace("+00:00", "Z"),
         "level": record.levelname.lower(),
-        "event": event,
-        **values,
+        "event": without_secrets(event[:TEXT_LIMIT]),
+        "run_id": about.run_id,
+        "pipeline": about.pipeline,
+        "category": about.category,
+        "file": without_secrets(str(getattr(record, "file", ""))),
+        "worker": without_secrets(str(getattr(record, "worker", ""))),
         "logger": record.name,
+        **without_secrets(getattr(record, "values", {})),
     }
-    return {name: without_secrets(value) for name, value in (named | further).items()}
 
 
 def without_secrets(value: Any) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import cancel_all, running
@@ -15,6 +16,9 @@ from ess_dask.clean.shell import run_command
 from ess_dask.errors import EssError
 from ess_dask.observe.logs import LOG, without_secrets
 from ess_dask.observe.model import Beginning, Ending, Hook
+
+FAILED = 1000
+"""Failed files that a command is told of; the report in the run's folder has them all."""
 
 _GRACE = 1.0
 
@@ -35,7 +39,7 @@ def notify(hook: Hook, beginning: Beginning, ending: Ending) -> None:
     """
     if not (hook.on == "always" or ending.is_failure):
         return
-    report = json.dumps(without_secrets(ending.report), ensure_ascii=False).encode()
+    report = json.dumps(_told(ending.report), ensure_ascii=False).encode()
     env = {
         "ESS_RUN_ID": beginning.run_id,
         "ESS_PIPELINE": beginning.pipeline,
@@ -50,6 +54,14 @@ def notify(hook: Hook, beginning: Beginning, ending: Ending) -> None:
                 continue
     except EssError as error:
         LOG.warning("%s; the run itself is %s", error.message, ending.state)
+
+
+def _told(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a report without secrets, and with not more failed files than somebody can read."""
+    failed = report.get("failed") or []
+    small = {**report, "failed": failed[:FAILED], "failed_files": len(failed)}
+    told: dict[str, Any] = without_secrets(small)
+    return told
 
 
 @contextmanager

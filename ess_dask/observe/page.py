@@ -59,7 +59,7 @@ def read_story(folder: Path, report: Mapping[str, Any], events: Sequence[RunEven
 
 def render_page(story: Story) -> str:
     """Return the page. Its size does not grow with the number of files."""
-    report, work = without_secrets(story.report), story.work
+    report, work = _shown(story.report), story.work
     story = replace(story, report=report)
     title = f"{report.get('pipeline', '')}: {report.get('state', 'unfinished')}"
     return document(
@@ -74,6 +74,14 @@ def render_page(story: Story) -> str:
         section("Rejected rows", *_rejects(story)),
         section("Events", *_events(story.events)),
     )
+
+
+def _shown(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a report with no more failed files than are shown, cut, and without secrets."""
+    failed = report.get("failed") or ()
+    first = [{name: _cut(str(each[name])) for name in ("uri", "error")} for each in failed[:FAILED]]
+    shown: dict[str, Any] = without_secrets({**report, "failed": first})
+    return {**shown, "failed_files": len(failed)}
 
 
 def _facts(report: Mapping[str, Any], work: Work) -> str:
@@ -136,10 +144,9 @@ def _slowest(work: Work) -> str:
 
 
 def _failed(report: Mapping[str, Any], work: Work) -> list[str]:
-    told = [(str(f["uri"]), str(f["error"])) for f in report.get("failed") or ()]
-    failed = told or [(file.uri, file.error) for file in work.failed]
-    number = len(told) or work.failed_files
-    rows = [(uri, _cut(error)) for uri, error in failed[:FAILED]]
+    told = [(each["uri"], each["error"]) for each in report["failed"]]
+    rows = told or [(file.uri, without_secrets(_cut(file.error))) for file in work.failed]
+    number = report["failed_files"] or work.failed_files
     caption = "Nothing of these is published"
     more = f"... and {number - len(rows):,} more" if number > len(rows) else ""
     return [table(caption, ("file", "error"), rows), note(more)]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ess_dask.errors import EssError, InterruptedRunError
+from ess_dask.errors import ConfigError, EssError, InterruptedRunError, UsageError
 from ess_dask.observe import batches, lineage
 from ess_dask.observe.logs import LOG, About, is_json, is_told, log, log_said, run_log, tell
 from ess_dask.observe.metrics import write_metrics
@@ -133,7 +133,9 @@ def prepared(beginning: Beginning, settings: Settings) -> Iterator[None]:
     try:
         yield
     except EssError as error:
-        if not is_told(error):
+        # What was typed wrong at the moment is told to who typed it.
+        is_typed = isinstance(error, UsageError) and not isinstance(error, ConfigError)
+        if not is_typed and not is_told(error):
             about = About("", beginning.pipeline, beginning.category)
             with run_log(about, None, settings):
                 tell(error)
