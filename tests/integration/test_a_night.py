@@ -184,18 +184,18 @@ def test_a_night(user, end_processes):
     shop.arrive("visits", 2, "_late")
     late = shop.run("visits")
 
-    told = [
+    story = shop.runs()[3:]
+    assert [
         (run["pipeline"], run["state"], run["exit_code"], run["files"], run["alive"])
-        for run in shop.runs()[3:]
-    ]
-    assert told == [
+        for run in story
+    ] == [
         ("visits", "interrupted", None, 0, None),
         ("visits", "done", 0, 1, None),
         ("orders", "done", 0, 1, None),
         ("returns", "failed", 3, 1, None),
         ("visits", "done", 0, 1, None),
     ]
-    killed, _, orders, returns, visits = shop.runs()[3:]
+    killed, _, orders, returns, visits = story
     assert "killed; nothing of it was loaded" in killed["error"]
     assert (orders["run_id"], returns["run_id"]) == (disturbed["run_id"], failed["run_id"])
     assert visits["run_id"] == late["run_id"]
@@ -203,8 +203,8 @@ def test_a_night(user, end_processes):
     for report in (disturbed, failed, late):
         accounted = report["rows_loaded"] + report["rows_rejected"] + report["rows_dropped"]
         assert report["rows_read"] == ROWS == accounted
-        shown = json.loads(user.ess("runs", "show", report["run_id"], "--json").stdout)
-        assert shown["report"]["rows_loaded"] == report["rows_loaded"]
+    shown = json.loads(user.ess("runs", "show", returns["run_id"], "--json").stdout)
+    assert (shown["report"], len(shown["reject_samples"])) == (failed, 1)
     page = (Path(returns["folder"]) / "report.html").read_text()
     assert broken.name in page
 
