@@ -15,6 +15,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ess_dask.catalog.damaged import is_damage, set_aside
 from ess_dask.catalog.migrations import migrate
 from ess_dask.catalog.model import Category, Datastore, FileRef, WarehouseCluster
 from ess_dask.errors import ConfigError, EssError, LockedError
@@ -53,23 +54,40 @@ def open_catalog(path: Path | None = None) -> Iterator[Catalog]:
 def open_state(path: Path | None = None) -> Iterator[sqlite3.Connection]:
     """Open the state (default ``catalog.db`` in ``cache_dir()``), made or migrated if needed.
 
-    Every statement outside a ``begin`` is a transaction of its own. Raises ``ConfigError`` for a
-    file that is no catalogue or a newer one, ``LockedError`` when another process holds it too
-    long, ``EssError`` naming the path when the disk fails.
+    Every statement outside a ``begin`` is a transaction of its own. A damaged file is kept aside
+    (``damaged.set_aside``) and a new one begun. Raises ``ConfigError`` for one that a newer release
+    wrote or whose damage shows only now, ``LockedError`` when another process holds it too long,
+    ``EssError`` naming the path when the disk fails.
     """
     path = path or cache_dir() / "catalog.db"
     with state_errors(path):
         # Made here, because SQLite would make it readable for others.
         path.touch(mode=0o600)
-        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
-            connection.execute("pragma journal_mode = wal")
-            connection.execute("pragma synchronous = normal")
-            connection.execute("pragma foreign_keys = on")
-            migrate(connection, path)
+            connection = _connect(path)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            set_aside(path)
+            path.touch(mode=0o600)
+            connection = _connect(path)
+        try:
             yield connection
         finally:
             connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = normal")
+        connection.execute("pragma foreign_keys = on")
+        migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class Catalog:
@@ -254,9 +272,14 @@ def state_errors(path: Path) -> Iterator[None]:
             hint="check free space and permissions, or set ESS_CACHE_DIR to another folder",
         ) from None
     except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise ConfigError(
+                f"{path}: {error}", hint="another command may have changed it; try again"
+            ) from None
+        set_aside(path)
         raise ConfigError(
-            f"{path}: not a catalogue, or damaged: {error}",
-            hint="move it away; categories are then added again",
+            f"{path} was damaged ({error}), and is kept aside",
+            hint="try again: a new one is begun",
         ) from None
     except OSError as error:
         raise EssError(

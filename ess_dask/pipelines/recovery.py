@@ -38,6 +38,9 @@ def settle(key: LockKey, plan: RunPlan, own: str, say: Callable[[str], None]) ->
     ``say`` is told a line of each. Raises what reading the ledger raises.
     """
     with open_journal() as journal:
+        for record in journal.records(key.pipeline, limit=1):
+            # It had written that it is done, and was killed then.
+            _sweep(record, plan)
         gone = [
             record
             for record in journal.alive(key.pipeline, key.target)
@@ -91,8 +94,15 @@ def _settle(
         else:
             one_step(journal, stands, Event.INTERRUPT, error=_LEFT)
             say(f"{at}: {_LEFT}")
-    at_s3 = plan.load is not None and bool(_warehouse(plan).staged_at(record.run_id))
-    sweep(Path(record.folder), elsewhere=at_s3)
+    _sweep(record, plan)
+
+
+def _sweep(record: RunRecord, plan: RunPlan) -> None:
+    """Remove what a run staged if its process is gone."""
+    folder = Path(record.folder)
+    if record.folder and (folder / "stage").exists():
+        elsewhere = plan.load is not None and bool(_warehouse(plan).staged_at(record.run_id))
+        sweep(folder, elsewhere=elsewhere)
 
 
 def _is_in_memory(record: RunRecord, plan: RunPlan) -> bool:

@@ -120,3 +120,18 @@ def test_a_state_folder_that_became_read_only(shop, small_disk):
     done = shop.user.ess("run", "shop.yaml", code=1, env={"ESS_CACHE_DIR": str(small_disk / "ess")})
     assert str(small_disk / "ess") in done.stderr
     assert not Path(shop.folder / "shop.duckdb").exists()
+
+
+def test_a_full_disk_under_the_state(shop, small_disk):
+    """The journal cannot be written: the run ends before it does anything, and the state is whole."""
+    state = {"ESS_CACHE_DIR": str(small_disk / "ess"), "ESS_RUNS_FOLDER": str(shop.user.home / "r")}
+    shop.write()
+    assert shop.run("--to", "2014-09-01", env=state)["files"] == 1
+    fill(small_disk, 0)
+    said = shop.fail(code=1, env=state)
+    assert str(small_disk / "ess") in said
+    assert "free space" in said
+    assert shop.rows("select count(*) from _ess_ledger") == [(1,)]
+    (small_disk / "filler").unlink()
+    assert shop.run(env=state)["files"] == 15
+    shop.check_complete()

@@ -175,11 +175,37 @@ def test_a_migration_that_fails_changes_nothing(path):
         assert connection.execute(tables).fetchone() == (0,)
 
 
-def test_a_file_that_is_no_catalogue(path):
-    path.write_bytes(b"this is not a database at all, but long enough to look at" * 20)
-    with pytest.raises(ConfigError, match="not a catalogue") as caught, open_catalog(path):
-        pass
-    assert str(path) in caught.value.message
+def test_a_damaged_state_is_kept_aside_and_a_new_one_begun(path, capsys):
+    content = b"this is not a database at all, but long enough to look at" * 20
+    path.write_bytes(content)
+    with open_catalog(path) as catalog:
+        catalog.remember("a", "b")
+    (aside,) = path.parent.glob("catalog.db.corrupt-*")
+    assert aside.read_bytes() == content
+    said = capsys.readouterr().err
+    assert f"{path} is damaged; it is kept as {aside.name}" in said
+    assert "Add datastores and categories again" in said
+    with open_catalog(path) as catalog:
+        assert catalog.setting("a") == "b"
+    assert capsys.readouterr().err == ""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_damage_that_shows_later_is_kept_aside_too(path, capsys):
+    with open_catalog(path) as catalog:
+        for size in range(300):
+            catalog.remember(f"name {size}", "x" * 500)
+    data = bytearray(path.read_bytes())
+    for page in range(4096 * 20, len(data) - 4096, 4096):
+        data[page : page + 200] = b"\xff" * 200
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="was damaged") as caught, open_catalog(path) as catalog:
+        for size in range(300):
+            catalog.setting(f"name {size}")
+    assert "try again" in caught.value.hint
+    assert len(list(path.parent.glob("catalog.db.corrupt-*"))) == 1
+    with open_catalog(path) as catalog:
+        assert catalog.datastores() == []
 
 
 def test_a_path_that_cannot_be_opened_is_named(tmp_path):
