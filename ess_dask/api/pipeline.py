@@ -174,11 +174,8 @@ def raise_unless_done(report: RunReport) -> RunReport:
     others = f"the other {report.files:,} files are loaded; report: run {report.run_id}"
     if report.exit_code == 130:
         raise InterruptedRunError("interrupted", hint=f"{others}; run again to go on")
-    uri, error = report.failed[0]
-    more = f" (and {len(report.failed) - 1} more files failed)" if len(report.failed) > 1 else ""
-    named = error if uri in error else f"{uri}: {error}"
     kind = TransientError if report.exit_code == 1 else DataError
-    raise kind(f"{named}{more}", hint=others)
+    raise kind(report.failure, hint=others)
 
 
 def _open(pipeline: str | Path, overrides: Mapping[str, object]) -> OpenedPipeline:

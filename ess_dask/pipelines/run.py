@@ -163,7 +163,7 @@ class _Acts:
         totals = work.own_part(self._totals, self._loaded)
         drained = self._interrupt.draining
         self.report = work.report(totals, self._loaded, drained, self._seconds)
-        error = self.report.failed[0][1] if self.report.failed else ""
+        error = self.report.failure
         if self.late is not None:
             code = self.late.exit_code
             self.report = replace(self.report, state=UNHOOKED, exit_code=code)

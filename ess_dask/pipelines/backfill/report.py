@@ -71,7 +71,7 @@ def outcome_of(chunk: Chunk, report: RunReport) -> ChunkOutcome:
         rows_rejected=report.rows_rejected,
         rows_dropped=report.rows_dropped,
         seconds=report.seconds,
-        error=report.failed[0][1] if report.failed else "",
+        error=report.failure,
     )
 
 
