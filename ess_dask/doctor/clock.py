@@ -14,8 +14,15 @@ REFUSED, TOLD = 900.0, 60.0
 """Seconds of difference from which AWS refuses signed requests, and from which it is told."""
 
 
+_MEND = "set this machine's clock (chronyc makestep, timedatectl set-ntp true)"
+
+
 def check_clock(subject: Subject) -> Check:
-    """Compare with the first bucket's S3, else with the warehouse, if it is another machine."""
+    """Compare with the last run's time, and with that of S3, else of the warehouse."""
+    back = subject.last - time.time()
+    if back > TOLD:
+        told = f"set back: the last run here was {back:.0f} s later than now"
+        return warn("clock", told, _MEND)
     found = _of_s3(subject) or _of_warehouse(subject)
     if found is None:
         return skipped("clock", "no other machine to compare with")
@@ -23,10 +30,9 @@ def check_clock(subject: Subject) -> Check:
     if abs(ahead) < TOLD:
         return ok("clock", f"within {TOLD:.0f} s of {other} ({-ahead:+.0f} s)")
     told = f"{abs(ahead):.0f} s {'behind' if ahead > 0 else 'ahead of'} {other}"
-    advice = "set this machine's clock (chronyc makestep, timedatectl set-ntp true)"
     if abs(ahead) >= REFUSED:
-        return fail("clock", f"{told}; AWS refuses from {REFUSED:.0f} s on", advice)
-    return warn("clock", f"{told}; AWS refuses from {REFUSED:.0f} s on", advice)
+        return fail("clock", f"{told}; AWS refuses from {REFUSED:.0f} s on", _MEND)
+    return warn("clock", f"{told}; AWS refuses from {REFUSED:.0f} s on", _MEND)
 
 
 def _of_s3(subject: Subject) -> tuple[float, str] | None:

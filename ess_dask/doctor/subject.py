@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _CHECKED_BYTES = 64 << 20
 """A larger catalogue is not read through: that would take longer than a person waits."""
 
+_WITH_RUNS = 3
+"""The state from which on it knows of runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -37,20 +40,23 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What the checks look at. ``url`` is the warehouse's, '' when the pipeline loads nothing;
-    ``table`` its table there. ``stores`` are the known datastores and that of the pipeline."""
+    ``table`` its table there. ``stores`` are the known datastores and that of the pipeline.
+    ``last`` is the last moment (seconds since 1970) that a run of this machine knew of, or 0."""
 
     settings: Settings
     seconds: float
     stores: tuple[Datastore, ...] = ()
     url: str = ""
     table: str = ""
+    last: float = 0.0
 
 
 def look(question: Question) -> tuple[Subject, tuple[Check, ...]]:
     """Return the subject of the other checks, and what reading it found."""
     pipeline, of_pipeline = _pipeline(question)
     settings, of_settings = _settings(pipeline)
-    stores, of_state = _state(cache_path() / "catalog.db")
+    kept, of_state = _state(cache_path() / "catalog.db")
+    stores = kept.stores
     own, of_store = _own_store(pipeline, stores)
     load = pipeline.load if pipeline else None
     url = question.warehouse or (load.to if load else "")
@@ -62,6 +68,7 @@ def look(question: Question) -> tuple[Subject, tuple[Check, ...]]:
         stores=(*stores, *own),
         url=url,
         table=load.table if load else "",
+        last=kept.last,
     )
     return subject, (of_settings, of_pipeline, *of_store, of_state)
 
@@ -120,32 +127,50 @@ def _own_store(
     return () if store.root in {each.root for each in known} else (store,), ()
 
 
-def _state(path: Path) -> tuple[tuple[Datastore, ...], Check]:
-    """Return the datastores of the catalogue, and how it is; it is neither made nor migrated."""
-    from ess_dask.catalog.index import Catalog
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What stands in the state file; see ``Subject``."""
+
+    stores: tuple[Datastore, ...] = ()
+    last: float = 0.0
+
+
+def _state(path: Path) -> tuple[_Kept, Check]:
+    """Return what the state file holds, and how it is; it is neither made nor migrated."""
     from ess_dask.catalog.migrations import STEPS
 
     if not path.exists():
-        return (), ok("state", f"{path} is made at its first use")
+        return _Kept(), ok("state", f"{path} is made at its first use")
     try:
         address = f"file:{quote(str(path))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=2.0)) as connection:
             version = int(connection.execute("pragma user_version").fetchone()[0])
             if version > len(STEPS):
-                return (), _newer(path, version, len(STEPS))
+                return _Kept(), _newer(path, version, len(STEPS))
             if path.stat().st_size < _CHECKED_BYTES:
                 said = str(connection.execute("pragma quick_check(1)").fetchone()[0])
                 if said != "ok":
-                    return (), _damaged(path, said)
-            stores = tuple(Catalog(connection).datastores()) if version else ()
+                    return _Kept(), _damaged(path, said)
+            kept = _read(connection, version)
     except sqlite3.OperationalError as error:
         passing = "locked" in str(error) or "busy" in str(error)
         advice = "look again when the other command is done" if passing else "check its permissions"
-        return (), fail("state", f"cannot read {path}: {error}", advice, passing=passing)
+        return _Kept(), fail("state", f"cannot read {path}: {error}", advice, passing=passing)
     except sqlite3.DatabaseError as error:
-        return (), _damaged(path, str(error))
+        return _Kept(), _damaged(path, str(error))
     older = "" if version == len(STEPS) else f", brought to {len(STEPS)} at its next use"
-    return stores, ok("state", f"{path}, state {version}{older}")
+    return kept, ok("state", f"{path}, state {version}{older}")
+
+
+def _read(connection: sqlite3.Connection, version: int) -> _Kept:
+    from ess_dask.catalog.index import Catalog
+
+    stores = tuple(Catalog(connection).datastores()) if version else ()
+    if version < _WITH_RUNS:
+        return _Kept(stores)
+    query = "select beat from runs where host = ? order by id desc limit 1"
+    row = connection.execute(query, (os.uname().nodename,)).fetchone()
+    return _Kept(stores, float(row[0]) if row else 0.0)
 
 
 def _newer(path: Path, version: int, known: int) -> Check:
@@ -155,4 +180,5 @@ def _newer(path: Path, version: int, known: int) -> Check:
 
 def _damaged(path: Path, said: str) -> Check:
     found = f"{path} is damaged: {' '.join(said.split())}"
-    return fail("state", found, "move it away; categories are then added again")
+    advice = "the next command keeps it aside and begins anew; add stores and categories again"
+    return fail("state", found, advice)

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -116,9 +116,8 @@ def test_state(ask, user):
     user.ess("repository")
     path = user.home / ".ess" / "catalog.db"
     assert str(path) in ask()["state"]["found"]
-    connection = sqlite3.connect(path)
-    connection.execute("pragma user_version = 999")
-    connection.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma user_version = 999")
     found = ask(code=3)["state"]
     assert "newer release (state 999" in found["found"]
     assert "install that release" in found["advice"]
@@ -164,6 +163,20 @@ def test_a_clock_that_is_wrong(ask, user):
     with fake_s3(skew=-300) as endpoint:
         found = ask(env=of_s3(endpoint))["clock"]
     assert (found["outcome"], "s ahead of" in found["found"]) == ("warn", True)
+
+
+def test_a_clock_that_was_set_back(ask, user):
+    (user.folder / "lake").mkdir()
+    (user.folder / "lake" / "a.csv").write_text("a\n1\n")
+    (user.folder / "shop.yaml").write_text(PIPELINE)
+    user.ess("run", "shop.yaml")
+    assert ask()["clock"]["outcome"] == "skipped"
+    with closing(sqlite3.connect(user.home / ".ess" / "catalog.db")) as connection:
+        connection.execute("update runs set beat = beat + 7200")
+        connection.commit()
+    found = ask()["clock"]
+    assert found["outcome"] == "warn"
+    assert found["found"].startswith("set back: the last run here was 71")
 
 
 def test_no_credentials(ask, user):
