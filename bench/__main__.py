@@ -155,6 +155,23 @@ def aq_group(options):
             once([*ess, "udbd", "stop"])
 
 
+def journal(options):
+    """What it costs that a run can be killed at any time, and what lists take of a large state."""
+    folder = str(lakes.large(2_000_000))
+    script = [PYTHON, str(HERE / "journal.py")]
+    with tempfile.TemporaryDirectory() as home:
+        env = {**os.environ, "HOME": home, "ESS_CACHE_DIR": f"{home}/.ess"}
+        runs = [once([*script, "run", folder], env) for _ in range(options.times + 1)][1:]
+        pairs = [tuple(map(float, run.output.split())) for run in runs]
+        seconds, spent = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
+        name = "a run of 2 M rows, share of journal, lock and recovery"
+        yield Row(name, f"{spent:.3f} s", f"{seconds:.2f} s", f"{spent / seconds:.4f}", "0.02")
+        few, every = once([*script, "list"], env | {"ESS_CACHE_DIR": f"{home}/x"}).output.split()
+    name = "1 M files, 10,000 runs: 50 newest, 50 of one pipeline"
+    yield Row(name, f"{float(few):.3f} s", "", "", "< 1 s")
+    yield Row("1 M files, 10,000 runs: every run", f"{float(every):.3f} s", "", "", "< 1 s")
+
+
 def redshift(options):
     """A table in memory to loaded rows, beside awswrangler, on the stand-in; memory of both."""
     from ess_dask.testing.redshift import standin
@@ -224,6 +241,7 @@ SCENARIOS = {
     "stream": stream_count,
     "small_files": small_files,
     "backfill": backfill,
+    "journal": journal,
     "redshift": redshift,
     "scaling": scaling,
 }

@@ -6,22 +6,32 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 PROGRAM = Path(__file__).with_name("crashes.py")
 WRITES = ("planned", "begin", "staged", "load", "loaded", "finish")
 
 
+@pytest.fixture
+def folder():
+    """Give a folder in memory where there is such a place: a killed process leaves the same there,
+    and hundreds of runs do not wait for a disk."""
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as made:
+        yield made
+
+
 @pytest.mark.parametrize("mode", ["append", "replace", "upsert"])
-def test_killed_at_any_effect_and_run_again(tmp_path, mode):
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TZ": "UTC"}
+def test_killed_at_any_effect_and_run_again(folder, mode):
+    env = {"PATH": os.environ["PATH"], "HOME": folder, "TZ": "UTC"}
     done = subprocess.run(
         [sys.executable, PROGRAM, mode],
-        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200, check=False,
+        cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)

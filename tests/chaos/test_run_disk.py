@@ -123,7 +123,7 @@ def test_a_state_folder_that_became_read_only(shop, small_disk):
 
 
 def test_a_full_disk_under_the_state(shop, small_disk):
-    """The journal cannot be written: the run ends before it does anything, and the state is whole."""
+    """The journal cannot be written: the run ends before it does anything; the state is whole."""
     state = {"ESS_CACHE_DIR": str(small_disk / "ess"), "ESS_RUNS_FOLDER": str(shop.user.home / "r")}
     shop.write()
     assert shop.run("--to", "2014-09-01", env=state)["files"] == 1
