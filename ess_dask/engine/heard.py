@@ -53,12 +53,13 @@ class Ear:
         if len(self.said) >= LIMIT:
             self.left_out += 1
             return
-        text = _text(record)[:TEXT_LIMIT]
+        text = text_of(record)[:TEXT_LIMIT]
         file = getattr(record, "file", "") or self.file
         self.said.append(Said(record.created, record.levelno, record.name, text, file))
 
 
-def _text(record: logging.LogRecord) -> str:
+def text_of(record: logging.LogRecord) -> str:
+    """Return a record's text with the error it is about; never raises."""
     try:
         text = record.getMessage()
     except (TypeError, ValueError, KeyError):

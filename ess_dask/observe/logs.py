@@ -16,9 +16,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from ess_dask.engine.heard import OwnHandler, foreign
+from ess_dask.engine.heard import OwnHandler, foreign, text_of
 from ess_dask.errors import EssError
 from ess_dask.warehouse.redshift.redact import redact
 
@@ -57,14 +57,11 @@ _ABOUT: ContextVar[About] = ContextVar("ess_dask_run", default=_NOTHING)
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return a record as it is written: time, level, event, what it is about, further values."""
     about = _ABOUT.get()
-    event = record.getMessage()
-    if record.exc_info and record.exc_info[1] is not None:
-        event = f"{event} ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
     moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     return {
         "time": moment.replace("+00:00", "Z"),
         "level": record.levelname.lower(),
-        "event": without_secrets(event[:TEXT_LIMIT]),
+        "event": without_secrets(text_of(record)[:TEXT_LIMIT]),
         "run_id": about.run_id,
         "pipeline": about.pipeline,
         "category": about.category,
@@ -117,7 +114,8 @@ class StderrHandler(OwnHandler):
         try:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):
+            # A RuntimeError: a signal came in the middle of another line.
             return
 
 
@@ -181,8 +179,8 @@ class RunLog(OwnHandler):
     def __init__(self, about: About, folder: Path | None, level: int) -> None:
         super().__init__(level)
         self._about, self._folder = about, folder
-        self._file: TextIO | None = None
-        self._early: list[str] = []
+        self._file = -1
+        self._early: list[bytes] = []
         self.setFormatter(JsonFormatter())
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -200,20 +198,22 @@ class RunLog(OwnHandler):
             _show_bare(record)
 
     def _write(self, folder: Path, line: str) -> None:
-        if self._file is None and folder.is_dir():
-            self._file = _open(folder / "log.ndjson")
-            self._file.write("".join(self._early))
-        if self._file is not None:
-            self._file.write(line + "\n")
-            self._file.flush()
+        # Without buffers: a signal's handler may log in the middle of a line that is written.
+        data = f"{line}\n".encode("utf-8", "backslashreplace")
+        if self._file < 0 and folder.is_dir():
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self._file = os.open(folder / "log.ndjson", flags, 0o600)
+            data = b"".join(self._early) + data
+        if self._file >= 0:
+            os.write(self._file, data)
         elif len(self._early) < _EARLY:
-            self._early.append(line + "\n")
+            self._early.append(data)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Close the file; what still comes is not written."""
+        file, self._file, self._folder = self._file, -1, None
+        if file >= 0:
+            os.close(file)
         super().close()
 
 
@@ -228,10 +228,6 @@ def _show_bare(record: logging.LogRecord) -> None:
     about = ", ".join(f"{name} {fields[name]}" for name in ("worker", "file") if fields[name])
     lines = [_shown(line) for line in fields["event"].split("\n")]
     sys.stderr.write("\n".join(lines) + (f" [{_shown(about)}]\n" if about else "\n"))
-
-
-def _open(path: Path) -> TextIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", 1, "utf-8")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -35,6 +35,7 @@ class Watch:
         self._beginning, self._settings = beginning, settings
         self._sender = lineage.Sender(settings.openlineage) if settings.openlineage else None
         self._batches: TextIO | None = None
+        self._is_full = False
         self._report: Mapping[str, Any] | None = None
 
     def begin(self) -> None:
@@ -77,19 +78,21 @@ class Watch:
 
     def _keep(self, result: BatchResult) -> None:
         folder = self._beginning.folder
-        if folder is None:
+        if folder is None or self._is_full:
             return
         try:
             self._batches = self._batches or _opened(folder / batches.NAME)
             self._batches.write(batches.batch_line(result))
             self._batches.flush()
         except OSError as error:
+            self._is_full = True
             LOG.warning("cannot write %s: %s", folder / batches.NAME, error.strerror)
 
     def end(self, error: BaseException | None) -> None:
         """Tell how the run ended; ``error`` is what ended it, None when it came to its end."""
         if self._batches is not None:
-            self._batches.close()
+            with suppress(OSError):
+                self._batches.close()
         ending = _failure(self._beginning, error) if error else _ending(self._report or {})
         names = ("files", "rows_read", "rows_loaded", "rows_rejected", "seconds", "exit_code")
         values = {name: ending.report[name] for name in names if name in ending.report}

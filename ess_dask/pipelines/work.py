@@ -212,7 +212,8 @@ class Work:
         for result in done:
             self.listener.watch(result)
             patience.watch(result)
-            results.append(result)
+            # What was said has been told: of many batches it would not be little.
+            results.append(replace(result, said=()) if result.said else result)
         return [*results, *patience.skip(batches, results)]
 
     def check_whole(self, totals: Totals, interrupt: Interrupt) -> None:

@@ -1,5 +1,6 @@
 """Commands and the Python API with tables on far machines: what is typed here, and its answers."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ BIN = Path(sys.executable).parent
 PIPELINE = """
 name: shop
 source: {store: "s3://lake", category: f, pattern: "f_*.csv.gz", columns: {k: string, n: int32}}
-clean: [{sql: select * from records where n <> 11}]
+clean: [{shell: "echo seen >&2; cat"}, {sql: select * from records where n <> 11}]
 memory: {table: t.rows, key: k, sort: n}
 load: {to: "duckdb:///shop.duckdb", table: rows}
 """
@@ -58,6 +59,10 @@ def test_a_pipeline_fills_a_table_that_outlives_its_files_and_a_worker(far, run)
     run("ess", "run", "shop.yaml")
     with duckdb.connect(str(far.home / "shop.duckdb")) as db:
         assert db.sql("select count(*), sum(n) from rows").fetchall() == [(11, 247)]
+    folder = Path(json.loads(run("ess", "runs", "list", "--json"))[0]["folder"])
+    records = map(json.loads, (folder / "log.ndjson").read_text().splitlines())
+    said = {(r["file"], r["worker"] in ("w0", "w1")) for r in records if r["event"] == "seen"}
+    assert said == {(f"s3://lake/f_2020010{day}.csv.gz", True) for day in (1, 2, 3)}
     shutil.rmtree(far.buckets / "lake")
     far.cluster.kill("w1")
     far.cluster.add_worker("w2")

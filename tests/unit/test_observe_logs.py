@@ -52,6 +52,13 @@ def test_each_record_has_the_same_keys_and_knows_its_run(tmp_path, stderr):
     assert stderr().splitlines() == ["half full", f"{more['event']} [worker w2]"]
 
 
+def test_a_record_that_does_not_fit_its_arguments_is_written_as_it_is(tmp_path, stderr):
+    with bare_root(), logs.run_log(ABOUT, tmp_path, Settings()):
+        logging.getLogger("elsewhere").warning("%d rows", "many")
+    (kept,) = lines(tmp_path / "log.ndjson")
+    assert kept["event"] == "%d rows"
+
+
 def test_a_log_begins_when_its_folder_is_there_and_nothing_is_lost(tmp_path, stderr):
     folder = tmp_path / "run"
     with bare_root(), logs.run_log(ABOUT, folder, Settings()):
