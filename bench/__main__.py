@@ -59,6 +59,13 @@ def small_files(options):
         )
 
 
+def backfill(options):
+    found = once([PYTHON, "-m", "bench.backfill"]).output.split()
+    yield Row("backfill of 10,000 files, by month", f"{found[0]} s", "", "", "")
+    for chunk, seconds in zip(("month", "week", "day"), found[1:], strict=True):
+        yield Row(f"the same again when all is done, by {chunk}", f"{seconds} s", "", "", "< 3 s")
+
+
 def memory_import(options):
     folder = str(lakes.large())
     with tempfile.TemporaryDirectory() as home:
@@ -233,6 +240,7 @@ SCENARIOS = {
     "clean_group": clean_and_group,
     "stream": stream_count,
     "small_files": small_files,
+    "backfill": backfill,
     "journal": journal,
     "redshift": redshift,
     "scaling": scaling,

@@ -18,7 +18,7 @@ from ess_dask._version import __version__
 if TYPE_CHECKING:
     from ess_dask.api.cluster import Cluster, connect
     from ess_dask.api.lake import Lake, LakeCategory, select
-    from ess_dask.api.pipeline import plan_pipeline, run_pipeline
+    from ess_dask.api.pipeline import backfill_pipeline, plan_backfill, plan_pipeline, run_pipeline
     from ess_dask.api.results import Answer, Collected, SelectionPlan
     from ess_dask.api.selection import Selection
     from ess_dask.api.steps import aq, python, shell, sql
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         UsageError,
         WorkerLostError,
     )
+    from ess_dask.pipelines.backfill.model import BackfillPlan
+    from ess_dask.pipelines.backfill.report import BackfillReport
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.pipelines.report import RunReport
     from ess_dask.warehouse.model import Hooks, TableLayout
@@ -49,7 +51,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "ess_dask.api.cluster": ("Cluster", "connect"),
     "ess_dask.api.lake": ("Lake", "LakeCategory", "select"),
-    "ess_dask.api.pipeline": ("plan_pipeline", "run_pipeline"),
+    "ess_dask.api.pipeline": (
+        "backfill_pipeline",
+        "plan_backfill",
+        "plan_pipeline",
+        "run_pipeline",
+    ),
     "ess_dask.api.results": ("Answer", "Collected", "SelectionPlan"),
     "ess_dask.api.selection": ("Selection",),
     "ess_dask.api.steps": ("aq", "python", "shell", "sql"),
@@ -72,6 +79,8 @@ _HOMES = {
         "UsageError",
         "WorkerLostError",
     ),
+    "ess_dask.pipelines.backfill.model": ("BackfillPlan",),
+    "ess_dask.pipelines.backfill.report": ("BackfillReport",),
     "ess_dask.pipelines.plan": ("RunPlan",),
     "ess_dask.pipelines.report": ("RunReport",),
     "ess_dask.warehouse.model": ("Hooks", "TableLayout"),
@@ -81,6 +90,8 @@ _HOMES = {
 __all__ = [
     "AccessError",
     "Answer",
+    "BackfillPlan",
+    "BackfillReport",
     "CleanError",
     "Cluster",
     "Collected",
@@ -110,7 +121,9 @@ __all__ = [
     "WorkerLostError",
     "__version__",
     "aq",
+    "backfill_pipeline",
     "connect",
+    "plan_backfill",
     "plan_pipeline",
     "python",
     "run_pipeline",

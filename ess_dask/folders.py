@@ -12,9 +12,14 @@ def cache_dir() -> Path:
     Holds the catalogue, the local daemon's folder and the runs. Raises ``ConfigError`` when it
     cannot be made or written.
     """
-    folder = Path(os.environ.get("ESS_CACHE_DIR") or Path.home() / ".ess").expanduser().absolute()
+    folder = cache_path()
     _make(folder, 0o700)
     return folder
+
+
+def cache_path() -> Path:
+    """Return where ``cache_dir()`` is, whether it is there or not."""
+    return Path(os.environ.get("ESS_CACHE_DIR") or Path.home() / ".ess").expanduser().absolute()
 
 
 def work_dir() -> Path:

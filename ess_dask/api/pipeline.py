@@ -9,12 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.api.cluster import tell
-from ess_dask.errors import DataError, InterruptedRunError, TransientError
+from ess_dask.errors import (
+    DataError,
+    EssError,
+    InterruptedRunError,
+    LockedError,
+    RejectLimitError,
+    TransientError,
+)
 
 if TYPE_CHECKING:
+    from ess_dask.pipelines.backfill.chunks import ChunkSize, Reprocess
+    from ess_dask.pipelines.backfill.model import BackfillPlan
+    from ess_dask.pipelines.backfill.report import BackfillReport
     from ess_dask.pipelines.load import OpenedPipeline
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.pipelines.report import RunReport
+    from ess_dask.settings import Settings
 
 
 def plan_pipeline(
@@ -75,6 +86,84 @@ def run_pipeline(
         return raise_unless_done(run_plan(plan, settings, Listener(tell), door))
 
 
+def plan_backfill(
+    pipeline: str | Path,
+    lower: str | dt.date = "*",
+    upper: str | dt.date = "*",
+    *,
+    chunk: ChunkSize = "day",
+    reprocess: Reprocess = "none",
+    overrides: Mapping[str, object] | None = None,
+) -> BackfillPlan:
+    """Return what a backfill would do now: the chunks, and the files of each that are new or done.
+
+    Arguments as in ``backfill_pipeline``. Nothing is read, loaded or written. Raises what
+    ``plan_pipeline`` raises, and ``UsageError`` for files that have ids in place of dates.
+    """
+    words = (str(pipeline), str(lower), str(upper), chunk, reprocess)
+    return _plan_backfill(words, overrides or {})[0]
+
+
+def backfill_pipeline(
+    pipeline: str | Path,
+    lower: str | dt.date = "*",
+    upper: str | dt.date = "*",
+    *,
+    chunk: ChunkSize = "day",
+    parallel: int = 1,
+    reprocess: Reprocess = "none",
+    overrides: Mapping[str, object] | None = None,
+) -> BackfillReport:
+    """Run a pipeline over a long range, chunk by chunk (``day``, ``week``, ``month``); return the
+    account.
+
+    ``parallel`` chunks are there at a time. ``reprocess``: ``none`` reads what is not loaded but
+    for what failed for good in an earlier backfill, ``failed`` that as well, ``all`` every file,
+    whose rows are replaced. The same call again goes on where it was. Other arguments as in
+    ``plan_pipeline``.
+
+    Raises what ``plan_pipeline`` raises; ``DataError``, ``RejectLimitError`` or ``TransientError``
+    naming a chunk that failed (the others are loaded), ``LockedError``, ``InterruptedRunError``.
+    """
+    from ess_dask.pipelines.backfill.run import Audience, Terms, run_backfill
+
+    words = (str(pipeline), str(lower), str(upper), chunk, reprocess)
+    plan, settings = _plan_backfill(words, overrides or {})
+    for warning in plan.warnings:
+        tell(f"warning: {warning}")
+    report = run_backfill(plan, settings, Terms(max(1, parallel)), Audience(tell))
+    _raise_unless_filled(report)
+    return report
+
+
+def _plan_backfill(
+    words: tuple[str, str, str, ChunkSize, Reprocess], overrides: Mapping[str, object]
+) -> tuple[BackfillPlan, Settings]:
+    from ess_dask.pipelines.backfill.plan import make_backfill
+    from ess_dask.pipelines.backfill.state import BackfillOrder
+    from ess_dask.pipelines.load import open_pipeline
+
+    order = BackfillOrder(*words, _changes(overrides))
+    opened = open_pipeline(order.pipeline_file, order.overrides)
+    return make_backfill(opened, order), opened.settings
+
+
+def _raise_unless_filled(report: BackfillReport) -> None:
+    if report.exit_code == 0:
+        return
+    others = f"{report.files:,} files were loaded; {report.id}"
+    if report.exit_code == 130:
+        raise InterruptedRunError("interrupted", hint=f"{others}; call it again to go on")
+    failed = next((each for each in report.chunks if each.exit_code == report.exit_code), None)
+    named = f"{failed.chunk}: {failed.error}" if failed else f"{report.held} files failed before"
+    kinds: dict[int, type[EssError]] = {1: TransientError, 4: RejectLimitError, 75: LockedError}
+    raise kinds.get(report.exit_code, DataError)(named, hint=others)
+
+
+def _changes(overrides: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(f"{path}={json.dumps(value, default=str)}" for path, value in overrides.items())
+
+
 def raise_unless_done(report: RunReport) -> RunReport:
     """Return the report of a run that did all it was to do; raise for any other.
 
@@ -85,11 +174,8 @@ def raise_unless_done(report: RunReport) -> RunReport:
     others = f"the other {report.files:,} files are loaded; report: run {report.run_id}"
     if report.exit_code == 130:
         raise InterruptedRunError("interrupted", hint=f"{others}; run again to go on")
-    uri, error = report.failed[0]
-    more = f" (and {len(report.failed) - 1} more files failed)" if len(report.failed) > 1 else ""
-    named = error if uri in error else f"{uri}: {error}"
     kind = TransientError if report.exit_code == 1 else DataError
-    raise kind(f"{named}{more}", hint=others)
+    raise kind(report.failure, hint=others)
 
 
 def _open(pipeline: str | Path, overrides: Mapping[str, object]) -> OpenedPipeline:

@@ -14,6 +14,7 @@ from ess_dask._version import __version__
 from ess_dask.errors import EssError, InterruptedRunError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "backfill": ("backfill:backfill", "Run a pipeline over a long range, piece by piece."),
     "cat": ("files:cat", "Write a file's bytes to stdout."),
     "category": ("category:category", "Add, change, copy or delete categories of files."),
     "ls": (
@@ -47,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Copy files to and from the folders in which the workers' commands run.",
     ),
     "demo": ("demo:demo", "Make a dirty lake, clean it, load it and ask it a question."),
+    "doctor": ("doctor:doctor", "Look at everything that a run needs, and say what to mend."),
     "plan": ("run:plan", "Show what a run of a pipeline would do."),
     "preview": ("run:preview", "Show the first clean rows of a pipeline; nothing is loaded."),
     "redshift": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ess_dask.errors import ConfigError
-from ess_dask.folders import cache_dir
+from ess_dask.folders import cache_dir, cache_path
 
 KINDS = ("local", "ec2", "custom")
 """The kinds that are built."""
@@ -23,7 +23,7 @@ def chosen(kind: str = "") -> str:
 
 def remembered() -> str:
     """Return the kind that ``ess cluster set`` chose; ``local`` when none was chosen."""
-    path = cache_dir() / "cluster.json"
+    path = cache_path() / "cluster.json"
     try:
         kind = json.loads(path.read_bytes())["kind"]
     except FileNotFoundError:

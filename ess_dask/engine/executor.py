@@ -51,11 +51,14 @@ def usable_cores() -> int:
 
 
 class ThreadExecutor:
-    """Threads of this process: no daemon, no ports. Dask's synchronous scheduler in each."""
+    """Threads of this process: no daemon, no ports. Dask's synchronous scheduler in each.
 
-    def __init__(self, threads: int) -> None:
+    ``owner`` is that of the work's ``StepContext``: whose children ``cancel`` ends, '' everybody's.
+    """
+
+    def __init__(self, threads: int, owner: str = "") -> None:
         keep_freed_memory()
-        self.slots = max(1, threads)
+        self.slots, self._owner = max(1, threads), owner
         self._cancelled = False
         self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ess-worker")
 
@@ -88,7 +91,7 @@ class ThreadExecutor:
 
         self._cancelled = True
         self._pool.shutdown(wait=False, cancel_futures=True)
-        cancel_all()
+        cancel_all(self._owner)
 
     def close(self) -> None:
         """End the threads; waits for running work unless it was cancelled (Python cannot be)."""

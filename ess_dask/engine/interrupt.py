@@ -15,17 +15,24 @@ class Interrupt(Shared):
     """Context in which SIGINT and SIGTERM first set ``draining`` and then raise.
 
     Outside the main thread (a notebook's worker, Airflow) signals cannot be caught: it then only
-    carries the flag, which ``drain`` sets.
+    carries the flag, which ``drain`` sets. ``stopped`` is somebody else who may say so.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.draining = False
-        self._say = say
+    def __init__(
+        self, say: Callable[[str], None], stopped: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._draining = False
+        self._say, self._stopped = say, stopped
         self._before: dict[int, Any] = {}
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new work is to begin."""
+        return self._draining or self._stopped()
 
     def drain(self) -> None:
         """Begin no new work."""
-        self.draining = True
+        self._draining = True
 
     def is_draining(self) -> bool:
         """Whether no new work is to begin."""

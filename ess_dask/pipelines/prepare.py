@@ -129,12 +129,13 @@ def _describe(
     job = execution.job
     to_read = {file.uri for batch in execution.batches for file in batch.files}
     changed = {file.uri for file in load.changed} if load else set()
+    new, seen = to_read - changed, to_read | changed
     return RunPlan(
         pipeline=spec.name,
         digest=spec.digest,
         store=job.store.root,
-        new=tuple(file for file in files if file.uri in to_read - changed),
-        done=tuple(file for file in files if file.uri not in to_read | changed),
+        new=tuple(file for file in files if file.uri in new),
+        done=tuple(file for file in files if file.uri not in seen),
         changed=tuple(file for file in files if file.uri in changed),
         on_change=load.target.on_change if load else "fail",
         batches=len(execution.batches),

@@ -63,6 +63,15 @@ class RunReport:
         return self.rows_read / self.seconds if self.seconds > 0 else 0.0
 
     @property
+    def failure(self) -> str:
+        """The first file that failed, why, and how many more there are; '' for none."""
+        if not self.failed:
+            return ""
+        uri, error = self.failed[0]
+        more = f" (and {len(self.failed) - 1} more files failed)" if len(self.failed) > 1 else ""
+        return f"{error if uri in error else f'{uri}: {error}'}{more}"
+
+    @property
     def balanced(self) -> bool:
         """Whether every row that was read is loaded, rejected or dropped."""
         return self.rows_read == self.rows_loaded + self.rows_rejected + self.rows_dropped

@@ -92,7 +92,7 @@ def _go(work: Work, door: Door) -> tuple[RunReport, MemoryTable | None]:
         work.own_folder(),
         door.course(work.plan) as course,
         work.prepared() as tools,
-        Interrupt(work.listener.say) as interrupt,
+        Interrupt(work.listener.say, work.listener.stopped) as interrupt,
     ):
         acts = _Acts(work, tools, interrupt)
         event: Event | None = Event.BEGIN
@@ -163,7 +163,7 @@ class _Acts:
         totals = work.own_part(self._totals, self._loaded)
         drained = self._interrupt.draining
         self.report = work.report(totals, self._loaded, drained, self._seconds)
-        error = self.report.failed[0][1] if self.report.failed else ""
+        error = self.report.failure
         if self.late is not None:
             code = self.late.exit_code
             self.report = replace(self.report, state=UNHOOKED, exit_code=code)

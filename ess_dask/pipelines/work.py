@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,6 @@ from ess_dask.warehouse.hooks import AfterLoadAbortedError, AfterLoadError
 from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from ess_dask.engine.executor import Executor
     from ess_dask.settings import Settings
     from ess_dask.tables.session import Session
@@ -39,10 +37,16 @@ Watch = Callable[[BatchResult], None]
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told what during a run: ``say`` a line for a person, ``watch`` each finished batch."""
+    """Who is told what during a run: ``say`` a line for a person, ``watch`` each finished batch.
+
+    Runs that are there at a time in one process are begun by somebody who is asked by each of them:
+    ``stopped`` whether no further batch is to begin, ``loading`` for what is entered around a load.
+    """
 
     say: Say = lambda text: None
     watch: Watch = lambda result: None
+    stopped: Callable[[], bool] = lambda: False
+    loading: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def joined(self, observer: Observer) -> Listener:
         """Return a listener that tells an observer, too."""
@@ -51,7 +55,7 @@ class Listener:
             observer.batch(result)
             self.watch(result)
 
-        return Listener(observer.say(self.say), watch)
+        return replace(self, say=observer.say(self.say), watch=watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,7 @@ class Work:
             with far_executor(self.listener.say, kind, errand) as executor:
                 yield executor
         else:
-            yield ThreadExecutor(self.execution.slots)
+            yield ThreadExecutor(self.execution.slots, self.run_id)
 
     def _is_away(self, session: Session | None) -> bool:
         """Whether the work is done on machines that see nothing of this one."""
@@ -269,7 +273,8 @@ class Work:
         The second value is what went wrong with the statements that follow: the load stands.
         """
         try:
-            return _warehouse_of(request.plan).load(request), None
+            with self.listener.loading():
+                return _warehouse_of(request.plan).load(request), None
         except (AfterLoadError, AfterLoadAbortedError) as error:
             return error.loaded, error
 

@@ -15,6 +15,7 @@ from ess_dask.engine.model import Batch, Piece, Sink
 from ess_dask.records.rejects import build_rejects, write_rejects
 from ess_dask.records.spec import Column
 from ess_dask.records.types import arrow_type, parse_type
+from ess_dask.warehouse.changes import loaded_again
 from ess_dask.warehouse.model import LoadFile, LoadPlan, LoadRequest, LoadResult, StagedPart, Target
 from ess_dask.warehouse.protocol import Warehouse
 
@@ -97,13 +98,16 @@ class Loader:
     columns: tuple[Column, ...] = SALES
     digest: str = "plan-1"
     count: int = 0
+    again: frozenset[str] = frozenset()
+    """uris that are loaded anew although they are loaded."""
 
     def plan(
         self, target: Target, versions: Sequence[Version], replace_range: Bounds | None = None
     ) -> LoadPlan:
         """Plan these versions."""
         files = [version.file for version in versions]
-        return self.warehouse.plan(target, self.columns, files, replace_range, self.digest)
+        plan = self.warehouse.plan(target, self.columns, files, replace_range, self.digest)
+        return loaded_again(plan, self.again) if self.again else plan
 
     def request(
         self, target: Target, *versions: Version, replace_range: Bounds | None = None

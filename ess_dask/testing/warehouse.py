@@ -173,6 +173,20 @@ class WarehouseConformance(HooksConformance, WholeConformance):
             ("a", True), ("a", True), ("a", True), ("a", False),
         ]  # fmt: skip
 
+    def test_loaded_file_is_loaded_again(self, loader: Loader, target: Target) -> None:
+        target = replace(target, on_change="reprocess")
+        loader.load(target, sales("a", 1, 2), sales("b", 3))
+        loader.load(target, sales("a", 5, part="replay-1"))
+        loader.load(replace(target, pipeline="other"), sales("a", 7))
+        again = replace(loader, again=frozenset({"a"}))
+        request = again.request(target, sales("a", 10), sales("b", 30))
+        assert [file.uri for file in request.plan.done] == ["b"]
+        result = loader.warehouse.load(request)
+        assert (result.rows_deleted, result.rows_loaded, result.already_done) == (3, 1, 0)
+        assert self.ids(target) == [3, 7, 10]
+        assert loader.warehouse.load(request) == result
+        assert [file.uri for file in loader.plan(target, [sales("a", 10)]).done] == ["a"]
+
     def test_changed_file_is_ignored(self, loader: Loader, target: Target) -> None:
         target = replace(target, on_change="ignore")
         loader.load(target, sales("a", 1))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from ess_dask.errors import ConflictError, UsageError
 from ess_dask.warehouse.dates import file_order
@@ -34,12 +34,16 @@ class _Standing:
 
 
 def classify(
-    target: Target, files: Sequence[LoadFile], entries: Iterable[LedgerEntry]
+    target: Target,
+    files: Sequence[LoadFile],
+    entries: Iterable[LedgerEntry],
+    again: Set[str] = frozenset(),
 ) -> Classified:
     """Sort files by the standing ledger entries of the target's table and pipeline.
 
-    A file is done when the same version and part is there, changed when only another version is.
-    Mode ``replace`` loads every file again. Raises ``UsageError`` when a uri is named twice.
+    A file is done when the same version and part is there, changed when only another version is, or
+    when its uri is in ``again``. Mode ``replace`` loads every file again. Raises ``UsageError``
+    when a uri is named twice.
     """
     ordered = sorted(files, key=lambda file: file_order(file.date, file.uri))
     _refuse_twice(ordered)
@@ -49,6 +53,8 @@ def classify(
     groups: dict[str, list[LoadFile]] = {"new": [], "done": [], "changed": [], "ignored": []}
     for file in ordered:
         kind, known = _kind(target, file, standing.get(file.uri))
+        if kind in ("done", "ignored") and file.uri in again:
+            kind, known = "changed", file
         groups[kind].append(known)
     return Classified(**{kind: tuple(found) for kind, found in groups.items()})
 
@@ -101,6 +107,23 @@ def refuse_changed(plan: LoadPlan) -> None:
             hint="set on_change to reprocess (delete their earlier rows and load them again) or "
             "ignore (keep what is loaded); fail, the default, stops here",
         )
+
+
+def loaded_again(plan: LoadPlan, uris: Set[str]) -> LoadPlan:
+    """Return the plan with these of its ``done`` files to be loaded anew, in place of their rows.
+
+    Changed files are then reprocessed as well.
+    """
+    again = tuple(file for file in plan.done if file.uri in uris)
+    changed = sorted((*plan.changed, *again), key=lambda file: file_order(file.date, file.uri))
+    return replace(
+        plan,
+        target=replace(plan.target, on_change="reprocess"),
+        done=tuple(file for file in plan.done if file.uri not in uris),
+        changed=tuple(changed),
+        replaces=tuple(file.uri for file in changed),
+        again=tuple(file.uri for file in again),
+    )
 
 
 MEMORY = "memory:"

@@ -71,7 +71,7 @@ def decide(request: LoadRequest, name: TableName, standing: Sequence[LedgerEntry
     plan, target = request.plan, request.plan.target
     refuse_shared(target, request.files, standing, whole=request.whole)
     own = [entry for entry in standing if entry.pipeline == target.pipeline]
-    found = classify(target, request.files, own)
+    found = classify(target, request.files, own, frozenset(plan.again))
     refuse_changed(replace(plan, changed=found.changed))
     taken = (*found.new, *found.changed)
     removed = {file.uri for file in found.changed}

@@ -136,6 +136,9 @@ class LoadPlan:
     warnings: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     """Columns in which the table takes no null, where the back end looks at that."""
+    again: tuple[str, ...] = ()
+    """uris among ``changed`` whose version at hand is loaded: its rows are replaced all the same.
+    The policy of the target is then ``reprocess``."""
 
 
 @dataclass(frozen=True, slots=True)

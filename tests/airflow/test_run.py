@@ -1,6 +1,7 @@
 """``EssRunOperator`` in a real Airflow: what is loaded, what is told, how failures are treated."""
 
 import gzip
+import json
 import os
 import signal
 import threading
@@ -255,3 +256,36 @@ def lineage_of(task):
     from airflow.providers.openlineage.extractors.base import DefaultExtractor
 
     return DefaultExtractor(task).extract_on_complete(None)
+
+
+NIGHT = """
+NIGHT = {"ess_conn_id": "shop", "pipeline": "shop.yaml", "date_from": "*"}
+def task(name, pattern):
+    changes = {"name": name, "load.table": name, "source.pattern": pattern}
+    return EssRunOperator(task_id=name, overrides=changes, **NIGHT)
+[task("visits", "purchase_*.gz"), task("orders", "order_*.gz")] >> task("returns", "return_*.gz")
+"""
+
+
+def test_a_night_of_three_pipelines_is_told_in_the_morning(run_dag, shop):
+    for name in ("order", "return"):
+        for day in (1, 2):
+            path = shop.lake / f"purchase_2014090{day}.csv.gz"
+            (shop.lake / f"{name}_2014090{day}.csv.gz").write_bytes(path.read_bytes())
+    broken = shop.lake / "order_20140902.csv.gz"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:60])
+    ran = run_dag(NIGHT)
+    assert ran.states == {"visits": "success", "orders": "failed", "returns": "upstream_failed"}
+    broken.unlink()
+    (shop.lake / "order_20140902_mended.csv.gz").write_bytes(whole)
+    assert set(run_dag(NIGHT).states.values()) == {"success"}
+    told = json.loads(shop.ess("runs", "list", "--json"))
+    story = {(run["pipeline"], run["state"], run["files"]) for run in told}
+    assert story == {
+        ("visits", "done", 2), ("orders", "failed", 1), ("orders", "done", 1),
+        ("returns", "done", 2),
+    }  # fmt: skip
+    assert broken.name in next(run["error"] for run in told if run["state"] == "failed")
+    for table in ("visits", "orders", "returns"):
+        assert shop.ask(f"select count(*), count(distinct _ess_file) from {table}") == [[60, 2]]

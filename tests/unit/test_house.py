@@ -33,8 +33,9 @@ FLOORS = {
 ALL_ROOMS = set(FLOORS) | GROUND
 FLOORS["pipelines"] = ALL_ROOMS
 FLOORS["api"] = ALL_ROOMS | {"pipelines"}
+FLOORS["doctor"] = ALL_ROOMS | {"pipelines"}
 FLOORS["testing"] = ALL_ROOMS | {"pipelines", "api"}
-FLOORS["cli"] = ALL_ROOMS | {"pipelines", "api", "testing"}
+FLOORS["cli"] = ALL_ROOMS | {"pipelines", "api", "testing", "doctor"}
 # It lives in the environment of Airflow, where nothing of the engine is.
 FLOORS["airflow"] = {"_version"}
 

@@ -2,11 +2,16 @@
 
 import dataclasses
 import json
+import time
 from datetime import datetime
 
 import pytest
 
+from ess_dask.catalog.bounds import Bounds
 from ess_dask.catalog.model import FileRef
+from ess_dask.catalog.selection import Selection
+from ess_dask.pipelines import prepare
+from ess_dask.pipelines.load import open_pipeline
 from ess_dask.pipelines.plan import SHOWN_FILES, RunPlan
 
 
@@ -112,3 +117,21 @@ def test_json_has_every_file():
         "etag": "tag1",
     }
     assert got["bytes"] == 30 * 1024
+
+
+MANY = """\
+name: many
+source: {store: "s3://lake", category: c, pattern: "*.csv", columns: {a: int32}}
+"""
+
+
+def test_a_plan_of_many_files_takes_a_moment(monkeypatch, tmp_path):
+    files = tuple(FileRef(f"s3://lake/f{number}.csv", None, 9, "v1") for number in range(20_000))
+    monkeypatch.setattr(prepare, "select_window", lambda *_: (Bounds(), Selection(files)))
+    (tmp_path / "p.yaml").write_text(MANY)
+    opened = open_pipeline(str(tmp_path / "p.yaml"))
+    before = time.process_time()
+    made = prepare.make_plan(opened.pipeline, tmp_path, opened.settings)
+    assert len(made.new) == len(made.files) == 20_000
+    # Two sets made anew for each file took 25 seconds.
+    assert time.process_time() - before < 5

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from ess_dask.catalog.index import Catalog, open_catalog
 from ess_dask.catalog.model import WarehouseCluster
 from ess_dask.errors import ConfigError, UsageError
-from ess_dask.folders import cache_dir
+from ess_dask.folders import cache_path
 from ess_dask.warehouse.redshift.url import RedshiftURL, parse_url
 
 _CURRENT = "redshift"
@@ -70,7 +70,7 @@ def find(label: str = "") -> WarehouseCluster:
 
 def registered_url(label: str) -> str:
     """Return the URL of a registered cluster, '' for an unknown label; makes no catalogue."""
-    if not (cache_dir() / "catalog.db").exists():
+    if not (cache_path() / "catalog.db").exists():
         return ""
     with open_catalog() as catalog:
         return next((url_of(each) for each in catalog.clusters() if each.label == label), "")

@@ -1,0 +1,1 @@
+"""What is needed around a pipeline, looked at piece by piece: ``ess doctor``."""

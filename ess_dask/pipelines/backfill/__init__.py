@@ -1,0 +1,1 @@
+"""A long date range, run piece by piece: ``ess backfill``."""
