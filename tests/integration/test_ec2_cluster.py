@@ -12,29 +12,25 @@ from pathlib import Path
 
 import pytest
 
-from ess_dask.testing.ec2 import standin, unavailable
 from ess_dask.testing.ec2.client import until
 from ess_dask.testing.ec2.person import Person
 
 pytestmark = [
-    pytest.mark.skipif(bool(unavailable()), reason=f"no stand-in for EC2: {unavailable()}"),
+    pytest.mark.usefixtures("ec2_permitted"),
     pytest.mark.timeout(600),
 ]
 
 LIVE = ("pending", "running", "stopping", "stopped")
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory):
-    with standin(tmp_path_factory.mktemp("cloud")) as running:
-        yield running
+@pytest.fixture
+def cloud(ec2):
+    return ec2
 
 
 @pytest.fixture
 def anna(cloud, tmp_path):
-    cloud.reset()
-    yield Person(cloud, tmp_path / "anna")
-    cloud.reset()
+    return Person(cloud, tmp_path / "anna")
 
 
 def groups(cloud):
@@ -259,18 +255,6 @@ def only_allowed_actions(cloud):
     asked = {f"{each['service']}:{each['action']}" for each in cloud.requests()}
     ours = {each for each in asked if not each.startswith("sts:")}
     assert ours - allowed == set()
-
-
-@pytest.mark.parametrize("moment", ["CreateSecurityGroup", "RunInstances", "RunInstances 3"])
-def test_a_killed_create_leaves_nothing_that_terminate_does_not_find(anna, cloud, moment):
-    action, _, count = moment.partition(" ")
-    cloud.delay("RunInstances", 0.2)
-    create = anna.start("cluster", "create", "--number", "2")
-    until(lambda: len(cloud.requests(action)) >= int(count or 1), 120, lambda: "never")
-    create.kill()
-    create.wait(10)
-    anna.ess("cluster", "terminate", "-y")
-    assert (cloud.instances(*LIVE), groups(cloud)) == ([], [])
 
 
 def test_an_interrupted_create_ends_what_it_launched_and_says_so(anna, cloud):

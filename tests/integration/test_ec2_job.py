@@ -8,12 +8,11 @@ import json
 import duckdb
 import pytest
 
-from ess_dask.testing.ec2 import standin, unavailable
 from ess_dask.testing.ec2.person import Person
 from tests.conftest import WOODWORKING
 
 pytestmark = [
-    pytest.mark.skipif(bool(unavailable()), reason=f"no stand-in for EC2: {unavailable()}"),
+    pytest.mark.usefixtures("ec2_permitted"),
     pytest.mark.timeout(600),
 ]
 
@@ -56,21 +55,23 @@ for path in sorted(Path({folder!r}).glob("purchase_*")):
 
 
 @pytest.fixture(scope="module")
-def anna(tmp_path_factory, small_lake):
+def anna(ec2_standin, tmp_path_factory, small_lake):
     """Give a person with a cluster of two workers and the small lake in S3."""
-    with standin(tmp_path_factory.mktemp("cloud")) as cloud:
-        s3 = cloud.boto("s3")
-        for bucket in ("lake", "tables"):
-            s3.create_bucket(Bucket=bucket)
-        person = Person(cloud, tmp_path_factory.mktemp("home") / "anna")
-        person.env |= {"ESS_SHARED": "s3://tables/of-anna", "ESS_BATCH_BYTES": "16KiB"}
-        (person.folder / "shop.yaml").write_text(PIPELINE)
-        (person.folder / "fixes.py").write_text(FIXES)
-        person.python(UPLOAD.format(folder=str(small_lake[0]), prefix="raw"))
-        person.ess("cluster", "create", "--number", "2")
-        yield person
-        person.ess("cluster", "terminate", "-y")
-        assert not cloud.instances("pending", "running", "stopping", "stopped")
+    cloud = ec2_standin
+    s3 = cloud.boto("s3")
+    for bucket in ("lake", "tables"):
+        s3.create_bucket(Bucket=bucket)
+    person = Person(cloud, tmp_path_factory.mktemp("home") / "anna")
+    person.env |= {"ESS_SHARED": "s3://tables/of-anna", "ESS_BATCH_BYTES": "16KiB"}
+    (person.folder / "shop.yaml").write_text(PIPELINE)
+    (person.folder / "fixes.py").write_text(FIXES)
+    person.python(UPLOAD.format(folder=str(small_lake[0]), prefix="raw"))
+    person.ess("cluster", "create", "--number", "2")
+    yield person
+    person.ess("cluster", "terminate", "-y")
+    left = cloud.instances("pending", "running", "stopping", "stopped")
+    cloud.reset()
+    assert not left
 
 
 def warehouse(anna, query):
