@@ -1,4 +1,4 @@
-"""A command that is killed leaves nothing that the next one does not find, whenever it is killed."""
+"""A killed command leaves nothing that the next one does not find, whenever it is killed."""
 
 import json
 import os

@@ -38,12 +38,24 @@ def stop_cluster(found: Cluster, say: Say) -> bool:
     ec2 = client("ec2", place.region)
     wait_while(place, {each.id for each in awake}, ["pending"], "running")
     spot = [each for each in awake if each.spot]
+    staying = [each for each in awake if not each.spot]
+    _ask_to_stop(ec2, found, staying, spot)
+    # Only now: where the others may not be stopped, the cluster works on with all that it had.
     if spot:
-        if found.scheduler:
-            _tag(ec2, place, found.scheduler, _to_return(found, spot))
         end_machines(ec2, place, spot)
         say(f"{counted(len(spot), 'spot worker')} ended; they come back with: ess cluster start")
-    staying = [each for each in awake if not each.spot]
+    _wait_stopped(place, staying)
+    say(f"{place} is stopped: its {len(staying)} disks still cost; go on with: ess cluster start")
+    return True
+
+
+def _ask_to_stop(
+    ec2: Any, found: Cluster, staying: Sequence[Machine], spot: Sequence[Machine]
+) -> None:
+    """Have ``staying`` stop, and record which spot workers end; after an error all is as before."""
+    place, scheduler = found.place, found.scheduler
+    if spot and scheduler:
+        _tag(ec2, place, scheduler, _to_return(found, spot))
     # Without it, a worker that loses its scheduler would switch itself off, which ends it.
     _on_shutdown(ec2, place, staying, "stop")
     try:
@@ -51,10 +63,9 @@ def stop_cluster(found: Cluster, say: Say) -> bool:
             settled("ec2:StopInstances", str(place), ec2.stop_instances, InstanceIds=part)
     except EssError:
         _on_shutdown(ec2, place, staying, "terminate")
+        if spot and scheduler:
+            _tag(ec2, place, scheduler, scheduler.tags.get(_SPOT, ""))
         raise
-    _wait_stopped(place, staying)
-    say(f"{place} is stopped: its {len(staying)} disks still cost; go on with: ess cluster start")
-    return True
 
 
 def start_cluster(found: Cluster, say: Say) -> None:
@@ -111,13 +122,17 @@ def _to_return(found: Cluster, spot: Sequence[Machine]) -> str:
     stop again, because it was killed, counts once.
     """
     assert found.scheduler is not None
-    ids = " ".join(sorted(each.id for each in spot))
-    mark = hashlib.sha256(ids.encode()).hexdigest()[:8]
+    mark = _mark(spot)
     before, number = _recorded(found.scheduler)
     wanted = Counter(each.type for each in spot)
     if before != mark:
         wanted += Counter(_missing(found, before, number))
     return " ".join([mark, *(f"{kind}*{count}" for kind, count in sorted(wanted.items()))])
+
+
+def _mark(spot: Iterable[Machine]) -> str:
+    ids = " ".join(sorted(each.id for each in spot))
+    return hashlib.sha256(ids.encode()).hexdigest()[:8]
 
 
 def _recorded(scheduler: Machine) -> tuple[str, dict[str, int]]:
@@ -127,7 +142,9 @@ def _recorded(scheduler: Machine) -> tuple[str, dict[str, int]]:
 
 
 def _missing(found: Cluster, mark: str, number: Mapping[str, int]) -> dict[str, int]:
-    """Return how many of each type have not been launched again."""
+    """Return how many of each type have ended and not been launched again."""
+    if mark == _mark([each for each in found.workers if each.spot]):
+        return {}
     back = Counter(each.type for each in found.workers if each.tags.get("ess:stop") == mark)
     return {kind: count - back[kind] for kind, count in number.items() if count > back[kind]}
 
