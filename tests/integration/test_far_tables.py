@@ -13,7 +13,7 @@ import pytest
 from ess_dask._version import __version__
 from ess_dask.catalog.s3_ranges import TAIL
 from ess_dask.cluster.graceful import before_removal, held_and_room
-from ess_dask.errors import ConfigError, EssError, LockedError
+from ess_dask.errors import AccessError, ConfigError, EssError, LockedError
 from ess_dask.tables.homes import forgetting_ended
 from ess_dask.tables.keeping import resume_tables, save_tables
 from ess_dask.tables.moving import spread
@@ -80,6 +80,18 @@ def test_a_folder_that_the_workers_do_not_mount_is_refused(far, monkeypatch):
     monkeypatch.setenv("ESS_SHARED", str(far.home / "alone"))
     with far.session() as bare, pytest.raises(ConfigError, match="no folder that all machines"):
         far_bed.put(bare, "none.t")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("file", "file: this machine cannot create files there"), ("s3://none/x", "none")],
+)
+def test_a_place_that_cannot_be_written_is_named(far, monkeypatch, place, said):
+    (far.home / "file").touch()
+    monkeypatch.setenv("ESS_SHARED", place if "://" in place else str(far.home / place))
+    with far.session() as bare, pytest.raises(AccessError, match=said) as refused:
+        far_bed.put(bare, "none.t")
+    assert refused.value.hint
 
 
 def test_a_folder_that_all_mount_will_do(far, at_home, monkeypatch):
