@@ -40,7 +40,7 @@ WORKERS_SECONDS = 300.0
 GATHER_SECONDS = 60.0
 """How long they wait for as many as there were."""
 
-_ASLEEP = ("stopping", "stopped", "unreachable")
+_ASLEEP = ("stopping", "stopped")
 
 _MARK = "kept.json"
 _LOOKED = "looked"
@@ -323,10 +323,14 @@ def _wait_for_workers(session: Session, kept: Kept) -> None:
 
 
 def _check_some_may_come(session: Session) -> None:
-    """Raise ``UsageError`` when the cluster has no machine that a worker could come from."""
+    """Raise ``UsageError`` when the cluster has no machine that a worker could come from.
+
+    Only EC2 knows them all: elsewhere workers come when somebody starts them.
+    """
+    from ess_dask.cluster.choice import chosen
     from ess_dask.cluster.verbs import verb
 
-    if session.client.scheduler_info(n_workers=1)["workers"]:
+    if chosen() != "ec2" or session.client.scheduler_info(n_workers=1)["workers"]:
         return
     machines = verb("status")()
     if not any(each.role == "worker" and each.state not in _ASLEEP for each in machines):

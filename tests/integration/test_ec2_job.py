@@ -5,6 +5,7 @@ The machines are those of the stand-in: they boot the user data as it is, in a p
 
 import json
 import shutil
+import time
 
 import duckdb
 import pytest
@@ -111,6 +112,23 @@ def test_every_row_once_and_tables_that_survive_a_removed_machine_and_a_stop(ann
     assert anna.python(ASK) == answer
     anna.ess("cluster", "stop", "--keep-tables")
     anna.ess("cluster", "start")
+    assert anna.python(ASK) == answer
+    nobody_waits_for_workers_that_cannot_come(anna, answer)
+
+
+def nobody_waits_for_workers_that_cannot_come(anna, answer):
+    anna.ess("cluster", "stop", "--keep-tables")
+    [last] = (
+        each["id"]
+        for each in json.loads(anna.ess("cluster", "status", "--json").stdout)
+        if each["role"] == "worker"
+    )
+    anna.ess("cluster", "remove", last)
+    began = time.monotonic()
+    told = anna.ess("cluster", "start", code=2).stderr
+    assert time.monotonic() - began < 120, "tables wait 300 s where a worker may come"
+    assert "the cluster runs without any worker to hold them" in told
+    anna.ess("cluster", "create", "--add")
     assert anna.python(ASK) == answer
 
 
