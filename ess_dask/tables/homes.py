@@ -17,9 +17,10 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,15 +160,30 @@ def _homes(kind: str) -> Iterator[tuple[Path, Path]]:
 
 
 def _forget(folder: Path) -> None:
-    for path in list(folder.iterdir()) if folder.is_dir() else ():
-        if path.is_dir():
-            _remove_instance(path, set())
+    paths = list(folder.iterdir()) if folder.is_dir() else []
+    removals = [partial(_remove_instance, path, set()) for path in paths if path.is_dir()]
     about = folder / _ABOUT
     shared = json.loads(about.read_text())["shared"] if about.exists() else ""
     if shared:
         # Also what this machine has lost its account of.
-        place_of(shared).remove_folder(shared)
+        removals.append(partial(place_of(shared).remove_folder, shared))
+    _all_of(removals)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _all_of(removals: Iterable[Callable[[], None]]) -> None:
+    """Do all; raise the first ``EssError`` then.
+
+    A place that is not there, such as a bucket with a slip in its name, keeps nothing in others.
+    """
+    failed: list[EssError] = []
+    for removal in removals:
+        try:
+            removal()
+        except EssError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _failed_lately(path: Path) -> bool:
@@ -179,18 +195,10 @@ def _failed_lately(path: Path) -> bool:
 
 def _remove_instance(path: Path, needed: set[str]) -> None:
     own = str(path / "segments")
-    failed: list[EssError] = []
     if (path / "tables.sqlite").exists():
-        for root in Registry(path).roots() - needed - {own}:
-            instance = root.removesuffix("/segments")
-            try:
-                place_of(instance).remove_folder(instance)
-            except EssError as error:
-                # One place that is not there, such as a bucket with a slip in its name, keeps
-                # nothing in the others.
-                failed.append(error)
-    if failed:
-        raise failed[0]
+        others = Registry(path).roots() - needed - {own}
+        folders = [root.removesuffix("/segments") for root in others]
+        _all_of(partial(place_of(each).remove_folder, each) for each in folders)
     shutil.rmtree(path, ignore_errors=True)
 
 
