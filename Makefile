@@ -42,7 +42,8 @@ stress: $(STAMP)
 	ESS_STRESS=2000 $(BIN)/python -m pytest -n 2 tests/chaos/test_redshift_schedules.py \
 		tests/property/test_query_sql.py tests/chaos/test_redshift_cut.py \
 		tests/chaos/test_recorded_outputs.py \
-		tests/integration/test_redshift_staging_s3.py tests/docs/test_dockerfile.py
+		tests/integration/test_redshift_staging_s3.py tests/docs/test_dockerfile.py \
+		tests/integration/test_ec2_killed.py
 
 # Where the time of the tests goes, of all of them or of TESTS=tests/...
 durations: $(STAMP)

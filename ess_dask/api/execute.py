@@ -48,8 +48,8 @@ def execute(
     Here is where the workers see this machine, and with ``master``. Outputs go to ``target``, whole
     and in the order of the workers; those of other machines with the worker's name before each
     line. With ``out`` (``LABEL:PATH``) they go to that place instead. ``say`` is told what commands
-    wrote to stderr. A command that fails is named in the report and nothing of its output is
-    delivered.
+    wrote to stderr. A command that fails is named in the report; what it printed before stands in
+    ``target``, but nothing of it goes to ``out``.
     """
     store, path = destination(out)
     with tempfile.TemporaryDirectory(prefix="ess-exec-") as spool:
@@ -100,8 +100,6 @@ def _labelled(node: Node, output: Output, spool: str) -> Output:
     name = f"{node.name}: "
     said = "".join(f"{name}{line}" for line in output.said.splitlines(keepends=True))
     output = replace(output, said=said, shown=f"{name}{output.shown}")
-    if output.error:
-        return output
     into = Spool(Path(spool), "labelled")
     ends = True
     with output.opened() as stream:

@@ -216,6 +216,11 @@ def _is_away(
         return False
     if found := _OF_MASTER.search(command):
         what = f"{found[0].strip()} reaches tables in memory"
+        if _IMPORT.search(command) and not settings.shared:
+            from ess_dask.tables.homes import no_shared_place
+
+            # Each file would find it out for itself.
+            raise no_shared_place()
         say(f"{what}: the command runs on this machine, not on the workers")
         return False
     refuse_unseen(store, settings)
@@ -329,7 +334,7 @@ def lost_outputs(batch: Batch, error: WorkerLostError) -> Sequence[Output]:
 def deliver(
     outputs: Iterator[Output], target: BinaryIO, options: StreamOptions, listener: StreamListener
 ) -> StreamReport:
-    """Write outputs in their order; those that failed are told and left out."""
+    """Write outputs in their order; those that failed are told, and of a stream left out."""
     files, failed = 0, []
     for output in outputs:
         if options.debug:
@@ -337,13 +342,14 @@ def deliver(
         listener.watch(output)
         if output.said:
             listener.say(output.said)
+        # Of a file that failed there is none.
+        output.copy_to(target)
         if output.error:
             listener.say(_named(output))
             failed.append((output.uri, output.error, output.transient))
             if options.quit_on_error:
                 break
         else:
-            output.copy_to(target)
             files += 1
     target.flush()
     return StreamReport(files, files, tuple(failed))

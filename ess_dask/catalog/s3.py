@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ess_dask import retry
 from ess_dask.catalog.credentials import Keys, resolve
 from ess_dask.catalog.model import Datastore
-from ess_dask.catalog.s3_errors import explain
-from ess_dask.errors import TransientError
+from ess_dask.catalog.s3_errors import explain, is_unreachable
+from ess_dask.errors import EssError, TransientError
 
 if TYPE_CHECKING:
     import s3fs
@@ -23,6 +23,8 @@ T = TypeVar("T")
 ATTEMPTS = 5
 DEADLINE = 120.0
 """Tries of one request, and the seconds after which no further one begins."""
+
+_ABSENT_SECONDS = 60.0
 
 _IDENTITY = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
 
@@ -53,22 +55,56 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+class _Absent:
+    """The endpoints at which nobody has answered through all tries of a request, and since when.
+
+    Every file of a job would wait as long as the first one; they are tried once. Any thread may
+    call.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def attempts(self, endpoint: str) -> int:
+        since = self._since.get(endpoint)
+        return ATTEMPTS if since is None or time.monotonic() - since > _ABSENT_SECONDS else 1
+
+    def note(self, endpoint: str, *, absent: bool) -> None:
+        if absent:
+            self._since[endpoint] = time.monotonic()
+        else:
+            self._since.pop(endpoint, None)
+
+
+_absent = _Absent()
+
+
 def retrying(store: Datastore, action: str, uri: str, request: Callable[[], T]) -> T:
     """Run one request; try again while it is transient, then raise the product's error.
 
-    ``action`` is the permission the request needs, such as ``s3:GetObject``.
+    ``action`` is the permission the request needs, such as ``s3:GetObject``. Where nobody has
+    answered for all tries of a request, those of the minute after it are tried once.
     """
     started = time.monotonic()
+    endpoint, absent = endpoint_of(store), False
 
     def explained() -> T:
+        nonlocal absent
         try:
             return request()
         except Exception as error:  # botocore and aiohttp share no base class
             elapsed = time.monotonic() - started
-            raise explain(error, action, uri, endpoint_of(store), elapsed) from None
+            absent = is_unreachable(error)
+            raise explain(error, action, uri, endpoint, elapsed) from None
 
-    limits = {"attempts": ATTEMPTS, "timeout": DEADLINE}
-    return retry.retrying(TransientError, explained, logging.WARNING, **limits)
+    limits = {"attempts": _absent.attempts(endpoint), "timeout": DEADLINE}
+    try:
+        answer = retry.retrying(TransientError, explained, logging.WARNING, **limits)
+    except EssError:
+        _absent.note(endpoint, absent=absent)
+        raise
+    _absent.note(endpoint, absent=False)
+    return answer
 
 
 def call(store: Datastore, action: str, uri: str, method: str, **arguments: Any) -> dict[str, Any]:

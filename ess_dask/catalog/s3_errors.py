@@ -103,6 +103,14 @@ def _of_client(
     return error
 
 
+def is_unreachable(error: BaseException) -> bool:
+    """Say whether no connection was made: nobody listens there, or there is no such host."""
+    from botocore import exceptions as boto
+
+    kinds = (boto.EndpointConnectionError, boto.ConnectTimeoutError)
+    return any(isinstance(each, kinds) for each in (error, error.__cause__))
+
+
 def _is_network(error: BaseException) -> bool:
     from aiohttp import ClientError
     from botocore import exceptions as boto

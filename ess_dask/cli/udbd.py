@@ -147,7 +147,7 @@ def running_servers() -> str:
     from ess_dask.cluster.machines import attach, is_remote
 
     if is_remote():
-        from ess_dask.cluster.custom.probing import answers
+        from ess_dask.cluster.probing import answers
 
         found = attach()
         with suppress(OSError):

@@ -65,7 +65,8 @@ class StreamJob:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a file's command printed: inline bytes or a spool file. ``error`` '' when it went well.
+    """What a file's command printed: inline bytes or a spool file. ``error`` '' when it went well;
+    what a failed one printed is here for ``ess exec`` only.
 
     ``shown`` is the pipeline as a person would type it (for ``--debug``), ``said`` the end of what
     a command that went well wrote to stderr.
@@ -133,9 +134,13 @@ def bulk_away(batch: Batch, job: StreamJob) -> tuple[Output, ...]:
 
 
 def run_once(job: StreamJob) -> Output:
-    """Run the job's command once, without input (``ess exec``)."""
+    """Run the job's command once, without input (``ess exec``).
+
+    Nothing is made of its output here, so a person sees also what came before a failure.
+    """
     words = {**job.words, "thread_id": "0", **node_words()}
-    output = _captured(_Task("exec", job.command, words), None, job, "exec")
+    task = _Task("exec", job.command, words)
+    output = _captured(task, None, job, "exec", keep_part=job.out is None)
     if job.out is None or output.error:
         return output
     return _send(output, expand(job.out_path, words), job)
@@ -207,8 +212,18 @@ def _output(
     return command.run(source, replace(job.context, uri=task.uri), place, hear)
 
 
-def _captured(task: _Task, source: Iterable[bytes] | None, job: StreamJob, tag: str) -> Output:
-    """Run the command on the bytes, keeping its output aside; tell a failure in the result."""
+def _captured(
+    task: _Task,
+    source: Iterable[bytes] | None,
+    job: StreamJob,
+    tag: str,
+    *,
+    keep_part: bool = False,
+) -> Output:
+    """Run the command on the bytes, keeping its output aside; tell a failure in the result.
+
+    ``keep_part``: with what was printed before it.
+    """
     said: list[str] = []
     spool = Spool(Path(job.spool), tag)
     try:
@@ -216,12 +231,14 @@ def _captured(task: _Task, source: Iterable[bytes] | None, job: StreamJob, tag: 
             spool.write(block)
         data, spooled = spool.finish()
     except EssError as error:
-        spool.discard()
+        part = spool.finish() if keep_part else (b"", "")
+        if isinstance(error, InterruptedRunError) or not keep_part:
+            spool.discard()
         if isinstance(error, InterruptedRunError):
             raise
         transient = isinstance(error, TransientError)
         what = error.message + whereabouts()
-        return Output(task.uri, task.shown, error=what, transient=transient)
+        return Output(task.uri, task.shown, *part, error=what, transient=transient)
     except BaseException:
         spool.discard()
         raise

@@ -17,16 +17,17 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import ConfigError, EssError
 from ess_dask.folders import cache_dir
 from ess_dask.tables.keeping import kept_in
-from ess_dask.tables.places import place_of
+from ess_dask.tables.places import not_writable, place_of
 from ess_dask.tables.registry import Registry
 
 if TYPE_CHECKING:
@@ -62,18 +63,26 @@ class Home:
         return registry
 
     def check(self, client: Client, root: str) -> None:
-        """Raise ``ConfigError`` unless all workers reach the place of segments."""
+        """Raise ``ConfigError`` unless all workers reach the place of segments.
+
+        ``AccessError`` when this machine or a worker may not write there.
+        """
         if not self.far:
             return
         if not self.shared:
-            raise ConfigError(
-                "the workers are on other machines, and no place is set that all of them reach: "
-                "memory tables cannot take rows",
-                hint="set ESS_SHARED (in a profile: shared) to s3://BUCKET/PREFIX, or to a folder "
-                "that all machines mount",
-            )
+            raise no_shared_place()
         if not root.startswith("s3://"):
             _check_mounted(client, Path(root))
+
+
+def no_shared_place() -> ConfigError:
+    """Return the error of a cluster on other machines whose tables have no place for their rows."""
+    return ConfigError(
+        "the workers are on other machines, and no place is set that all of them reach: "
+        "memory tables cannot take rows",
+        hint="set ESS_SHARED (in a profile: shared) to s3://BUCKET/PREFIX, or to a folder "
+        "that all machines mount",
+    )
 
 
 def home_of(endpoint: Endpoint, shared: str = "") -> Home:
@@ -151,15 +160,30 @@ def _homes(kind: str) -> Iterator[tuple[Path, Path]]:
 
 
 def _forget(folder: Path) -> None:
-    for path in list(folder.iterdir()) if folder.is_dir() else ():
-        if path.is_dir():
-            _remove_instance(path, set())
+    paths = list(folder.iterdir()) if folder.is_dir() else []
+    removals = [partial(_remove_instance, path, set()) for path in paths if path.is_dir()]
     about = folder / _ABOUT
     shared = json.loads(about.read_text())["shared"] if about.exists() else ""
     if shared:
         # Also what this machine has lost its account of.
-        place_of(shared).remove_folder(shared)
+        removals.append(partial(place_of(shared).remove_folder, shared))
+    _all_of(removals)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _all_of(removals: Iterable[Callable[[], None]]) -> None:
+    """Do all; raise the first ``EssError`` then.
+
+    A place that is not there, such as a bucket with a slip in its name, keeps nothing in others.
+    """
+    failed: list[EssError] = []
+    for removal in removals:
+        try:
+            removal()
+        except EssError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _failed_lately(path: Path) -> bool:
@@ -172,21 +196,27 @@ def _failed_lately(path: Path) -> bool:
 def _remove_instance(path: Path, needed: set[str]) -> None:
     own = str(path / "segments")
     if (path / "tables.sqlite").exists():
-        for root in Registry(path).roots() - needed - {own}:
-            instance = root.removesuffix("/segments")
-            place_of(instance).remove_folder(instance)
+        others = Registry(path).roots() - needed - {own}
+        folders = [root.removesuffix("/segments") for root in others]
+        _all_of(partial(place_of(each).remove_folder, each) for each in folders)
     shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_mounted(client: Client, root: Path) -> None:
     mark = root / f"seen-{uuid.uuid4().hex}.tmp"
-    mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    mark.touch()
     try:
-        seen = client.run(_is_file, str(mark), on_error="ignore")
+        mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mark.touch()
+    except OSError as error:
+        raise not_writable(root.parents[2], "this machine", error.strerror) from None
+    try:
+        seen = client.run(_looked_at, str(mark), on_error="ignore")
     finally:
         mark.unlink(missing_ok=True)
-    blind = sorted(address for address, sees in seen.items() if not sees)
+    for address, found in sorted(seen.items()):
+        if found:
+            raise not_writable(root.parents[2], f"the worker at {address}", found)
+    blind = sorted(address for address, found in seen.items() if found is None)
     if blind:
         raise ConfigError(
             f"{root.parents[2]} is no folder that all machines mount: the workers at "
@@ -195,5 +225,14 @@ def _check_mounted(client: Client, root: Path) -> None:
         )
 
 
-def _is_file(path: str) -> bool:
-    return Path(path).is_file()
+def _looked_at(path: str) -> str | None:
+    """Return None when there is no such file, '' when its folder takes others, else why not."""
+    if not Path(path).is_file():
+        return None
+    own = Path(f"{path}-{uuid.uuid4().hex}.tmp")
+    try:
+        own.touch()
+        own.unlink()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""

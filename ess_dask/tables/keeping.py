@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask._version import __version__
-from ess_dask.errors import ConfigError, ConflictError, EssError, TransientError
+from ess_dask.errors import ConfigError, ConflictError, EssError, TransientError, UsageError
 from ess_dask.tables.places import place_of
 from ess_dask.tables.registry import Registry, TableName, Version
 from ess_dask.tables.spec import KEYS
@@ -39,6 +39,8 @@ WORKERS_SECONDS = 300.0
 
 GATHER_SECONDS = 60.0
 """How long they wait for as many as there were."""
+
+_ASLEEP = ("stopping", "stopped")
 
 _MARK = "kept.json"
 _LOOKED = "looked"
@@ -305,6 +307,7 @@ def _restore(session: Session, kept: Kept) -> tuple[TableName, ...]:
 
 
 def _wait_for_workers(session: Session, kept: Kept) -> None:
+    _check_some_may_come(session)
     try:
         session.client.wait_for_workers(1, timeout=WORKERS_SECONDS)
     except TimeoutError:
@@ -317,6 +320,24 @@ def _wait_for_workers(session: Session, kept: Kept) -> None:
         # Machines join one after the other; who comes first would have to hold everything.
         with suppress(TimeoutError):
             session.client.wait_for_workers(kept.workers, timeout=GATHER_SECONDS)
+
+
+def _check_some_may_come(session: Session) -> None:
+    """Raise ``UsageError`` when the cluster has no machine that a worker could come from.
+
+    Only EC2 knows them all: elsewhere workers come when somebody starts them.
+    """
+    from ess_dask.cluster.choice import chosen
+    from ess_dask.cluster.verbs import verb
+
+    if chosen() != "ec2" or session.client.scheduler_info(n_workers=1)["workers"]:
+        return
+    machines = verb("status")()
+    if not any(each.role == "worker" and each.state not in _ASLEEP for each in machines):
+        raise UsageError(
+            "memory tables are kept, but the cluster runs without any worker to hold them",
+            hint="a worker more: ess cluster create --add; they stay kept until then",
+        )
 
 
 @contextmanager

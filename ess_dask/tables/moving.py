@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.errors import LockedError
+from ess_dask.errors import TransientError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ess_dask.tables.session import Session
     from ess_dask.tables.table import MemoryTable
 
-SPREAD_SECONDS = 600.0
-"""How long moving may take before it is left to go on by itself."""
+STALLED_SECONDS = 120.0
+"""How long no partition may arrive before moving is given up."""
 
 _POLL = 0.1
 
@@ -40,12 +40,14 @@ class Moved:
     all_bytes: int
 
 
-def spread(session: Session, say: Callable[[str], None], timeout: float = SPREAD_SECONDS) -> Moved:
+def spread(
+    session: Session, say: Callable[[str], None], patience: float = STALLED_SECONDS
+) -> Moved:
     """Spread the partitions of all tables evenly over the workers there are now.
 
     The same partition numbers of different tables lie on the same worker, as far as those tables
-    have the same number of partitions; as few bytes as possible move. Raises ``LockedError`` after
-    ``timeout`` seconds: what is not moved then goes on moving.
+    have the same number of partitions; as few bytes as possible move. Raises ``TransientError``
+    when no partition has arrived for ``patience`` seconds: what has not moved stays where it is.
     """
     tables = [session.store.open(name) for name in session.store.names()]
     try:
@@ -53,7 +55,7 @@ def spread(session: Session, say: Callable[[str], None], timeout: float = SPREAD
         places = _places(session.client, held, tables)
         moves = {key: place for key, place in places.items() if held[key].workers != (place,)}
         if moves:
-            _move(session.client, moves, timeout)
+            _move(session.client, moves, patience)
     finally:
         for table in tables:
             table.close()
@@ -156,68 +158,62 @@ def _workers(client: Client) -> tuple[str, ...]:
     return tuple(sorted(usable, key=lambda address: (len(names[address]), names[address])))
 
 
-def _move(client: Client, moves: Mapping[Key, str], timeout: float) -> None:
-    client.run_on_scheduler(order_moves, dict(moves), timeout)
-    deadline = time.monotonic() + timeout
+def _move(client: Client, moves: Mapping[Key, str], patience: float) -> None:
+    least, since = len(moves) + 1, time.monotonic()
     while True:
-        left = client.run_on_scheduler(moves_left, dict(moves))
+        left, states = client.run_on_scheduler(move_on, dict(moves))
         if not left:
             return
-        if time.monotonic() > deadline:
-            raise LockedError(
-                f"{left} partitions have not moved for {timeout:.0f} s",
-                hint="they go on moving; look again later: ess udbd ckmem",
+        if left < least:
+            least, since = left, time.monotonic()
+        if time.monotonic() - since > patience:
+            where = ", ".join(f"{address} ({state})" for address, state in states.items())
+            raise TransientError(
+                f"{left} partitions have not moved to {where} for {patience:.0f} s",
+                hint="every row is still there; a paused worker has no memory left, see "
+                "ess cluster top; the next worker that joins has them spread again",
             )
         time.sleep(_POLL)
-        client.amm.run_once()
 
 
-def order_moves(moves: Mapping[Key, str], timeout: float, dask_scheduler: Any) -> None:
-    """Have the scheduler's memory manager move keys to workers (by address). Runs on it."""
+def move_on(moves: Mapping[Key, str], dask_scheduler: Any) -> tuple[int, dict[str, str]]:
+    """Have the next step of each move made: copied to its worker, or dropped from the others.
+
+    Returns how many keys are not yet on their worker alone, and those workers with their states.
+    Runs on the scheduler. All is looked at anew each time: a partition may have been lost, and made
+    again elsewhere, since the last step. The scheduler's own memory manager is not asked: it ends
+    spare copies, and on a loaded worker takes the new one for it as often as it is made.
+    """
     from distributed.active_memory_manager import ActiveMemoryManagerExtension
 
-    manager = dask_scheduler.extensions.get("amm")
-    if manager is None:
-        manager = ActiveMemoryManagerExtension(dask_scheduler, policies=set(), start=False)
-        dask_scheduler.extensions["amm"] = manager
-    manager.add_policy(_policy(moves, time.monotonic() + timeout))
-    if not manager.running:
-        manager.start()
-    manager.run_once()
-
-
-def moves_left(moves: Mapping[Key, str], dask_scheduler: Any) -> int:
-    """Return how many keys are not yet on their worker alone. Runs on the scheduler."""
-    left = 0
+    left: dict[Any, Any] = {}
     for key, address in moves.items():
         task, worker = dask_scheduler.tasks.get(key), dask_scheduler.workers.get(address)
-        # What is gone, or belongs to a worker that is gone, has nowhere to go.
-        if task is not None and task.who_has and worker is not None:
-            left += task.who_has != {worker}
-    return left
+        # What is gone, or belongs to a worker that goes or is gone, has nowhere to go.
+        going = worker is None or worker.status.name not in ("running", "paused")
+        if task is not None and task.who_has and not going and task.who_has != {worker}:
+            left[task] = worker
+    if left:
+        steps = {_policy(left)}
+        ActiveMemoryManagerExtension(
+            dask_scheduler, policies=steps, register=False, start=False
+        ).run_once()
+    return len(left), {worker.address: worker.status.name for worker in left.values()}
 
 
-def _policy(moves: Mapping[Key, str], until: float) -> Any:
+def _policy(left: Mapping[Any, Any]) -> Any:
     from distributed.active_memory_manager import ActiveMemoryManagerPolicy, Suggestion
 
     class MoveTables(ActiveMemoryManagerPolicy):
-        """Suggests what is to be done next for each key; ends by itself."""
+        """Suggests what is to be done next for each task and its worker."""
 
         def run(self) -> Any:
-            scheduler = self.manager.scheduler
-            open_moves = False
-            for key, address in moves.items():
-                task, worker = scheduler.tasks.get(key), scheduler.workers.get(address)
-                if task is None or worker is None or not task.who_has:
-                    continue
-                others = task.who_has - {worker}
-                open_moves |= bool(others)
+            for task, worker in left.items():
                 if worker not in task.who_has:
                     yield Suggestion("replicate", task, {worker})
-                elif others:
-                    for _ in others:
-                        yield Suggestion("drop", task, others)
-            if not open_moves or time.monotonic() > until:
-                self.manager.policies.discard(self)
+                    continue
+                others = task.who_has - {worker}
+                for _ in others:
+                    yield Suggestion("drop", task, others)
 
     return MoveTables()

@@ -6,6 +6,7 @@ a second time, so what was read once does not change.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -16,12 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ess_dask.errors import ReadError
+from ess_dask.errors import AccessError, ReadError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.catalog.model import Datastore
+
+
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class Place(Protocol):
@@ -57,6 +61,15 @@ def place_of(name: str) -> Place:
     return S3Place() if name.startswith("s3://") else FolderPlace()
 
 
+def not_writable(folder: Path, who: str, why: str | None) -> AccessError:
+    """Return the error of a folder in which files cannot be made; ``who`` '' is this process."""
+    return AccessError(
+        f"{folder}: {who + ' cannot' if who else 'cannot'} create files there: {why or 'refused'}",
+        hint="memory tables lie there (ESS_SHARED on a cluster of other machines): "
+        "let the user of the workers write, or choose another folder or s3://BUCKET/PREFIX",
+    )
+
+
 def remove_files(names: Iterable[str]) -> None:
     """Remove files, whatever their places; see ``Place.remove``."""
     far: list[str] = []
@@ -74,8 +87,13 @@ class FolderPlace:
     def begin(self, name: str) -> Path:
         """See ``Place.begin``."""
         temporary = Path(name).with_suffix(".tmp")
-        temporary.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            temporary.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except OSError as error:
+            if error.errno in _REFUSED:
+                raise not_writable(temporary.parent, "", error.strerror) from None
+            raise
         return temporary
 
     def put(self, finished: Path, name: str) -> None:

@@ -90,16 +90,13 @@ NEEDS_EC2 = {"docs/how-to/ec2.md"}
 
 
 @pytest.fixture
-def ec2(user, tmp_path):
+def ec2(user, ec2_standin):
     """Give the reader a stand-in for EC2, and the address he has in its network."""
-    from ess_dask.testing.ec2 import standin, unavailable
     from ess_dask.testing.ec2.network import ADDRESS
 
-    if unavailable():
-        pytest.skip(f"no stand-in for EC2: {unavailable()}")
     user.env["ESS_MY_ADDRESS"] = ADDRESS
-    with standin(tmp_path / "cloud") as cloud:
-        yield cloud
+    yield ec2_standin
+    ec2_standin.reset()
 
 
 @pytest.fixture

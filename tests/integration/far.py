@@ -156,6 +156,37 @@ async def leave(dask_worker):
     await dask_worker.close_gracefully(reason="spot notice")
 
 
+def spare_copies_first(dask_scheduler):
+    """Have Dask's memory manager end spare copies before it does anything else.
+
+    Its policies stand in a set: which comes first is another one each time.
+    """
+
+    class InOrder(list):
+        add = list.append
+
+        def discard(self, policy):
+            if policy in self:
+                self.remove(policy)
+
+    manager = dask_scheduler.extensions["amm"]
+    ends = {policy for policy in manager.policies if type(policy).__name__ == "ReduceReplicas"}
+    manager.policies = InOrder([*ends, *(manager.policies - ends)])
+    return len(ends)
+
+
+def late_bytes(seconds):
+    import time
+
+    time.sleep(seconds)
+    return bytes(1000)
+
+
+def pause(dask_worker, *, on):
+    """Have a worker believe that its memory is full, or not."""
+    dask_worker.memory_manager.memory_pause_fraction = 1e-6 if on else 0.8
+
+
 def make_lake(buckets):
     """Put three small files of purchases into the bucket ``lake``."""
     (buckets / "lake").mkdir()

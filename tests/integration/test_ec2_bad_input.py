@@ -2,19 +2,17 @@
 
 import pytest
 
-from ess_dask.testing.ec2 import standin, unavailable
 from ess_dask.testing.ec2.person import Person
 
 pytestmark = [
-    pytest.mark.skipif(bool(unavailable()), reason=f"no stand-in for EC2: {unavailable()}"),
+    pytest.mark.usefixtures("ec2_permitted"),
     pytest.mark.timeout(300),
 ]
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory):
-    with standin(tmp_path_factory.mktemp("cloud")) as running:
-        yield running
+@pytest.fixture
+def cloud(ec2):
+    return ec2
 
 
 @pytest.fixture
@@ -28,12 +26,6 @@ def anna(cloud, tmp_path):
         [],
     )
     assert not (tmp_path / "anna" / ".ess" / "clusters" / "ess-anna" / "cluster.json").exists()
-
-
-@pytest.fixture(autouse=True)
-def clean(cloud):
-    yield
-    cloud.reset()
 
 
 @pytest.mark.parametrize(

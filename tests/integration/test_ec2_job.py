@@ -4,16 +4,17 @@ The machines are those of the stand-in: they boot the user data as it is, in a p
 """
 
 import json
+import shutil
+import time
 
 import duckdb
 import pytest
 
-from ess_dask.testing.ec2 import standin, unavailable
 from ess_dask.testing.ec2.person import Person
-from tests.conftest import WOODWORKING
+from tests.conftest import ROOT, WOODWORKING
 
 pytestmark = [
-    pytest.mark.skipif(bool(unavailable()), reason=f"no stand-in for EC2: {unavailable()}"),
+    pytest.mark.usefixtures("ec2_permitted"),
     pytest.mark.timeout(600),
 ]
 
@@ -56,21 +57,27 @@ for path in sorted(Path({folder!r}).glob("purchase_*")):
 
 
 @pytest.fixture(scope="module")
-def anna(tmp_path_factory, small_lake):
+def anna(ec2_standin, tmp_path_factory, small_lake):
     """Give a person with a cluster of two workers and the small lake in S3."""
-    with standin(tmp_path_factory.mktemp("cloud")) as cloud:
-        s3 = cloud.boto("s3")
-        for bucket in ("lake", "tables"):
-            s3.create_bucket(Bucket=bucket)
-        person = Person(cloud, tmp_path_factory.mktemp("home") / "anna")
-        person.env |= {"ESS_SHARED": "s3://tables/of-anna", "ESS_BATCH_BYTES": "16KiB"}
-        (person.folder / "shop.yaml").write_text(PIPELINE)
-        (person.folder / "fixes.py").write_text(FIXES)
-        person.python(UPLOAD.format(folder=str(small_lake[0]), prefix="raw"))
-        person.ess("cluster", "create", "--number", "2")
-        yield person
-        person.ess("cluster", "terminate", "-y")
-        assert not cloud.instances("pending", "running", "stopping", "stopped")
+    cloud = ec2_standin
+    s3 = cloud.boto("s3")
+    for bucket in ("lake", "tables"):
+        s3.create_bucket(Bucket=bucket)
+    person = Person(cloud, tmp_path_factory.mktemp("home") / "anna")
+    person.env |= {"ESS_SHARED": "s3://tables/of-anna", "ESS_BATCH_BYTES": "16KiB"}
+    # What the repository has is what chooses the cluster.
+    del person.env["ESS_CLUSTER"]
+    shutil.copytree(ROOT / "configs", person.folder / "configs")
+    (person.folder / "shop.yaml").write_text(PIPELINE)
+    (person.folder / "fixes.py").write_text(FIXES)
+    person.python(UPLOAD.format(folder=str(small_lake[0]), prefix="raw"))
+    person.ess("--profile", "ec2", "cluster", "create", "--number", "2")
+    person.env["ESS_PROFILE"] = "ec2"
+    yield person
+    person.ess("cluster", "terminate", "-y")
+    left = cloud.instances("pending", "running", "stopping", "stopped")
+    cloud.reset()
+    assert not left
 
 
 def warehouse(anna, query):
@@ -80,7 +87,9 @@ def warehouse(anna, query):
 
 def test_every_row_once_and_tables_that_survive_a_removed_machine_and_a_stop(anna, small_lake):
     lake = small_lake[1]
-    report = json.loads(anna.ess("run", "shop.yaml", "--json").stdout)
+    del anna.env["ESS_PROFILE"]
+    report = json.loads(anna.ess("run", "--profile", "ec2", "shop.yaml", "--json").stdout)
+    anna.env["ESS_PROFILE"] = "ec2"
     assert (report["files"], report["rows_read"]) == (16, lake.purchases)
     assert (report["rows_loaded"], report["rows_rejected"]) == (lake.loadable, lake.bad)
     count = "select count(*), count(distinct _ess_file), bool_and(taxed = price * 1.25) from sales"
@@ -104,6 +113,23 @@ def test_every_row_once_and_tables_that_survive_a_removed_machine_and_a_stop(ann
     anna.ess("cluster", "stop", "--keep-tables")
     anna.ess("cluster", "start")
     assert anna.python(ASK) == answer
+    nobody_waits_for_workers_that_cannot_come(anna, answer)
+
+
+def nobody_waits_for_workers_that_cannot_come(anna, answer):
+    anna.ess("cluster", "stop", "--keep-tables")
+    [last] = (
+        each["id"]
+        for each in json.loads(anna.ess("cluster", "status", "--json").stdout)
+        if each["role"] == "worker"
+    )
+    anna.ess("cluster", "remove", last)
+    began = time.monotonic()
+    told = anna.ess("cluster", "start", code=2).stderr
+    assert time.monotonic() - began < 120, "tables wait 300 s where a worker may come"
+    assert "the cluster runs without any worker to hold them" in told
+    anna.ess("cluster", "create", "--add")
+    assert anna.python(ASK) == answer
 
 
 def test_commands_run_on_every_machine(anna):
@@ -120,7 +146,7 @@ def test_commands_run_on_every_machine(anna):
     lines = anna.ess("stream", "purchase", "2014-09-01", "2014-09-03", "wc -l").stdout.split()
     anna.env["ESS_CLUSTER"] = "local"
     here = anna.ess("stream", "purchase", "2014-09-01", "2014-09-03", "wc -l").stdout.split()
-    anna.env["ESS_CLUSTER"] = "ec2"
+    del anna.env["ESS_CLUSTER"]
     assert lines == here and len(lines) == 3
 
 

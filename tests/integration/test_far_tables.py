@@ -13,10 +13,10 @@ import pytest
 from ess_dask._version import __version__
 from ess_dask.catalog.s3_ranges import TAIL
 from ess_dask.cluster.graceful import before_removal, held_and_room
-from ess_dask.errors import ConfigError, EssError, LockedError
+from ess_dask.errors import AccessError, ConfigError, EssError, LockedError, TransientError
 from ess_dask.tables.homes import forgetting_ended
 from ess_dask.tables.keeping import resume_tables, save_tables
-from ess_dask.tables.moving import spread
+from ess_dask.tables.moving import _move, move_on, spread
 from ess_dask.tables.session import open_session, table_name
 from ess_dask.testing.clusters import wait_until
 from tests.integration import far as far_bed
@@ -82,6 +82,18 @@ def test_a_folder_that_the_workers_do_not_mount_is_refused(far, monkeypatch):
         far_bed.put(bare, "none.t")
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("file", "file: this machine cannot create files there"), ("s3://none/x", "none")],
+)
+def test_a_place_that_cannot_be_written_is_named(far, monkeypatch, place, said):
+    (far.home / "file").touch()
+    monkeypatch.setenv("ESS_SHARED", place if "://" in place else str(far.home / place))
+    with far.session() as bare, pytest.raises(AccessError, match=said) as refused:
+        far_bed.put(bare, "none.t")
+    assert refused.value.hint
+
+
 def test_a_folder_that_all_mount_will_do(far, at_home, monkeypatch):
     folder = far.buckets.parent / "mounted"
     monkeypatch.setenv("ESS_SHARED", str(folder))
@@ -134,6 +146,10 @@ def address_of(client, name):
     return next(address for address, worker in found if worker["name"] == name)
 
 
+def state_of(client, address):
+    return client.scheduler_info()["workers"][address]["status"]
+
+
 @pytest.mark.usefixtures("tables", "spare")
 def test_a_worker_that_joins_gets_its_share(session, at_home):
     with session.open("first.plain") as table, session.open("first.sorted") as other:
@@ -149,6 +165,49 @@ def test_a_worker_that_joins_gets_its_share(session, at_home):
         assert spread(session, said.append).partitions == 0 and len(said) == 1
         assert table.to_arrow().equals(at_home["plain"])
         assert other.to_arrow().equals(at_home["sorted"])
+
+
+@pytest.mark.usefixtures("tables")
+def test_partitions_arrive_where_dask_would_rather_end_them(far, session, at_home, spare):
+    """On the fullest worker a new copy is what Dask takes for the one too many, each time."""
+    client = session.client
+    address = address_of(client, spare)
+    ballast = client.submit(bytes, 200_000_000, workers=[address], pure=False)
+    wait_until(ballast.done, 60)
+    assert client.run_on_scheduler(far_bed.spare_copies_first) == 1
+    assert spread(session, lambda text: None, patience=30.0).partitions
+    with session.open("first.plain") as table:
+        assert sorted(held_by(client, table).values()) == [5, 5, 6]
+        assert table.to_arrow().equals(at_home["plain"])
+
+
+def test_a_worker_that_takes_nothing_is_named_and_nothing_is_lost(session, spare):
+    client = session.client
+    address = address_of(client, spare)
+    others = [each for each in client.scheduler_info()["workers"] if each != address]
+    held = client.submit(bytes, 1000, workers=others, pure=False)
+    wait_until(held.done, 60)
+    moves = {held.key: address}
+    client.run(far_bed.pause, on=True, workers=[address])
+    wait_until(lambda: state_of(client, address) == "paused", 30)
+    with pytest.raises(TransientError, match=rf"1 partitions .*{address} \(paused\) for 1 s"):
+        _move(client, moves, 1.0)
+    client.run(far_bed.pause, on=False, workers=[address])
+    _move(client, moves, 30.0)
+    assert client.who_has([held])[held.key] == (address,)
+
+
+def test_what_is_made_again_while_others_move_moves_too(session, spare):
+    """A partition that nobody holds for a moment was left where it came up."""
+    client = session.client
+    address = address_of(client, spare)
+    others = [each for each in client.scheduler_info()["workers"] if each != address]
+    late = client.submit(far_bed.late_bytes, 1.0, workers=others, pure=False)
+    moves = {late.key: address}
+    assert client.run_on_scheduler(move_on, moves) == (0, {})
+    wait_until(late.done, 60)
+    _move(client, moves, 30.0)
+    assert client.who_has([late])[late.key] == (address,)
 
 
 @pytest.mark.usefixtures("tables")

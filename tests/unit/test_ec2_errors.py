@@ -4,7 +4,7 @@ import pytest
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from ess_dask.cluster.ec2.errors import asking
+from ess_dask.cluster.ec2.errors import asking, settled
 from ess_dask.errors import AccessError, ConfigError, EssError, TransientError
 
 CANARY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -51,6 +51,28 @@ def test_an_answer_is_told_with_its_type_and_exit_code(code, kind, words):
     assert type(error) is kind
     assert words in error.message
     assert error.exit_code == {AccessError: 3, TransientError: 1, ConfigError: 2}[kind]
+
+
+@pytest.mark.parametrize("code", ["IncorrectInstanceState", "InternalError", "ServiceUnavailable"])
+def test_what_passes_is_worth_another_try(code):
+    error = told(code)
+    assert isinstance(error, TransientError) and error.exit_code == 1
+    assert code in error.message and error.hint == "try again"
+
+
+def test_a_machine_on_its_way_from_one_state_to_another_is_waited_for():
+    answers = ["IncorrectInstanceState", "IncorrectInstanceState", ""]
+
+    def stop(InstanceIds):
+        if code := answers.pop(0):
+            raise boto.ClientError({"Error": {"Code": code, "Message": "no."}}, "StopInstances")
+        return InstanceIds
+
+    assert settled("ec2:StopInstances", "cluster x", stop, InstanceIds=["i-1"]) == ["i-1"]
+    answers[:] = ["UnauthorizedOperation", ""]
+    with pytest.raises(AccessError, match="ec2:StopInstances is not allowed"):
+        settled("ec2:StopInstances", "cluster x", stop, InstanceIds=["i-1"])
+    assert answers == [""]
 
 
 def test_the_action_that_is_named_is_the_one_that_is_missing():

@@ -1,5 +1,6 @@
 """Ending and stopping machines whose list comes late, is not ours, or has no scheduler."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +13,7 @@ from ess_dask.cluster.verbs import CreateRequest
 from ess_dask.errors import ConfigError, UsageError
 
 PLACE = Place("ess-ada", "ada", "us-east-1")
+TAG = "ess:spot-workers"
 
 
 def instance(number, name="ess-ada", role="worker", spot=False):
@@ -105,6 +107,49 @@ def test_spot_workers_end_also_when_their_scheduler_is_gone(cloud):
     assert made.calls == [("terminate", "i-1")]
 
 
+def spot_of(number, kind, stop=""):
+    made = instance(number, spot=True) | {"InstanceType": kind}
+    made["Tags"] = [*made["Tags"], {"Key": "ess:stop", "Value": stop}]
+    return find.machine_of(made)
+
+
+def test_a_start_brings_back_what_stops_ended_by_type_and_each_once():
+    ended = [spot_of("i-1", "a.large"), spot_of("i-2", "a.large"), spot_of("i-3", "b.large")]
+    scheduler = find.machine_of(instance("i-0", role="scheduler"))
+
+    def cluster(record, *workers):
+        return Cluster(PLACE, (replace(scheduler, tags={**scheduler.tags, TAG: record}), *workers))
+
+    record = power._to_return(cluster("", *ended), ended)
+    mark, number = power._recorded(cluster(record).scheduler)
+    assert number == {"a.large": 2, "b.large": 1}
+    # The stop was killed before they ended, and is done again; or a start comes instead.
+    assert power._to_return(cluster(record, *ended), ended) == record
+    assert power._missing(cluster(record, *ended), mark, number) == {}
+    # A start was killed when one was back.
+    back = spot_of("i-4", "a.large", stop=mark)
+    assert power._missing(cluster(record, back), mark, number) == {"a.large": 1, "b.large": 1}
+    # Then the next stop ends that one, too.
+    again = power._to_return(cluster(record, back), [back])
+    assert power._recorded(cluster(again).scheduler)[1] == {"a.large": 2, "b.large": 1}
+    assert power._recorded(cluster("").scheduler) == ("", {})
+
+
+def test_a_cluster_with_the_login_name_as_its_owner_is_still_found(cloud):
+    """Older releases tagged so, and who may not ask for his identity."""
+    now = Place("ess-ada", "ada.0a1b2c3d", "us-east-1", ("ada",))
+    made = cloud(instance("i-1", role="scheduler"), instance("i-2"))
+    assert now.owners == ["ada.0a1b2c3d", "ada"]
+    found = find.find_cluster(now)
+    assert (found.place.owner, len(found.machines)) == ("ada", 2)
+    assert [each.place.owner for each in find_all(now)] == ["ada"]
+    mine = instance("i-3", role="scheduler")
+    mine["Tags"] = [*mine["Tags"][:1], {"Key": "ess:owner", "Value": "ada.0a1b2c3d"}]
+    made.instances.append(mine)
+    found = find.find_cluster(now)
+    assert (found.place.owner, [each.id for each in found.machines]) == ("ada.0a1b2c3d", ["i-3"])
+
+
 def test_no_name_means_no_machine():
     machine = find.machine_of(instance("i-1", role="scheduler"))
     assert isinstance(machine, Machine)
@@ -120,7 +165,7 @@ def test_a_cluster_that_lives_in_another_region_is_not_forgotten(cloud, monkeypa
         clients = {"eu-west-1": there, "us-east-1": here}
         monkeypatch.setattr(module, "client", lambda _, region, clients=clients: clients[region])
     monkeypatch.setattr(verbs, "here", lambda: PLACE)
-    state.remember_region("ess-ada", "eu-west-1")
+    state.remember("ess-ada", "eu-west-1", "ada")
     with pytest.raises(UsageError, match="in eu-west-1 still has 1 machine") as told:
         verbs.reset(lambda _: None)
     assert told.value.hint == "ess cluster terminate --region eu-west-1"

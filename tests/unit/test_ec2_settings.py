@@ -3,15 +3,18 @@
 import asyncio
 import json
 import os
+import re
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
 
 import pytest
+from botocore.exceptions import ClientError
 
-from ess_dask.cluster.ec2 import aws, preload, prices, security_group, state
-from ess_dask.cluster.ec2.find import here, owner_name
+from ess_dask.cluster.ec2 import aws, owner, preload, prices, security_group, state
+from ess_dask.cluster.ec2.find import here
+from ess_dask.cluster.ec2.owner import login_name, owner_name, owner_of
 from ess_dask.cluster.ec2.prepare import worker_names
 from ess_dask.cluster.ec2.removal import chunks
 from ess_dask.errors import ConfigError, LockedError
@@ -39,7 +42,7 @@ def test_a_cluster_is_named_after_its_user_in_the_usual_region(monkeypatch):
         here()
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     assert (here().name, here().owner, here().region) == ("ess-ada", "ada", "eu-west-1")
-    state.remember_region("ess-ada", "us-west-2")
+    state.remember("ess-ada", "us-west-2", "ada")
     assert here().region == "us-west-2"
     monkeypatch.setenv("ESS_REGION", "eu-north-1")
     assert here().region == "eu-north-1"
@@ -55,11 +58,50 @@ def test_a_user_without_a_name_has_a_number(monkeypatch):
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", nobody)
-    assert owner_name() == f"uid-{os.getuid()}"
+    assert login_name() == f"uid-{os.getuid()}"
+
+
+ACCOUNT = "arn:aws:sts::123456789012"
+
+
+def test_an_owner_is_who_calls_and_not_a_name_that_a_tool_made_up():
+    anna = owner_of("arn:aws:iam::123456789012:user/team/anna")
+    assert re.fullmatch(r"anna\.[0-9a-f]{8}", anna)
+    assert anna != owner_of("arn:aws:iam::123456789012:user/other/anna")
+    role = owner_of(f"{ACCOUNT}:assumed-role/Admin/botocore-session-1690000000")
+    assert re.fullmatch(r"Admin\.[0-9a-f]{8}", role)
+    assert role == owner_of(f"{ACCOUNT}:assumed-role/Admin/1690000001")
+    person = owner_of(f"{ACCOUNT}:assumed-role/Admin/anna@shop.example")
+    assert person.startswith("anna-shop.example.")
+    assert person != owner_of(f"{ACCOUNT}:assumed-role/Other/anna@shop.example")
+
+
+def test_the_caller_is_asked_for_once_a_key_and_the_login_name_stands_in(monkeypatch):
+    asked = []
+
+    class Sts:
+        def get_caller_identity(self):
+            asked.append(1)
+            if len(asked) == 1:
+                raise ClientError({"Error": {"Code": "AccessDenied"}}, "GetCallerIdentity")
+            return {"Arn": "arn:aws:iam::123456789012:user/anna"}
+
+    monkeypatch.setattr(owner, "hurried_client", lambda *_: Sts())
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert here().owner == "ada" and not asked
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    aws._session.cache_clear()
+    assert here().owners == ["ada"]
+    state.remember("ess-ada", "eu-west-1", "before")
+    for _ in range(2):
+        assert here().owners == [owner_name("eu-west-1"), "before", "ada"]
+    assert len(asked) == 2
+    assert "AKIA" not in (state.folder_of("x").parent / "callers.json").read_text()
 
 
 def test_what_is_kept_is_only_ours_and_can_be_forgotten(home):
-    state.remember_region("ess-ada", "us-west-2")
+    state.remember("ess-ada", "us-west-2", "ada")
     assert state.folder_of("ess-ada").stat().st_mode & 0o777 == 0o700
     assert state.forget("ess-ada") is True
     assert state.forget("ess-ada") is False

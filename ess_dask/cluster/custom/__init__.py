@@ -49,8 +49,8 @@ def _of_address(found: Reservation) -> Endpoint:
 
 
 def _of_hosts(found: HostsReservation) -> Endpoint | None:
-    from ess_dask.cluster.custom.probing import answers
     from ess_dask.cluster.custom.record import hosts_folder, read_record
+    from ess_dask.cluster.probing import answers
 
     folder = hosts_folder(found.id)
     state = read_record(folder)

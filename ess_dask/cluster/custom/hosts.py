@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from ess_dask.cluster.custom.agent import SUPERVISOR
-from ess_dask.cluster.custom.probing import address_of, address_towards, answers, names_on, parts
 from ess_dask.cluster.custom.record import HostsState, hosts_folder, write_record
 from ess_dask.cluster.custom.reservation import HostsReservation, check_key
 from ess_dask.cluster.custom.software import ready_hosts
 from ess_dask.cluster.custom.ssh import Host, ask, on_all, remote_host, this_machine
 from ess_dask.cluster.options import LocalOptions
+from ess_dask.cluster.probing import address_of, address_towards, answers, names_on, parts
 from ess_dask.errors import EssError, TransientError
 
 START_TIMEOUT = 60.0

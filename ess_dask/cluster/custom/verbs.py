@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 
 from ess_dask.cluster.custom import endpoint
-from ess_dask.cluster.custom.probing import address_of, answers, parts
 from ess_dask.cluster.custom.record import (
     HostsState,
     alone,
@@ -20,6 +19,7 @@ from ess_dask.cluster.custom.record import (
     recorded,
 )
 from ess_dask.cluster.custom.reservation import HostsReservation, read_reservation, reservation_path
+from ess_dask.cluster.probing import address_of, answers, parts
 from ess_dask.cluster.verbs import MachineState, Say
 from ess_dask.errors import TransientError, UsageError
 

@@ -25,6 +25,26 @@ def client(service: str, region: str) -> Any:
     return _session().create_client(service, region_name=region, config=config)
 
 
+def hurried_client(service: str, region: str, seconds: float) -> Any:
+    """Return a client that gives up after one try of so many seconds."""
+    from botocore.config import Config
+
+    once = {"total_max_attempts": 1, "mode": "standard"}
+    config = Config(connect_timeout=seconds, read_timeout=seconds, retries=once)
+    return _session().create_client(service, region_name=region, config=config)
+
+
+def access_key() -> str:
+    """Return the access key id in force, '' when none is found or it cannot be fetched."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        found = _session().get_credentials()
+        return str(found.get_frozen_credentials().access_key or "") if found else ""
+    except (BotoCoreError, ClientError):
+        return ""
+
+
 def usual_region() -> str:
     """Return the region of AWS's own variables and files; ``ConfigError`` when they name none."""
     session = _session()

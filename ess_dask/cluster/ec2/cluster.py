@@ -18,7 +18,7 @@ from dask_cloudprovider.aws.ec2 import EC2Cluster, EC2Scheduler, EC2Worker
 from distributed.core import Status  # noqa: TID253 - base classes; `launch` imports this module
 from distributed.deploy.cluster import Cluster  # noqa: TID253
 
-from ess_dask.cluster.ec2.errors import THROTTLED
+from ess_dask.cluster.ec2.errors import THROTTLED, ended
 from ess_dask.cluster.ec2.find import PORT, Machine
 from ess_dask.cluster.ec2.plan import Plan
 from ess_dask.cluster.ec2.user_data import Boot, user_data
@@ -215,15 +215,6 @@ class EssCluster(EC2Cluster):  # type: ignore[misc]
             device.pop("VirtualName", None)
             device["DeviceName"] = self.launching.software.root
             device["Ebs"]["Encrypted"] = True
-
-
-def ended(instance_id: str, state: str) -> TransientError:
-    """Return the error of a machine that went away while it was waited for."""
-    return TransientError(
-        f"machine {instance_id} is {state}: its software could not be started, or AWS took it",
-        hint="what it printed: EC2 console, Get system log; has its subnet a way to the package "
-        "index and to the docker registry?",
-    )
 
 
 def _options(plan: Plan) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ess_dask.cluster.ec2.aws import client
 from ess_dask.cluster.ec2.errors import asking
 from ess_dask.cluster.ec2.find import Cluster, Machine
 from ess_dask.cluster.ec2.idle import idle_seconds
-from ess_dask.cluster.ec2.plan import Kind
+from ess_dask.cluster.ec2.plan import Kind, group_tags
 from ess_dask.cluster.ec2.prepare import GIB, find_kinds
 from ess_dask.cluster.ec2.prices import known_price
 from ess_dask.cluster.verbs import MachineState
@@ -47,8 +47,9 @@ def _state(machine: Machine, kind: Kind, disk: int, found: Cluster, now: datetim
 def _disks(ec2: Any, found: Cluster) -> dict[str, int]:
     """Return the bytes of the disks of each machine."""
     sizes: dict[str, int] = defaultdict(int)
-    tags = {"tag:ess:cluster": found.place.name, "tag:ess:owner": found.place.owner}
-    filters = [{"Name": name, "Values": [value]} for name, value in tags.items()]
+    filters = [
+        {"Name": f"tag:{key}", "Values": [value]} for key, value in group_tags(found.place).items()
+    ]
     with asking("ec2:DescribeVolumes", str(found.place)):
         pages = ec2.get_paginator("describe_volumes").paginate(Filters=filters)
         for volume in (each for page in pages for each in page["Volumes"]):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from ess_dask.errors import AccessError, ConfigError, EssError, TransientError, UsageError
+from ess_dask.retry import retrying
+
+T = TypeVar("T")
 
 _DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Forbidden", "403"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
@@ -25,6 +29,11 @@ _BUSY = {
     *THROTTLED, "InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable",
     "ConcurrentTagAccess", "ResourceCountExceeded", "500", "502", "503", "504",
 }  # fmt: skip
+_UNSETTLED = {"IncorrectInstanceState", "IncorrectState", "IncorrectSpotRequestState"}
+"""What AWS answers while something is still on its way from one state to another."""
+
+_TRIES = 8
+
 _QUOTA = {
     "VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded",
     "SecurityGroupLimitExceeded", "VolumeLimitExceeded", "AddressLimitExceeded",
@@ -46,6 +55,10 @@ _SETTINGS = {
 """The first part of a code: (what is wrong, what to check)."""
 
 
+class UnsettledError(TransientError):
+    """What is to be changed is not yet in a state that allows it."""
+
+
 @contextmanager
 def asking(action: str, thing: str) -> Iterator[None]:
     """Tell whatever AWS answers to ``action`` (``ec2:RunInstances``) about ``thing``.
@@ -59,6 +72,19 @@ def asking(action: str, thing: str) -> Iterator[None]:
         yield
     except (boto.BotoCoreError, boto.ClientError, ResponseParserError) as error:
         raise told(error, action, thing) from None
+
+
+def settled(action: str, thing: str, call: Callable[..., T], **given: Any) -> T:
+    """Return ``call(**given)``, which changes something; it waits while AWS finds it too early.
+
+    Raises as ``asking`` does. Where AWS is busy its own client has tried again before.
+    """
+
+    def once() -> T:
+        with asking(action, thing):
+            return call(**given)
+
+    return retrying(UnsettledError, once, logging.INFO, attempts=_TRIES, timeout=None)
 
 
 def told(error: Exception, action: str, thing: str) -> EssError:
@@ -92,6 +118,15 @@ def told(error: Exception, action: str, thing: str) -> EssError:
     if isinstance(error, boto.ProfileNotFound):
         return AccessError(f"{thing}: {said}", hint="check the profile in ~/.aws/config")
     return ConfigError(f"{thing}: {said}", hint="check region, profile and settings")
+
+
+def ended(instance_id: str, state: str) -> TransientError:
+    """Return the error of a machine that went away while it was waited for."""
+    return TransientError(
+        f"machine {instance_id} is {state}: its software could not be started, or AWS took it",
+        hint="what it printed: EC2 console, Get system log; has its subnet a way to the package "
+        "index and to the docker registry?",
+    )
 
 
 def no_region() -> ConfigError:
@@ -138,8 +173,9 @@ def _of_answer(answer: dict[str, Any], action: str, thing: str) -> EssError:
             f"{thing}: AWS has no capacity ({code})",
             hint="try again later, another --type or subnet, or without --spot",
         )
-    if code in _BUSY:
-        return TransientError(f"{thing}: AWS answered {code}: {said}", hint="try again")
+    if code in _BUSY | _UNSETTLED:
+        kind = UnsettledError if code in _UNSETTLED else TransientError
+        return kind(f"{thing}: AWS answered {code}: {said}", hint="try again")
     return _of_settings(code, said, thing)
 
 

@@ -7,17 +7,17 @@ to launch more like it: ``ess:idle-timeout``, ``ess:image``.
 
 from __future__ import annotations
 
-import getpass
-import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from ess_dask.cluster.ec2.aws import client, usual_region
 from ess_dask.cluster.ec2.errors import asking
-from ess_dask.cluster.ec2.state import remembered_region, tls_folder
+from ess_dask.cluster.ec2.owner import login_name, owner_name
+from ess_dask.cluster.ec2.state import remembered_owner, remembered_region, tls_folder
 from ess_dask.cluster.endpoint import Endpoint
 from ess_dask.errors import ConfigError
 
@@ -31,11 +31,20 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which cluster is meant: its name, its owner and its region."""
+    """Which cluster is meant: its name, its owner and its region.
+
+    ``formerly`` are owners under whose tag the caller's clusters may stand as well.
+    """
 
     name: str
     owner: str
     region: str
+    formerly: tuple[str, ...] = ()
+
+    @property
+    def owners(self) -> list[str]:
+        """Return all owners that are the caller, the one that counts first."""
+        return list(dict.fromkeys((self.owner, *self.formerly)))
 
     def __str__(self) -> str:
         return f"cluster {self.name} in {self.region}"
@@ -119,34 +128,29 @@ def here() -> Place:
     from ess_dask.settings import load_settings
 
     settings = load_settings()
-    owner = owner_name()
-    name = settings.cluster_name or f"ess-{owner}"
+    login = login_name()
+    name = settings.cluster_name or f"ess-{login}"
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} cannot name a cluster",
             hint="letters, digits, '.', '_' and '-', at most 63: set ESS_CLUSTER_NAME",
         )
-    return Place(name, owner, settings.region or remembered_region(name) or usual_region())
-
-
-def owner_name() -> str:
-    """Return the login name, as far as a tag can hold it."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        # A container that runs as a number which has no name there.
-        name = f"uid-{os.getuid()}"
-    return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:50] or "unknown"
+    region = settings.region or remembered_region(name) or usual_region()
+    formerly = (remembered_owner(name), login)
+    return Place(name, owner_name(region) or login, region, tuple(filter(None, formerly)))
 
 
 def find_cluster(place: Place, states: Iterable[str] = LIVE) -> Cluster:
-    """Return the machines of a cluster that are in one of ``states``.
+    """Return the machines of a cluster that are in one of ``states``, at its owner's place.
 
     Needs ``ec2:DescribeInstances``. Raises ``AccessError``, ``ConfigError`` or ``TransientError``
     for what AWS answers.
     """
-    filters = {"tag:ess:cluster": [place.name], "tag:ess:owner": [place.owner]}
-    return Cluster(place, _sorted(_describe(place, filters, states)))
+    filters = {"tag:ess:cluster": [place.name], "tag:ess:owner": place.owners}
+    found = _describe(place, filters, states)
+    owner = next((each for each in place.owners if each in map(_owner, found)), place.owner)
+    machines = (each for each in found if _owner(each) == owner)
+    return Cluster(replace(place, owner=owner), _sorted(machines))
 
 
 def find_all(place: Place) -> tuple[Cluster, ...]:
@@ -154,15 +158,14 @@ def find_all(place: Place) -> tuple[Cluster, ...]:
 
     A tag that cannot be a cluster's name is not ours: names become files here.
     """
-    found = _describe(place, {"tag:ess:owner": [place.owner], "tag-key": ["ess:cluster"]}, LIVE)
-    tags = {machine.tags["ess:cluster"] for machine in found}
-    names = sorted(tag for tag in tags if _NAME.fullmatch(tag))
+    found = _describe(place, {"tag:ess:owner": place.owners, "tag-key": ["ess:cluster"]}, LIVE)
+    clusters: dict[tuple[str, str], list[Machine]] = defaultdict(list)
+    for machine in found:
+        if _NAME.fullmatch(name := machine.tags["ess:cluster"]):
+            clusters[name, _owner(machine)].append(machine)
     return tuple(
-        Cluster(
-            Place(name, place.owner, place.region),
-            _sorted(machine for machine in found if machine.tags["ess:cluster"] == name),
-        )
-        for name in names
+        Cluster(Place(name, owner, place.region), _sorted(machines))
+        for (name, owner), machines in sorted(clusters.items())
     )
 
 
@@ -206,6 +209,10 @@ def machine_of(instance: Mapping[str, Any], reservation: str = "") -> Machine:
         groups=tuple(group["GroupId"] for each in _attached(instance) for group in each["Groups"]),
         tags={tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())},
     )
+
+
+def _owner(machine: Machine) -> str:
+    return machine.tags.get("ess:owner", "")
 
 
 def _attached(instance: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.cluster.ec2.errors import told
+from ess_dask.cluster.ec2.errors import ended, told
 from ess_dask.cluster.ec2.find import Machine, Place, find_cluster
 from ess_dask.cluster.ec2.plan import Plan
 from ess_dask.cluster.ec2.state import tls_folder
@@ -106,11 +106,10 @@ def of_machines(client: Client, machines: Iterable[Machine]) -> list[str]:
 
 
 def _check_alive(plan: Plan) -> None:
-    from ess_dask.cluster.ec2.cluster import ended
-
     gone = ("shutting-down", "terminated", "stopping", "stopped")
     for machine in find_cluster(plan.place, gone).machines:
-        if machine.tags.get("ess:batch") == plan.batch:
+        ours = machine.role == "scheduler" or machine.worker in plan.workers
+        if ours and machine.tags.get("ess:batch") == plan.batch:
             raise ended(machine.id, machine.state)
 
 

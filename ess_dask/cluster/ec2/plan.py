@@ -56,7 +56,8 @@ class Plan:
     """Machines to be launched. ``workers`` are their names; ``idle_timeout`` is in seconds.
 
     ``group`` is the security group, '' while it is not made. ``profile`` is an instance profile in
-    the form of RunInstances, empty for none. ``batch`` marks what this one command launches.
+    the form of RunInstances, empty for none. ``batch`` marks what this one command launches,
+    ``stop`` the stop that ended the workers which these replace.
     """
 
     place: Place
@@ -67,6 +68,7 @@ class Plan:
     spot: bool
     idle_timeout: float
     batch: str
+    stop: str = ""
     group: str = ""
     profile: Mapping[str, str] = field(default_factory=dict)
     processes: Processes = field(default_factory=Processes)
@@ -79,6 +81,7 @@ class Plan:
             "ess:role": role,
             "ess:worker": worker,
             "ess:batch": self.batch,
+            **({"ess:stop": self.stop} if self.stop else {}),
             "ess:idle-timeout": f"{self.idle_timeout:g}",
             "ess:image": "" if self.software.requirements else self.software.image,
         }

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import socket
-import time
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ess_dask.cluster.ec2 import security_group
 from ess_dask.cluster.ec2.aws import client
-from ess_dask.cluster.ec2.errors import asking
-from ess_dask.cluster.ec2.find import PORT, Cluster, Machine, Place, find_cluster
+from ess_dask.cluster.ec2.errors import asking, settled
+from ess_dask.cluster.ec2.find import Cluster, Machine, Place, find_cluster
 from ess_dask.cluster.ec2.plan import as_tags
+from ess_dask.cluster.ec2.reach import await_scheduler
 from ess_dask.cluster.ec2.removal import chunks, end_machines, wait_while
 from ess_dask.cluster.verbs import CreateRequest, Say, counted
-from ess_dask.errors import EssError, TransientError, UsageError
+from ess_dask.errors import EssError, UsageError
 from ess_dask.settings import load_settings
 
-ANSWER_SECONDS = 300.0
-"""How long a scheduler that boots may take until it answers."""
-
 _SPOT = "ess:spot-workers"
-"""Tag of the scheduler: how many spot workers the next start brings back."""
+"""Tag of the scheduler: the spot workers that the next start brings back.
+
+A mark of the stop that ended them, and how many of each type:
+``0a1b2c3d m7i.xlarge*3 c7i.large*1``. What is launched for them carries the mark, so that a start
+which was killed does not launch them twice.
+"""
 
 
 def stop_cluster(found: Cluster, say: Say) -> bool:
@@ -35,24 +38,34 @@ def stop_cluster(found: Cluster, say: Say) -> bool:
     ec2 = client("ec2", place.region)
     wait_while(place, {each.id for each in awake}, ["pending"], "running")
     spot = [each for each in awake if each.spot]
+    staying = [each for each in awake if not each.spot]
+    _ask_to_stop(ec2, found, staying, spot)
+    # Only now: where the others may not be stopped, the cluster works on with all that it had.
     if spot:
-        if found.scheduler:
-            _tag(ec2, place, found.scheduler, len(spot))
         end_machines(ec2, place, spot)
         say(f"{counted(len(spot), 'spot worker')} ended; they come back with: ess cluster start")
-    staying = [each for each in awake if not each.spot]
+    _wait_stopped(place, staying)
+    say(f"{place} is stopped: its {len(staying)} disks still cost; go on with: ess cluster start")
+    return True
+
+
+def _ask_to_stop(
+    ec2: Any, found: Cluster, staying: Sequence[Machine], spot: Sequence[Machine]
+) -> None:
+    """Have ``staying`` stop, and record which spot workers end; after an error all is as before."""
+    place, scheduler = found.place, found.scheduler
+    if spot and scheduler:
+        _tag(ec2, place, scheduler, _to_return(found, spot))
     # Without it, a worker that loses its scheduler would switch itself off, which ends it.
     _on_shutdown(ec2, place, staying, "stop")
     try:
         for part in chunks([each.id for each in staying]):
-            with asking("ec2:StopInstances", str(place)):
-                ec2.stop_instances(InstanceIds=part)
+            settled("ec2:StopInstances", str(place), ec2.stop_instances, InstanceIds=part)
     except EssError:
         _on_shutdown(ec2, place, staying, "terminate")
+        if spot and scheduler:
+            _tag(ec2, place, scheduler, scheduler.tags.get(_SPOT, ""))
         raise
-    _wait_stopped(place, staying)
-    say(f"{place} is stopped: its {len(staying)} disks still cost; go on with: ess cluster start")
-    return True
 
 
 def start_cluster(found: Cluster, say: Say) -> None:
@@ -68,7 +81,7 @@ def start_cluster(found: Cluster, say: Say) -> None:
     start_machines(place, asleep, say)
     running = find_cluster(place).scheduler
     assert running is not None
-    address = _wait_answering(place, running)
+    address = await_scheduler(place, running)
     began = "runs at" if asleep else "runs already at"
     say(f"{place} {began} {address}; end it with: ess cluster terminate")
     _bring_back(ec2, place, running, say)
@@ -84,55 +97,75 @@ def start_machines(place: Place, machines: Sequence[Machine], say: Say) -> None:
     # Before they run: whatever comes between, idle machines end and do not only stop.
     _on_shutdown(ec2, place, machines, "terminate")
     for part in chunks(sorted(ids)):
-        with asking("ec2:StartInstances", str(place)):
-            ec2.start_instances(InstanceIds=part)
+        settled("ec2:StartInstances", str(place), ec2.start_instances, InstanceIds=part)
     wait_while(place, ids, ["stopped", "pending"], "running")
     say(f"{counted(len(ids), 'machine')} started; workers join within a minute")
 
 
 def _bring_back(ec2: Any, place: Place, scheduler: Machine, say: Say) -> None:
-    """Launch the spot workers that the last stop ended."""
-    number = int(scheduler.tags.get(_SPOT) or 0)
+    """Launch the spot workers that the last stop ended: of the types that they had, spot again."""
+    mark, number = _recorded(scheduler)
     if not number:
         return
-    from ess_dask.cluster.ec2.create import launch_workers
+    from ess_dask.cluster.ec2.making import launch_workers
 
-    launch_workers(find_cluster(place), CreateRequest(number=number, add=True, spot=True), say)
-    _tag(ec2, place, scheduler, 0)
+    for kind, count in sorted(_missing(find_cluster(place), mark, number).items()):
+        request = CreateRequest(number=count, type=kind, add=True, spot=True)
+        launch_workers(find_cluster(place), request, say, stop=mark)
+    _tag(ec2, place, scheduler, "")
 
 
-def _tag(ec2: Any, place: Place, scheduler: Machine, number: int) -> None:
+def _to_return(found: Cluster, spot: Sequence[Machine]) -> str:
+    """Return what is recorded of spot workers that are to end now.
+
+    Those that the stop before ended, and no start has brought back yet, are among them; the same
+    stop again, because it was killed, counts once.
+    """
+    assert found.scheduler is not None
+    mark = _mark(spot)
+    before, number = _recorded(found.scheduler)
+    wanted = Counter(each.type for each in spot)
+    if before != mark:
+        wanted += Counter(_missing(found, before, number))
+    return " ".join([mark, *(f"{kind}*{count}" for kind, count in sorted(wanted.items()))])
+
+
+def _mark(spot: Iterable[Machine]) -> str:
+    ids = " ".join(sorted(each.id for each in spot))
+    return hashlib.sha256(ids.encode()).hexdigest()[:8]
+
+
+def _recorded(scheduler: Machine) -> tuple[str, dict[str, int]]:
+    mark, *kinds = scheduler.tags.get(_SPOT, "").split() or [""]
+    pairs = (each.partition("*") for each in kinds)
+    return mark, {kind: int(count) for kind, _, count in pairs}
+
+
+def _missing(found: Cluster, mark: str, number: Mapping[str, int]) -> dict[str, int]:
+    """Return how many of each type have ended and not been launched again."""
+    if mark == _mark([each for each in found.workers if each.spot]):
+        return {}
+    back = Counter(each.type for each in found.workers if each.tags.get("ess:stop") == mark)
+    return {kind: count - back[kind] for kind, count in number.items() if count > back[kind]}
+
+
+def _tag(ec2: Any, place: Place, scheduler: Machine, value: str) -> None:
     with asking("ec2:CreateTags", str(place)):
-        ec2.create_tags(Resources=[scheduler.id], Tags=as_tags({_SPOT: str(number)}))
+        ec2.create_tags(Resources=[scheduler.id], Tags=as_tags({_SPOT: value}))
 
 
 def _on_shutdown(ec2: Any, place: Place, machines: Iterable[Machine], what: str) -> None:
     """Say what EC2 does with machines that switch themselves off: ``stop`` or ``terminate``."""
     for machine in machines:
-        with asking("ec2:ModifyInstanceAttribute", str(place)):
-            ec2.modify_instance_attribute(
-                InstanceId=machine.id, InstanceInitiatedShutdownBehavior={"Value": what}
-            )
+        settled(
+            "ec2:ModifyInstanceAttribute",
+            str(place),
+            ec2.modify_instance_attribute,
+            InstanceId=machine.id,
+            InstanceInitiatedShutdownBehavior={"Value": what},
+        )
 
 
 def _wait_stopped(place: Place, machines: Iterable[Machine]) -> None:
     ids = {each.id for each in machines}
     wait_while(place, ids, ["running", "stopping"], "stopped")
-
-
-def _wait_answering(place: Place, scheduler: Machine) -> str:
-    host = scheduler.public_ip or scheduler.private_ip
-    ends = time.monotonic() + ANSWER_SECONDS
-    while True:
-        try:
-            socket.create_connection((host, PORT), timeout=3).close()
-        except OSError:
-            if time.monotonic() > ends:
-                raise TransientError(
-                    f"{place}: the scheduler does not answer at {host}:{PORT}",
-                    hint="is this the address you connect from (ESS_MY_ADDRESS)? "
-                    "then: ess cluster terminate, and create",
-                ) from None
-            time.sleep(0.5)
-        else:
-            return host

@@ -12,6 +12,7 @@ from ess_dask.cluster.ec2.aws import client
 from ess_dask.cluster.ec2.errors import asking
 from ess_dask.cluster.ec2.find import Cluster, Machine, Place
 from ess_dask.cluster.ec2.plan import Kind, Network, Plan, Processes, Software
+from ess_dask.cluster.ec2.security_group import group_of
 from ess_dask.cluster.ec2.software import pinned_requirements, python_image
 from ess_dask.cluster.verbs import CreateRequest
 from ess_dask.errors import ConfigError, UsageError
@@ -76,7 +77,7 @@ def plan_more(cluster: Cluster, scheduler: Machine, request: CreateRequest) -> P
         spot=request.spot,
         idle_timeout=settings.idle_timeout,
         batch=secrets.token_hex(8),
-        group=scheduler.groups[0],
+        group=group_of(ec2, place),
         profile={"Arn": scheduler.profile} if scheduler.profile else {},
         processes=_processes(settings, kind),
     )

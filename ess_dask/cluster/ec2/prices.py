@@ -13,7 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ess_dask.cluster.ec2.aws import hurried_client
 from ess_dask.folders import cache_dir
+
+_SECONDS = 5.0
+"""Nobody waits long for a number that only informs."""
 
 PRICE_LIST = "us-east-1"
 """The region where the price list of all regions is."""
@@ -59,29 +63,22 @@ def _list_price(region: str, kind: str) -> float:
         "capacitystatus": "Used",
     }
     filters = [{"Type": "TERM_MATCH", "Field": key, "Value": to} for key, to in fields.items()]
-    answer = _client("pricing", PRICE_LIST).get_products(ServiceCode="AmazonEC2", Filters=filters)
+    answer = hurried_client("pricing", PRICE_LIST, _SECONDS).get_products(
+        ServiceCode="AmazonEC2", Filters=filters
+    )
     terms = json.loads(answer["PriceList"][0])["terms"]["OnDemand"]
     dimension = next(iter(next(iter(terms.values()))["priceDimensions"].values()))
     return float(dimension["pricePerUnit"]["USD"])
 
 
 def _spot_price(region: str, kind: str) -> float:
-    answer = _client("ec2", region).describe_spot_price_history(
+    answer = hurried_client("ec2", region, _SECONDS).describe_spot_price_history(
         InstanceTypes=[kind],
         ProductDescriptions=["Linux/UNIX"],
         StartTime=datetime.now(UTC),
         MaxResults=20,
     )
     return max(float(each["SpotPrice"]) for each in answer["SpotPriceHistory"])
-
-
-def _client(service: str, region: str) -> Any:
-    import botocore.session
-    from botocore.config import Config
-
-    # Nobody waits long for a number that only informs.
-    config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
-    return botocore.session.Session().create_client(service, region_name=region, config=config)
 
 
 def _key(region: str, kind: str, spot: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ess_dask.cluster.ec2.aws import client
-from ess_dask.cluster.ec2.errors import asking
+from ess_dask.cluster.ec2.errors import settled
 from ess_dask.cluster.ec2.find import LIVE, Machine, Place, find_cluster
 from ess_dask.cluster.ec2.security_group import delete_groups
 from ess_dask.cluster.verbs import counted
@@ -67,8 +67,7 @@ def end_machines(ec2: Any, place: Place, machines: Iterable[Machine]) -> None:
     """Terminate machines and wait until they have ended."""
     ids = [machine.id for machine in machines]
     for part in chunks(ids):
-        with asking("ec2:TerminateInstances", str(place)):
-            ec2.terminate_instances(InstanceIds=part)
+        settled("ec2:TerminateInstances", str(place), ec2.terminate_instances, InstanceIds=part)
     wait_gone(place, ids)
 
 

@@ -104,15 +104,11 @@ def let_in(ec2: Any, place: Place, network: str) -> bool:
 
     Only the cluster's own group is changed: a machine may have been given others.
     """
-    found = find_groups(ec2, place)
-    if not found:
-        raise ConfigError(
-            f"{place} has lost its security group", hint="ess cluster terminate, then create"
-        )
-    group_id = found[0]["GroupId"]
+    found = _group(ec2, place)
+    group_id = found["GroupId"]
     known = [
         str(each["CidrIp"])
-        for rule in found[0]["IpPermissions"]
+        for rule in found["IpPermissions"]
         if rule.get("FromPort") == PORT
         for each in rule["IpRanges"]
     ]
@@ -131,17 +127,34 @@ def let_in(ec2: Any, place: Place, network: str) -> bool:
     return True
 
 
+def group_of(ec2: Any, place: Place) -> str:
+    """Return the group of a cluster; ``ConfigError`` when somebody has deleted it."""
+    return str(_group(ec2, place)["GroupId"])
+
+
+def _group(ec2: Any, place: Place) -> dict[str, Any]:
+    if not (found := find_groups(ec2, place)):
+        raise ConfigError(
+            f"{place} has lost its security group", hint="ess cluster terminate, then create"
+        )
+    return found[0]
+
+
 def find_groups(ec2: Any, place: Place, vpc: str = "") -> list[dict[str, Any]]:
-    """Return the groups that carry a cluster's tags."""
-    tags = group_tags(place)
-    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
+    """Return the groups that carry a cluster's tags, those of its first owner that has some."""
+    tags = {"tag:ess:cluster": [place.name], "tag:ess:owner": place.owners}
+    filters: list[dict[str, Any]] = [
+        {"Name": name, "Values": values} for name, values in tags.items()
+    ]
     if vpc:
         filters.append({"Name": "vpc-id", "Values": [vpc]})
     with asking("ec2:DescribeSecurityGroups", str(place)):
-        found: list[dict[str, Any]] = ec2.describe_security_groups(Filters=filters)[
-            "SecurityGroups"
-        ]
-    return found
+        found = ec2.describe_security_groups(Filters=filters)["SecurityGroups"]
+    by_owner: dict[str, list[dict[str, Any]]] = {}
+    for group in found:
+        tags_of = {tag["Key"]: tag["Value"] for tag in group.get("Tags", ())}
+        by_owner.setdefault(tags_of.get("ess:owner", place.owner), []).append(group)
+    return next((by_owner[owner] for owner in place.owners if owner in by_owner), [])
 
 
 def delete_groups(

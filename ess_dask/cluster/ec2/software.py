@@ -1,7 +1,9 @@
 """What is installed here, as exact requirements for a machine that has a package index and no more.
 
 Computed from the installed distributions: what ``ess-dask`` needs, what that needs, and so on. Our
-own package is not among them: the client sends it.
+own package is not among them: the client sends it. Hashes are not among them either: an installed
+distribution does not say which wheel it came from, and those of all wheels that an index may give
+are several times what user data holds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What is kept here of a cluster: its certificates and its region, in ``~/.ess/clusters/NAME``.
+"""What is kept here of a cluster: its certificates, region and owner, in ``~/.ess/clusters/NAME``.
 
 Whether it runs, and where, is never kept: EC2 is asked each time. Without this folder the cluster
-can still be looked at and ended; only its certificates are nowhere else.
+can still be looked at and ended; only its certificates are nowhere else. A ``create`` writes that
+it begins and, at its end, that it is done: the next one goes on where one was killed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from ess_dask.cluster.state import holding, private_folder
 from ess_dask.folders import cache_dir
@@ -27,19 +29,38 @@ def tls_folder(name: str) -> Path:
 
 def remembered_region(name: str) -> str:
     """Return the region where a cluster was made, '' when nothing is known of it here."""
-    try:
-        return str(json.loads((folder_of(name) / "cluster.json").read_bytes())["region"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    return str(_remembered(name).get("region", ""))
 
 
-def remember_region(name: str, region: str) -> None:
-    """Keep the region where a cluster is made; the folder is made with mode 0700."""
+def remembered_owner(name: str) -> str:
+    """Return the owner under whose tag a cluster was made, '' when that is not known here."""
+    return str(_remembered(name).get("owner", ""))
+
+
+def begun(name: str) -> int | None:
+    """Return how many workers an unfinished ``create`` was to make; None when none is."""
+    number = _remembered(name).get("making")
+    return number if isinstance(number, int) else None
+
+
+def remember(name: str, region: str, owner: str, making: int | None = None) -> None:
+    """Keep where and for whom a cluster is made; the folder is made with mode 0700.
+
+    ``making`` is the number of workers of a ``create`` that has begun, None when it is done.
+    """
     private_folder(folder_of(name).parent)
     folder = private_folder(folder_of(name))
     part = folder / "cluster.json.part"
-    part.write_text(json.dumps({"region": region}))
+    part.write_text(json.dumps({"region": region, "owner": owner, "making": making}))
     part.replace(folder / "cluster.json")
+
+
+def _remembered(name: str) -> dict[str, Any]:
+    try:
+        found = json.loads((folder_of(name) / "cluster.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def remembered() -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ess_dask.cluster.ec2.aws import client
 from ess_dask.cluster.ec2.find import (
+    LIVE,
     Cluster,
     Machine,
     Place,
@@ -62,7 +63,12 @@ def remove(ids: Sequence[str], say: Say) -> None:
     place = here()
     with changing(place.name):
         found = _existing(place)
-        remove_workers(found, _chosen(found, ids), say)
+        gone = _gone_before(place, ids)
+        for each in gone:
+            say(f"{each} is removed already")
+        left = [each for each in ids if each not in gone]
+        if left or not gone:
+            remove_workers(found, _chosen(found, left), say)
 
 
 def stop(keep_tables: bool, say: Say) -> None:
@@ -162,15 +168,24 @@ def _existing(place: Place) -> Cluster:
     return found
 
 
+def _gone_before(place: Place, ids: Iterable[str]) -> list[str]:
+    """Return those ids that mean only machines which have ended; EC2 knows them for an hour."""
+    living, ended = (
+        {name for each in find_cluster(place, states).machines for name in _names(each)}
+        for states in (LIVE, ("shutting-down", "terminated"))
+    )
+    return [each for each in dict.fromkeys(ids) if each in ended - living]
+
+
+def _names(machine: Machine) -> tuple[str, ...]:
+    return tuple(filter(None, (machine.id, machine.reservation, machine.worker)))
+
+
 def _chosen(found: Cluster, ids: Iterable[str]) -> list[Machine]:
     """Return the machines that are meant by instance or reservation id, or by a worker's name."""
     chosen: dict[str, Machine] = {}
     for name in ids:
-        meant = [
-            each
-            for each in found.machines
-            if name and name in (each.id, each.reservation, each.worker)
-        ]
+        meant = [each for each in found.machines if name in _names(each)]
         if not meant:
             raise UsageError(
                 f"{name!r} is no machine of {found.place}", hint="see: ess cluster status"

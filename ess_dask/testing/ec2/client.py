@@ -160,8 +160,12 @@ class Ec2StandIn:
         """Let a minute of ``shutdown +N`` last so long on instances that boot from now on."""
         self._ask("minute", seconds=seconds)
 
+    def powered(self, on: bool) -> None:
+        """Without power, instances that are started from now on are in the API only: none boots."""
+        self._ask("powered", on=on)
+
     def clear_faults(self) -> None:
-        """Take back ``fail``, ``delay``, ``pending`` and ``minute``."""
+        """Take back ``fail``, ``delay``, ``pending``, ``minute`` and ``powered``."""
         self._ask("clear_faults")
 
     def spot_notice(

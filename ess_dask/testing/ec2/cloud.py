@@ -41,7 +41,8 @@ class Cloud:
         """Start what moto calls running and stop what it calls stopped or terminated."""
         for instance in moto_state.instances():
             machine = self.machines.get(instance.id)
-            if instance.state == "running" and (machine is None or not machine.wanted):
+            wakes = instance.state == "running" and (machine is None or not machine.wanted)
+            if wakes and self.faults.powered:
                 self._switch_on(instance, machine)
             elif machine and (
                 instance.state == "terminated" or (instance.state == "stopped" and machine.wanted)

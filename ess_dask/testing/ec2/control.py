@@ -81,6 +81,9 @@ class _Answers:
     def do_minute(self, seconds: float) -> None:
         self._running.gateway.faults.minute_seconds = seconds
 
+    def do_powered(self, on: bool) -> None:
+        self._running.gateway.faults.powered = on
+
     def do_clear_faults(self) -> None:
         self._running.gateway.faults.clear()
 

@@ -49,6 +49,7 @@ class Faults:
 
     pending_seconds: float = 0.0
     minute_seconds: float = 60.0
+    powered: bool = True
     _failures: dict[str, list[_Failure]] = field(default_factory=dict)
     _delays: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -70,7 +71,7 @@ class Faults:
         with self._lock:
             self._failures.clear()
             self._delays.clear()
-            self.pending_seconds, self.minute_seconds = 0.0, 60.0
+            self.pending_seconds, self.minute_seconds, self.powered = 0.0, 60.0, True
 
     def meet(self, request: Request) -> Refusal | None:
         """Wait as long as this request has to; return the error that it gets, if any."""

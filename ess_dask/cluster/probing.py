@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
+
+_AGAIN_SECONDS = 0.5
 
 
 def answers(address: str, timeout: float = 3.0) -> bool:
@@ -12,6 +16,26 @@ def answers(address: str, timeout: float = 3.0) -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+def await_answer(
+    address: str, seconds: float, meanwhile: Callable[[], None] = lambda: None
+) -> bool:
+    """Wait until something listens at ``tls://HOST:PORT``; False when nothing has for so long.
+
+    ``meanwhile`` is called between two tries; what it raises ends the waiting.
+    """
+    ends = time.monotonic() + seconds
+    while True:
+        try:
+            if answers(address):
+                return True
+        except OSError:
+            pass
+        if time.monotonic() > ends:
+            return False
+        meanwhile()
+        time.sleep(_AGAIN_SECONDS)
 
 
 def parts(address: str) -> tuple[str, int]:

@@ -1,0 +1,84 @@
+"""``ess cluster create`` where there are machines already.
+
+They belong to a cluster that was made, or to a command that was killed while it made one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ess_dask.cluster.ec2 import launch, making, security_group
+from ess_dask.cluster.ec2.aws import client
+from ess_dask.cluster.ec2.find import Cluster, Machine, find_cluster
+from ess_dask.cluster.ec2.prepare import plan_more, settings_of
+from ess_dask.cluster.ec2.reach import await_scheduler
+from ess_dask.cluster.ec2.removal import wait_while
+from ess_dask.cluster.ec2.state import begun, remember
+from ess_dask.cluster.verbs import CreateRequest, Say, counted
+from ess_dask.errors import UsageError
+
+_PATIENCE = 60.0
+"""How long the scheduler of a cluster that was made may take to answer."""
+
+
+def take_over(found: Cluster, request: CreateRequest, say: Say) -> None:
+    """Return when the cluster that was asked for runs and answers, and say all that a create says.
+
+    What a killed command has not launched is launched now; when that fails nothing is left, as
+    with the first one. Raises ``UsageError`` when what is there is something else, ``ConfigError``
+    when nobody can connect to it from here, ``TransientError`` when it does not answer.
+    """
+    number = 1 if request.number is None else request.number
+    place, half_made = found.place, begun(found.place.name) == number
+    scheduler = _same(found, number, half_made)
+    wait_while(place, {scheduler.id}, ["pending"], "running")
+    found = find_cluster(place)
+    # Raises when nobody can connect from here: then it is no use to say that it runs.
+    if found.scheduler is None or found.endpoint() is None:
+        raise _something_else(found)
+    network = security_group.caller_network(settings_of(request))
+    security_group.let_in(client("ec2", place.region), place, network)
+    if not half_made:
+        await_scheduler(place, found.scheduler, _PATIENCE)
+        say(f"{place} runs already, with {counted(number, 'worker')}")
+        making.tell(found, say)
+        return
+    with launch.interruptible(lambda: making.undo(place, say), say):
+        _complete(found, found.scheduler, replace(request, number=number), say)
+        remember(place.name, place.region, place.owner)
+    making.tell(find_cluster(place), say)
+
+
+def _same(found: Cluster, number: int, half_made: bool) -> Machine:
+    """Return the scheduler of a cluster that is what was asked for, or may become it."""
+    awake = all(each.state in ("pending", "running") for each in found.machines)
+    there = len(found.workers)
+    enough = there <= number if half_made else there == number
+    if found.scheduler is None or not awake or not enough:
+        raise _something_else(found)
+    return found.scheduler
+
+
+def _something_else(found: Cluster) -> UsageError:
+    states = ", ".join(f"{each.role} {each.state}" for each in found.machines)
+    hint = "more workers: ess cluster create --add; to begin anew: ess cluster terminate"
+    if any(each.state in ("stopped", "stopping") for each in found.machines):
+        hint = "ess cluster start; or to begin anew: ess cluster terminate"
+    return UsageError(f"{found.place} exists already: {states}", hint=hint)
+
+
+def _complete(found: Cluster, scheduler: Machine, request: CreateRequest, say: Say) -> None:
+    there = tuple(each.worker for each in found.workers)
+    assert request.number is not None
+    missing = request.number - len(there)
+    say(
+        f"{found.place} was begun by a command that was ended: going on with its scheduler and "
+        f"{len(there)} of {counted(request.number, 'worker')}"
+    )
+    plan = plan_more(found, scheduler, replace(request, number=missing))
+    plan = replace(plan, batch=scheduler.tags.get("ess:batch", ""))
+    if missing:
+        making.launch_more(plan, scheduler, say)
+    else:
+        await_scheduler(found.place, scheduler)
+    making.wait(replace(plan, workers=there + plan.workers), say)
