@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from ess_dask.records.arrays import empty_table, from_numpy
 from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.lines import Lines
-from ess_dask.records.parse import Failure
 from ess_dask.records.plain_parse import parse_lines
 from ess_dask.records.rejects import BLANK_LINE, Refused, field_count_reason, reject_table
 from ess_dask.records.spec import ReadSpec
@@ -87,15 +86,28 @@ def decodes(data: bytes | bytearray) -> bool:
 
 def type_plain(parts: Sequence[Plain]) -> list[Chunk]:
     """Return the chunk of each part, all of the same fields, typed together."""
+    import numpy as np
+
     spec, fields = parts[0].spec, parts[0].fields
     lines = Lines.joined([part.lines for part in parts])
     refused = _wrong(lines, fields, ord(spec.delimiter))
     if len(refused) == len(lines):
         return list(_share_out(parts, empty_table(schema_of(fields.columns)), refused))
     lines.wipe(refused.places)
-    table, failures = parse_lines(lines.data, fields, spec)
+    # A row's line comes behind all refused lines that have no more rows than that before them.
+    before = refused.places - np.arange(len(refused))
+
+    def places(rows: Indices) -> Indices:
+        return rows + np.searchsorted(before, rows, "right")
+
+    table, failures = parse_lines(lines.data, fields, spec, lambda rows: lines.texts(places(rows)))
     if failures:
-        table, refused = _without(table, failures, lines, refused)
+        rows = np.array([failure.record for failure in failures], np.int64)
+        table = _without(table, rows)
+        columns = [failure.column for failure in failures]
+        reasons = [failure.reason for failure in failures]
+        more = Refused(places(rows), columns, reasons, lines.texts(places(rows)))
+        refused = refused.merged(more)
     return list(_share_out(parts, table, refused))
 
 
@@ -116,22 +128,12 @@ def _wrong(lines: Lines, fields: Fields, delimiter: int) -> Refused:
     )
 
 
-def _without(
-    table: pa.Table, failures: Sequence[Failure], lines: Lines, refused: Refused
-) -> tuple[pa.Table, Refused]:
-    """Take the rows that hold a wrong value out of the table, to the refused lines."""
+def _without(table: pa.Table, rows: Indices) -> pa.Table:
     import numpy as np
 
-    rows = np.array([failure.record for failure in failures], np.int64)
-    # A row's line comes behind all refused lines that have no more rows than that before them.
-    before = refused.places - np.arange(len(refused))
-    places = rows + np.searchsorted(before, rows, "right")
     kept = np.ones(table.num_rows, bool)
     kept[rows] = False
-    columns = [failure.column for failure in failures]
-    reasons = [failure.reason for failure in failures]
-    more = Refused(places, columns, reasons, lines.texts(places))
-    return table.filter(from_numpy(kept)), refused.merged(more)
+    return table.filter(from_numpy(kept))
 
 
 def _share_out(parts: Sequence[Plain], table: pa.Table, refused: Refused) -> Iterator[Chunk]:

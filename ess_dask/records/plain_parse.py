@@ -1,134 +1,146 @@
 """Plain lines to typed columns, by pyarrow's CSV parser.
 
 Text comes out as Arrow strings. Numbers are typed by the parser where a look at the first lines
-promises that all of them are numbers, otherwise by ``cast``, from text: the parser gives up a whole
-column for one value that is none. What it takes for a number and ``cast`` does not (``0x1f``,
+promises that it can, otherwise by ``cast``, from text: the parser gives up a whole column for one
+value that is none. The few texts that stand for no number there become nulls, and rows with a null
+are looked at again, as text. What the parser takes for a number and ``cast`` does not (``0x1f``,
 ``nan(1)``) never reaches a row: a text in which that is possible goes the second way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ess_dask.records.arrays import to_numpy
 from ess_dask.records.cast import cast, reason
 from ess_dask.records.parse import Failure
+from ess_dask.records.plain_read import (
+    NO_NUMBERS,
+    Guess,
+    guessed,
+    read_columns,
+    without_blanks,
+)
 from ess_dask.records.spec import Column, ReadSpec
-from ess_dask.records.split import LF
 from ess_dask.records.title import Fields
 from ess_dask.records.types import FLOATS, INTEGERS, arrow_type, schema_of
 from ess_dask.records.usual import usual_times
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
-    from ess_dask.records.lines import Bytes
+    from ess_dask.records.lines import Bytes, Indices
 
-    Kinds = Mapping[int, pa.DataType]
+    Texts = Callable[[Indices], list[bytes]]
 
-BLOCK_BYTES = 4 << 20
-"""What the parser takes at a time: its buffers are used again and stay near the processor."""
-
-SAMPLE_BYTES = 64 << 10
-"""Bytes at the start of a text by which it is judged whether its numbers are clean."""
+AGAIN_SHARE = 4
+"""Text is read anew as a whole when more than one row in so many is to be looked at again."""
 
 
-def parse_lines(text: Bytes, fields: Fields, spec: ReadSpec) -> tuple[pa.Table, list[Failure]]:
+def parse_lines(
+    text: Bytes, fields: Fields, spec: ReadSpec, texts: Texts
+) -> tuple[pa.Table, list[Failure]]:
     """Return one row for each line that is not empty, and the failures in row order.
 
-    There is such a line, and each has as many fields as ``fields`` (two at least). There is at most
-    one failure for a row, that of its first failing column.
+    There is such a line, and each has as many fields as ``fields`` (two at least); ``texts`` gives
+    the lines of some rows. There is at most one failure for a row, that of its first failing
+    column.
     """
     import pyarrow as pa
 
-    kinds = _promising(text, fields, spec)
-    try:
-        table = _read(text, fields, spec, kinds)
-        clean = all(_finite(table.column(f"f{position}")) for position in kinds)
-    except pa.ArrowInvalid:
-        clean = False
-    if not clean:
-        kinds = {}
-        table = _read(text, fields, spec, kinds)
+    table, guess = _read(text, fields, spec)
+    again = _Again(table, guess, fields, spec, texts)
     failures: dict[int, Failure] = {}
     arrays = []
     for position, column in zip(fields.positions, fields.columns, strict=True):
         array = table.column(f"f{position}")
-        if position not in kinds and column.type.name != "string":
-            array = _cast(array, column, spec, failures)
+        if position in guess.kinds:
+            array = again.settled(array, position, column, failures)
+        else:
+            array = _from_text(array, column, spec, guess, failures)
         arrays.append(array)
     typed = pa.Table.from_arrays(arrays, schema=schema_of(fields.columns))
     return typed, [failures[row] for row in sorted(failures)]
 
 
-def _read(text: Bytes, fields: Fields, spec: ReadSpec, kinds: Kinds) -> pa.Table:
-    """Return the columns ``f<position>``, as text but for ``kinds``."""
-    import pyarrow as pa
-    from pyarrow import csv
-
-    names = [f"f{position}" for position in range(fields.width)]
-    types = {name: kinds.get(position, pa.string()) for position, name in enumerate(names)}
-    wanted = [names[position] for position in fields.positions]
-    return csv.read_csv(
-        pa.BufferReader(pa.py_buffer(text)),
-        csv.ReadOptions(
-            use_threads=False,
-            column_names=names,
-            # No line may be longer than a block.
-            block_size=max(BLOCK_BYTES, spec.max_record_bytes + 2),
-        ),
-        csv.ParseOptions(delimiter=spec.delimiter, quote_char=False, ignore_empty_lines=True),
-        csv.ConvertOptions(
-            check_utf8=False,
-            column_types=types,
-            include_columns=wanted,
-            null_values=[""],
-            strings_can_be_null=spec.blank == "null",
-        ),
-        # The C library's pool, which keeps what is freed (``ess_dask.allocator``): Arrow's own
-        # gives it back after 10 ms, and the kernel clears it again.
-        memory_pool=pa.system_memory_pool(),
-    )
-
-
-def _promising(text: Bytes, fields: Fields, spec: ReadSpec) -> Kinds:
-    """Return by position the types of number columns that look clean at the start of the text."""
-    import numpy as np
+def _read(text: Bytes, fields: Fields, spec: ReadSpec) -> tuple[pa.Table, Guess]:
+    """Return the columns, and how they were read."""
     import pyarrow as pa
 
-    if spec.blank != "null":
-        return {}
-    kinds = {
-        position: arrow_type(column.type)
-        for position, column in zip(fields.positions, fields.columns, strict=True)
-        if column.type.name in (*FLOATS, *INTEGERS)
-    }
-    if any(pa.types.is_integer(kind) for kind in kinds.values()) and _holds_x(text):
-        kinds = {place: kind for place, kind in kinds.items() if pa.types.is_floating(kind)}
-    ends = np.flatnonzero(text[:SAMPLE_BYTES] == LF)
-    sample = text[: ends[-1] + 1] if len(ends) else text[:0]
-    return {
-        position: kind
-        for position, kind in kinds.items()
-        if _takes(sample, Fields(fields.width, fields.columns[:1], (position,)), spec, kind)
-    }
-
-
-def _takes(sample: Bytes, field: Fields, spec: ReadSpec, kind: pa.DataType) -> bool:
-    """Whether the parser takes all values of one field for ``kind``."""
-    import pyarrow as pa
-
+    guess = guessed(text, fields, spec)
     try:
-        _read(sample, field, spec, {field.positions[0]: kind})
+        table = read_columns(text, fields, spec, guess)
+        numbers = [table.column(f"f{position}") for position in guess.kinds]
+        nulls = sum(column.null_count for column in numbers) if guess.odd else 0
+        if nulls * AGAIN_SHARE <= table.num_rows and all(map(_finite, numbers)):
+            return table, guess
     except pa.ArrowInvalid:
-        return False
-    return True
+        pass
+    return read_columns(text, fields, spec, NO_NUMBERS), NO_NUMBERS
 
 
-def _holds_x(text: Bytes) -> bool:
-    # The parser reads hexadecimal integers.
-    return bool((text == ord("x")).any() or (text == ord("X")).any())
+@dataclass(slots=True)
+class _Again:
+    """The rows of a table in which a number is null: blank, odd, or no number at all."""
+
+    table: pa.Table
+    guess: Guess
+    fields: Fields
+    spec: ReadSpec
+    texts: Texts
+    _rows: Indices | None = None
+    _read: dict[str, pa.ChunkedArray] = field(default_factory=dict)
+
+    def settled(
+        self, array: pa.ChunkedArray, position: int, column: Column, failures: dict[int, Failure]
+    ) -> pa.ChunkedArray:
+        """Return the numbers of a column; note the first failure of each row."""
+        if not array.null_count:
+            return array
+        if self.guess.odd:
+            array = self._settled(array, position, column, failures)
+        return array.fill_null(0) if self.spec.blank == "zero" else array
+
+    def _settled(
+        self, array: pa.ChunkedArray, position: int, column: Column, failures: dict[int, Failure]
+    ) -> pa.ChunkedArray:
+        import polars as pl
+
+        if self._rows is None:
+            self._look()
+        assert self._rows is not None
+        text = pl.Series(self._read[f"f{position}"])
+        casted = cast(text, column.type, self.spec.blank)
+        _note(casted.failed, text, column, failures, self._rows)
+        kept = (casted.values.is_not_null() & ~casted.failed).arg_true().to_numpy()
+        if not len(kept):
+            return array
+        values = pl.Series(array).scatter(self._rows[kept], casted.values[kept])
+        return _as_arrow(values, column)
+
+    def _look(self) -> None:
+        """Read the rows with a null as text."""
+        import numpy as np
+
+        nulls = np.zeros(self.table.num_rows, bool)
+        for position in self.guess.kinds:
+            array = self.table.column(f"f{position}")
+            if array.null_count:
+                nulls |= to_numpy(array.is_null().cast("uint8")).astype(bool)
+        self._rows = np.flatnonzero(nulls)
+        lines = b"".join(line + b"\n" for line in self.texts(self._rows))
+        places = tuple(self.guess.kinds)
+        some = tuple(
+            column
+            for position, column in zip(self.fields.positions, self.fields.columns, strict=True)
+            if position in self.guess.kinds
+        )
+        data = np.frombuffer(lines, np.uint8)
+        found = read_columns(data, Fields(self.fields.width, some, places), self.spec, NO_NUMBERS)
+        self._read = dict(zip(found.column_names, found.columns, strict=True))
 
 
 def _finite(column: pa.ChunkedArray) -> bool:
@@ -142,19 +154,46 @@ def _finite(column: pa.ChunkedArray) -> bool:
     return bool(np.isfinite(to_numpy(filled)).all())
 
 
-def _cast(
-    array: pa.ChunkedArray, column: Column, spec: ReadSpec, failures: dict[int, Failure]
+def _from_text(
+    array: pa.ChunkedArray,
+    column: Column,
+    spec: ReadSpec,
+    guess: Guess,
+    failures: dict[int, Failure],
 ) -> pa.ChunkedArray:
-    """Cast a column of text; note the first failure of each row."""
+    """Return a column that was read as text with its type; note the first failure of each row."""
     import polars as pl
-    import pyarrow as pa
 
+    is_number = column.type.name in (*FLOATS, *INTEGERS)
+    if (spec.blank == "null" and guess.odd) or (spec.blank == "zero" and is_number):
+        array = without_blanks(array)
+    if column.type.name == "string":
+        return array
     if (usual := usual_times(array, column.type)) is not None:
         return usual
     text = pl.Series(array)
     casted = cast(text, column.type, spec.blank)
-    if casted.failed.any():
-        rows = casted.failed.arg_true().to_list()
-        for row, value in zip(rows, text.filter(casted.failed).to_list(), strict=True):
-            failures.setdefault(row, Failure(row, column.name, reason(value, column.type)))
-    return pa.chunked_array([casted.values.to_arrow()]).cast(arrow_type(column.type))
+    _note(casted.failed, text, column, failures)
+    return _as_arrow(casted.values, column)
+
+
+def _note(
+    failed: pl.Series,
+    text: pl.Series,
+    column: Column,
+    failures: dict[int, Failure],
+    rows: Indices | None = None,
+) -> None:
+    """Note values that are none of their type; ``rows`` are those of ``text``, if not all."""
+    if not failed.any():
+        return
+    places = failed.arg_true().to_numpy()
+    found = (places if rows is None else rows[places]).tolist()
+    for row, value in zip(found, text.filter(failed).to_list(), strict=True):
+        failures.setdefault(row, Failure(row, column.name, reason(value, column.type)))
+
+
+def _as_arrow(values: pl.Series, column: Column) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    return pa.chunked_array([values.to_arrow()]).cast(arrow_type(column.type))

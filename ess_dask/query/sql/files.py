@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.engine.model import Batch, BatchResult, Job
 from ess_dask.query.sql.model import Partitioned, Work
 from ess_dask.query.sql.run import DealtHere, work_on
+from ess_dask.records.arrays import empty_table as no_rows
 from ess_dask.records.spec import DataType, ReadSpec
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class CategoryRows(DealtHere):
         from ess_dask.engine.window import run_ordered
 
         if not self.batches:
-            yield work_on((self.schema.empty_table(),), work, sides)
+            yield work_on((no_rows(self.schema),), work, sides)
             return
         job = replace(self.job, read=_typed_only(self.job, work.columns[0]))
         answer = partial(_answer, job=job, work=work, sides=dict(sides))
