@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ess_dask.records.cast import cast_one
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import LF
 from ess_dask.records.title import Fields
@@ -26,6 +28,8 @@ _ODD_TEXTS = 8
 ODD_SHARE = 16
 """Numbers are typed by the parser when no more than one in so many has to be looked at again."""
 
+_USUAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class Guess:
@@ -40,8 +44,21 @@ NO_NUMBERS = Guess()
 """Everything is text."""
 
 
-def read_columns(text: Bytes, fields: Fields, spec: ReadSpec, guess: Guess) -> pa.Table:
-    """Return the columns ``f<position>``, as text but for those of the guess.
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Lines with a wrong number of fields: their numbers, from 0, empty lines not counted; how many
+    fields each has, and its text."""
+
+    lines: list[int] = field(default_factory=list)
+    fields: list[int] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list)
+
+
+def read_columns(
+    text: Bytes, fields: Fields, spec: ReadSpec, guess: Guess
+) -> tuple[pa.Table, Ragged]:
+    """Return the columns ``f<position>``, as text but for those of the guess, and the lines that
+    gave no row. Empty lines are passed over.
 
     A blank text is null when blanks are nulls and nothing odd is among the numbers, else ''. Raises
     ``pa.ArrowInvalid`` for a value that the parser takes for no number.
@@ -51,7 +68,15 @@ def read_columns(text: Bytes, fields: Fields, spec: ReadSpec, guess: Guess) -> p
 
     names = [f"f{position}" for position in range(fields.width)]
     types = {name: guess.kinds.get(place, pa.string()) for place, name in enumerate(names)}
-    return csv.read_csv(
+    ragged = Ragged()
+
+    def skip(row: csv.InvalidRow) -> str:
+        ragged.lines.append(row.number - 1)
+        ragged.fields.append(row.actual_columns)
+        ragged.texts.append(row.text.encode())
+        return "skip"
+
+    table = csv.read_csv(
         pa.BufferReader(pa.py_buffer(text)),
         csv.ReadOptions(
             use_threads=False,
@@ -59,7 +84,12 @@ def read_columns(text: Bytes, fields: Fields, spec: ReadSpec, guess: Guess) -> p
             # No line may be longer than a block.
             block_size=max(BLOCK_BYTES, spec.max_record_bytes + 2),
         ),
-        csv.ParseOptions(delimiter=spec.delimiter, quote_char=False, ignore_empty_lines=True),
+        csv.ParseOptions(
+            delimiter=spec.delimiter,
+            quote_char=False,
+            ignore_empty_lines=True,
+            invalid_row_handler=skip,
+        ),
         csv.ConvertOptions(
             check_utf8=False,
             column_types=types,
@@ -71,6 +101,7 @@ def read_columns(text: Bytes, fields: Fields, spec: ReadSpec, guess: Guess) -> p
         # gives it back after 10 ms, and the kernel clears it again.
         memory_pool=pa.system_memory_pool(),
     )
+    return table, ragged
 
 
 def guessed(text: Bytes, fields: Fields, spec: ReadSpec) -> Guess:
@@ -80,44 +111,57 @@ def guessed(text: Bytes, fields: Fields, spec: ReadSpec) -> Guess:
 
     ends = np.flatnonzero(text[:SAMPLE_BYTES] == LF)
     sample = text[: ends[-1] + 1] if len(ends) else text[:0]
-    kinds: dict[int, pa.DataType] = {}
-    odd: dict[str, None] = {}
-    for place, column in enumerate(fields.columns):
-        if column.type.name not in (*FLOATS, *INTEGERS):
-            continue
-        alone = Fields(fields.width, (column,), (fields.positions[place],))
-        found = _odd_texts(sample, alone, spec)
-        if found is not None:
-            kinds[fields.positions[place]] = arrow_type(column.type)
-            odd |= dict.fromkeys(found)
-    if any(pa.types.is_integer(kind) for kind in kinds.values()) and _holds_x(text):
-        kinds = {place: kind for place, kind in kinds.items() if pa.types.is_floating(kind)}
-    return Guess(kinds, tuple(odd)) if kinds else NO_NUMBERS
+    kinds = {
+        position: arrow_type(column.type)
+        for position, column in zip(fields.positions, fields.columns, strict=True)
+        if column.type.name in (*FLOATS, *INTEGERS)
+    }
+    guess = Guess(kinds)
+    if kinds and not _takes(sample, fields, spec, guess):
+        guess = _guessed_apart(sample, fields, spec, guess)
+    if any(pa.types.is_integer(kind) for kind in guess.kinds.values()) and _holds_x(text):
+        kinds = {at: kind for at, kind in guess.kinds.items() if pa.types.is_floating(kind)}
+        guess = replace(guess, kinds=kinds)
+    return guess if guess.kinds else NO_NUMBERS
 
 
-def _odd_texts(sample: Bytes, field: Fields, spec: ReadSpec) -> list[str] | None:
-    """Return the texts of one field that are no number, None when there is much of that."""
-    import polars as pl
+def _takes(sample: Bytes, fields: Fields, spec: ReadSpec, guess: Guess) -> bool:
+    """Whether the parser takes a text so."""
     import pyarrow as pa
 
-    from ess_dask.records.cast import cast
+    try:
+        read_columns(sample, fields, spec, guess)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
-    kinds = {field.positions[0]: arrow_type(field.columns[0].type)}
-    try:
-        read_columns(sample, field, spec, Guess(kinds))
-        return []
-    except pa.ArrowInvalid:
-        text = pl.Series(read_columns(sample, field, spec, NO_NUMBERS).column(0))
-    blank = text.is_null() | (text == "")
-    failed = cast(text, field.columns[0].type, spec.blank).failed
-    found = text.filter(failed).unique(maintain_order=True).to_list()
-    if len(found) > _ODD_TEXTS or int((blank | failed).sum()) * ODD_SHARE > len(text):
+
+def _guessed_apart(sample: Bytes, fields: Fields, spec: ReadSpec, guess: Guess) -> Guess:
+    """Guess for each column by itself."""
+    kinds: dict[int, pa.DataType] = {}
+    odd: dict[str, None] = {}
+    for place, position in enumerate(fields.positions):
+        if position not in guess.kinds:
+            continue
+        alone = Fields(fields.width, fields.columns[place : place + 1], (position,))
+        found = _odd_texts(sample, alone, spec)
+        one = Guess({position: guess.kinds[position]}, tuple(found or ()))
+        if found is not None and _takes(sample, alone, spec, one):
+            kinds |= one.kinds
+            odd |= dict.fromkeys(found)
+    return Guess(kinds, tuple(odd))
+
+
+def _odd_texts(sample: Bytes, fields: Fields, spec: ReadSpec) -> list[str] | None:
+    """Return the texts of the only column that are no number, None when there is much of that."""
+    column = fields.columns[0]
+    texts = read_columns(sample, fields, spec, NO_NUMBERS)[0].column(0).to_pylist()
+    unusual = [text for text in texts if not (text and _USUAL.fullmatch(text))]
+    different = dict.fromkeys(filter(None, unusual))
+    if len(different) > _ODD_TEXTS:
         return None
-    try:
-        read_columns(sample, field, spec, Guess(kinds, tuple(found)))
-    except pa.ArrowInvalid:
-        return None
-    return found
+    found = [text for text in different if cast_one(text, column.type, spec.blank)[1]]
+    return None if found and len(unusual) * ODD_SHARE > len(texts) else found
 
 
 def _holds_x(text: Bytes) -> bool:
