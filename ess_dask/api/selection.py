@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
-from ess_dask.api.cluster import tell
 from ess_dask.api.forms import as_frame, as_polars, describe_schema, names_of
 from ess_dask.api.results import Collected, SelectionPlan
 from ess_dask.api.steps import Step, as_step
 from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
+from ess_dask.api.workers import executor_for, is_away
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
 from ess_dask.engine.model import Batch, Job
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from ess_dask.api.cluster import Cluster
     from ess_dask.api.stream import StreamReport
     from ess_dask.api.table import Table
-    from ess_dask.engine.executor import Executor
     from ess_dask.pipelines.report import RunReport
     from ess_dask.settings import Settings
     from ess_dask.warehouse.model import Hooks, Mode, OnChange, TableLayout
@@ -216,7 +213,7 @@ class Selection:
         from ess_dask.engine.collect import collect, empty_table, raise_failures
         from ess_dask.records.rejects import reject_schema
 
-        job = self._worked_job()
+        job = self.worked_job()
         tables, rejects, results = [], [], []
         for table, rejected, result in self._run(partial(collect, job=job)):
             raise_failures(result)
@@ -242,7 +239,7 @@ class Selection:
             raise_failures(result)
             return [] if rows is None else [rows]
 
-        job = self._worked_job()
+        job = self.worked_job()
         found = [table for tables in self._run(rejected) for table in tables]
         return as_frame(pa.concat_tables([reject_schema().empty_table(), *found]))
 
@@ -256,7 +253,7 @@ class Selection:
         """
         from ess_dask.api.folding import fold_batch, packed
 
-        work = partial(fold_batch, job=self._worked_job(), each=packed(each, away=self._is_away))
+        work = partial(fold_batch, job=self.worked_job(), each=packed(each, away=self._is_away))
         return merge(list(self._run(work)))
 
     def count(self) -> int:
@@ -395,39 +392,17 @@ class Selection:
         if not batches:
             patterns = ", ".join(self.category.patterns)
             warn(f"no file in {self.store.root} matches {patterns} in this range", NoFilesWarning)
-        with self._executor() as executor:
+        with executor_for(self.store, self.settings()) as executor:
             yield from run_ordered(batches, work, executor, limit=self.settings().window)
 
     @property
     def _is_away(self) -> bool:
-        """Whether workers of other machines make the rows: of a cluster that can see the files."""
-        from ess_dask.cluster.machines import is_remote
-        from ess_dask.engine.hands import is_seen
+        return is_away(self.store, self.settings())
 
-        settings = self.settings()
-        return is_remote(settings.cluster) and is_seen(self.store, settings)
-
-    def _worked_job(self) -> Job:
+    def worked_job(self) -> Job:
         """Return the job as those get it that make the rows."""
         job = self.job()
         return replace(job, context=job.context.away("")) if self._is_away else job
-
-    @contextmanager
-    def _executor(self) -> Iterator[Executor]:
-        from ess_dask.engine.executor import ThreadExecutor, usable_cores
-        from ess_dask.engine.hands import Errand, far_executor
-
-        settings = self.settings()
-        if self._is_away:
-            errand = Errand("", f"rows-{token_hex(8)}", (self.store,))
-            with far_executor(tell, settings.cluster, errand) as far:
-                yield far
-            return
-        executor = ThreadExecutor(settings.threads or usable_cores())
-        try:
-            yield executor
-        finally:
-            executor.close()
 
     def __repr__(self) -> str:
         from ess_dask.api.show import selection_text

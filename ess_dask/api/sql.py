@@ -137,20 +137,21 @@ def _shown(source: Partitioned, name: str) -> str:
 
 
 def _rows_of(selection: Selection) -> Partitioned:
-    """Return the files of a selection as a source, read by threads of this process."""
+    """Return the files of a selection as a source, read by threads of this process or by workers
+    of other machines."""
     from functools import partial
 
+    from ess_dask.api.workers import executor_for
     from ess_dask.engine.collect import empty_table
-    from ess_dask.engine.executor import ThreadExecutor, usable_cores
     from ess_dask.query.sql.files import CategoryRows
 
     settings = selection.settings()
-    job = selection.job()
+    job = selection.worked_job()
     return CategoryRows(
         job=job,
         batches=selection.plan().batches,
         schema=empty_table(job).schema,
-        executor=partial(ThreadExecutor, settings.threads or usable_cores()),
+        executor=partial(executor_for, selection.store, settings),
         window=settings.window,
     )
 
@@ -177,12 +178,11 @@ def _text_files(lake: Lake, pattern: str) -> Partitioned:
 def _parquet(lake: Lake, pattern: str) -> Partitioned:
     from functools import partial
 
-    from ess_dask.engine.executor import ThreadExecutor, usable_cores
+    from ess_dask.api.workers import executor_for
     from ess_dask.query.sql.flat import parquet_rows
     from ess_dask.settings import load_settings
 
-    threads = load_settings().threads or usable_cores()
-    executor = partial(ThreadExecutor, threads)
+    executor = partial(executor_for, lake.store, load_settings())
     return parquet_rows(lake.store, _matching(lake, pattern), executor)
 
 

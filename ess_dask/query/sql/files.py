@@ -6,6 +6,7 @@ Only the columns that a statement needs are typed, so a bad value in another col
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,13 +42,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class CategoryRows(DealtHere):
-    """Implements ``Partitioned`` for files. ``executor`` makes what the batches run on, ``window``
+    """Implements ``Partitioned`` for files. ``executor`` gives what the batches run on, ``window``
     is how many are in flight (0: two for each thread)."""
 
     job: Job
     batches: tuple[Batch, ...]
     schema: pa.Schema
-    executor: Callable[[], Executor]
+    executor: Callable[[], AbstractContextManager[Executor]]
     window: int = 0
     account: Account = field(default_factory=Account)
     key: tuple[str, ...] = ()
@@ -73,16 +74,13 @@ class CategoryRows(DealtHere):
             return
         job = replace(self.job, read=_typed_only(self.job, work.columns[0]))
         answer = partial(_answer, job=job, work=work, sides=dict(sides))
-        executor = self.executor()
-        answers = run_ordered(self.batches, answer, executor, limit=self.window)
-        try:
-            for batch, (table, result) in zip(self.batches, answers, strict=False):
-                raise_failures(result)
-                self.account.take(batch, result)
-                yield table
-        finally:
-            answers.close()
-            executor.close()
+        with self.executor() as executor:
+            answers = run_ordered(self.batches, answer, executor, limit=self.window)
+            with closing(answers):
+                for batch, (table, result) in zip(self.batches, answers, strict=False):
+                    raise_failures(result)
+                    self.account.take(batch, result)
+                    yield table
 
 
 def _typed_only(job: Job, columns: tuple[str, ...]) -> ReadSpec:

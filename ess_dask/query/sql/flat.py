@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class ParquetRows(DealtHere):
     store: Datastore
     files: tuple[FileRef, ...]
     schema: pa.Schema
-    executor: Callable[[], Executor]
+    executor: Callable[[], AbstractContextManager[Executor]]
     key: tuple[str, ...] = ()
     placement: str = ""
 
@@ -58,20 +59,20 @@ class ParquetRows(DealtHere):
 
         from ess_dask.engine.window import run_ordered
 
-        executor = self.executor()
         answer = partial(
             _answer_parquet, store=self.store, schema=self.schema, work=work, sides=dict(sides)
         )
-        answers = run_ordered(self.files, answer, executor)
-        try:
-            yield from answers
-        finally:
-            answers.close()
-            executor.close()
+        with (
+            self.executor() as executor,
+            closing(run_ordered(self.files, answer, executor)) as all_,
+        ):
+            yield from all_
 
 
 def parquet_rows(
-    store: Datastore, files: tuple[FileRef, ...], executor: Callable[[], Executor]
+    store: Datastore,
+    files: tuple[FileRef, ...],
+    executor: Callable[[], AbstractContextManager[Executor]],
 ) -> ParquetRows:
     """Return Parquet files as a source, with the columns of the first."""
     return ParquetRows(store, files, _schema_of(store, files[0]), executor)
