@@ -11,6 +11,8 @@ from ess_dask.errors import UsageError
 from ess_dask.query.sql.model import RESERVED, Partitioned, Side
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ess_dask.api.cluster import Cluster
     from ess_dask.api.lake import Lake
     from ess_dask.api.results import Answer
@@ -111,15 +113,25 @@ class Sources:
         return MemoryRows(table)
 
     def _open_warehouse(self, path: tuple[str, ...]) -> Partitioned:
-        from ess_dask.query.sql.flat import warehouse_rows
+        from functools import partial
+
+        from ess_dask.query.sql.flat import read_duckdb, warehouse_rows
 
         scheme, _, place = self.warehouse.partition("://")
-        if scheme != "duckdb":
-            raise UsageError(
-                f"a query cannot read the warehouse {scheme or '(none)'}",
-                hint="only DuckDB; of Redshift: ess redshift unload, then the Parquet files",
-            )
-        return warehouse_rows(place.removeprefix("/"), path)
+        if scheme == "duckdb":
+            return warehouse_rows(partial(read_duckdb, place.removeprefix("/")), path)
+        if scheme.partition("+")[0] == "redshift":
+            return warehouse_rows(partial(_unloaded, self.warehouse), path)
+        raise UsageError(
+            f"a query cannot read the warehouse {scheme or '(none)'}",
+            hint="set ESS_WAREHOUSE to duckdb:///FILE or a Redshift URL",
+        )
+
+
+def _unloaded(url: str, query: str) -> pa.Table:
+    from ess_dask.api.unload import unload
+
+    return unload(query, url, form="arrow")
 
 
 def _partitions(source: Partitioned) -> int:
