@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ess_dask.api.cluster import Cluster
     from ess_dask.api.stream import StreamReport
     from ess_dask.api.table import Table
+    from ess_dask.catalog.selection import Selection as Selected
     from ess_dask.pipelines.report import RunReport
     from ess_dask.settings import Settings
     from ess_dask.warehouse.model import Hooks, Mode, OnChange, TableLayout
@@ -125,14 +126,17 @@ class Selection:
         Raises ``UsageError`` for a folder that is not there, ``AccessError`` and ``TransientError``
         of a bucket.
         """
+        return self._selected().files
+
+    def _selected(self) -> Selected:
         from ess_dask.catalog.registry import select_registered
         from ess_dask.catalog.selection import select_files
 
         self.check_folder()
         if self.category.usecache:
             name, label = self.category.name, self.store.label
-            return select_registered(name, self.lower, self.upper, label=label)[2].files
-        return select_files(self.store, self.category, self.lower, self.upper).files
+            return select_registered(name, self.lower, self.upper, label=label)[2]
+        return select_files(self.store, self.category, self.lower, self.upper)
 
     def check_folder(self) -> None:
         """Raise ``UsageError`` when the lake is a folder that is not there."""
@@ -143,8 +147,9 @@ class Selection:
         """List the files and return what would be read, without reading it."""
         from ess_dask.engine.batches import make_batches
 
-        files = self.files()
-        return SelectionPlan(self, files, make_batches(files, self.settings().batch_bytes))
+        found = self._selected()
+        batches = make_batches(found.files, self.settings().batch_bytes)
+        return SelectionPlan(self, found.files, batches, found.matched)
 
     def settings(self) -> Settings:
         """Return the settings that this selection works with."""

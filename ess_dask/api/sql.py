@@ -159,12 +159,14 @@ def _rows_of(selection: Selection) -> Partitioned:
 
     settings = selection.settings()
     job = selection.worked_job()
+    plan = selection.plan()
     return CategoryRows(
         job=job,
-        batches=selection.plan().batches,
+        batches=plan.batches,
         schema=empty_table(job).schema,
         executor=partial(executor_for, selection.store, settings),
         window=settings.window,
+        pruned=plan.matched - len(plan.files),
     )
 
 

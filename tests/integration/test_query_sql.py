@@ -59,7 +59,7 @@ def test_explain_tells_what_ran_where(shop):
     text = "select who, avg(n) from sale:*:2014-09-02 group by who"
     planned = shop.ess("query", text, "--check", "--explain")
     assert planned.stdout == ""
-    assert "2 files of the range" in planned.stderr
+    assert "2 files of the range (4 pruned by date), " in planned.stderr
     assert "on every partition of sale:*:2014-09-02 (who, n)" in planned.stderr
     done = shop.ess("query", text, "--explain", "--format", "ndjson")
     assert [json.loads(line)["who"] for line in done.stdout.splitlines()] == ["ann", "bob"]

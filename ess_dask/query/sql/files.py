@@ -43,13 +43,15 @@ class Account:
 @dataclass(frozen=True, slots=True)
 class CategoryRows(DealtHere):
     """Implements ``Partitioned`` for files. ``executor`` gives what the batches run on, ``window``
-    is how many are in flight (0: two for each thread)."""
+    is how many are in flight (0: two for each thread); ``pruned`` files of the category have a date
+    out of the range."""
 
     job: Job
     batches: tuple[Batch, ...]
     schema: pa.Schema
     executor: Callable[[], AbstractContextManager[Executor]]
     window: int = 0
+    pruned: int = 0
     account: Account = field(default_factory=Account)
     key: tuple[str, ...] = ()
     placement: str = ""
