@@ -212,6 +212,43 @@ def beside_awswrangler(found):
         yield Row(f"{name}, memory", f"{memory[0]} MiB", f"{memory[1]} MiB", f"{share:.2f}", "0.33")
 
 
+SHOP = "S:purchaseDate S:userID I:articleID F:price I:refID"
+
+
+def query(options):
+    """SQL over files and over memory; beside Polars' streaming engine and DuckDB."""
+    from bench.query_files import STATEMENTS, dimension
+
+    folder = str(lakes.large())
+    dimension(folder)
+    script = [PYTHON, str(HERE / "query_files.py")]
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update(HOME=home, ESS_CACHE_DIR=f"{home}/.ess")
+        ess = [PYTHON, "-m", "ess_dask.cli"]
+        for label, place in (("bench", folder), ("small", str(lakes.small_files()))):
+            once([*ess, "select", place, "--label", label])
+            once([*ess, "category", "add", "purchase", "purchase_*", "--columnspec", SHOP])
+        for question in STATEMENTS:
+            ours = [*script, "ours", question, folder]
+            for other, limit in (("polars", "1.15"), ("duckdb", "1.00")):
+                name = f"query 20 M rows in files, {question} / {other}"
+                theirs = [*script, other, question, folder]
+                yield compare(name, ours, theirs, options.times, limit)
+        text = "select userID, price from purchase:*:* limit 10"
+        first = once([*ess, "query", text, "--format", "csv"])
+        yield Row("query, 10 rows of 10,000 files", f"{first.wall:.2f} s", "", "", "< 1 s")
+        try:
+            command = [PYTHON, str(HERE / "query_memory.py"), folder, str(options.times)]
+            ours, theirs, key = map(float, once(command).output.split())
+        finally:
+            once([*ess, "udbd", "stop"])
+    name = "query 20 M rows in memory, group by / DuckDB's own table"
+    yield Row(name, f"{ours:.2f} s", f"{theirs:.2f} s", f"{ours / theirs:.2f}", "1.30")
+    yield Row(
+        "query 20 M rows in memory, look-up of a key", f"{key * 1e3:.0f} ms", "", "", "< 30 ms"
+    )
+
+
 def scaling(options):
     """The engine's own cost on 1, 2, 4 and 8 workers that see nothing of this machine."""
     from bench import scaling
@@ -243,6 +280,7 @@ SCENARIOS = {
     "backfill": backfill,
     "journal": journal,
     "redshift": redshift,
+    "query": query,
     "scaling": scaling,
 }
 

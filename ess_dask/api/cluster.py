@@ -75,7 +75,7 @@ class Cluster:
         """Answer one SELECT (DuckDB's dialect) over tables of this cluster, ``database.table``.
 
         Categories of the current datastore (``purchase:2014-09-01:*``), Parquet files in it
-        (``'sales/*.parquet'``), tables of a DuckDB warehouse (``warehouse.sales``) and frames
+        (``'sales/*.parquet'``), tables of the warehouse (``warehouse.sales``) and frames
         handed in by name (``cluster.sql("... join df ...", df=df)``) may stand beside them. Raises
         ``UsageError`` with line and column for a statement that does not fit.
         """

@@ -77,11 +77,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SelectionPlan:
-    """What a selection would read: files in order, grouped into batches (one task each)."""
+    """What a selection would read: files in order, grouped into batches (one task each), out of
+    ``matched`` files of the category."""
 
     selection: Selection
     files: tuple[FileRef, ...]
     batches: tuple[Batch, ...]
+    matched: int = 0
 
     def __repr__(self) -> str:
         stored = show_bytes(sum(file.size for file in self.files))

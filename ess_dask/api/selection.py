@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
-from ess_dask.api.cluster import tell
 from ess_dask.api.forms import as_frame, as_polars, describe_schema, names_of
 from ess_dask.api.results import Collected, SelectionPlan
 from ess_dask.api.steps import Step, as_step
 from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
+from ess_dask.api.workers import executor_for, is_away
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
 from ess_dask.engine.model import Batch, Job
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from ess_dask.api.cluster import Cluster
     from ess_dask.api.stream import StreamReport
     from ess_dask.api.table import Table
-    from ess_dask.engine.executor import Executor
+    from ess_dask.catalog.selection import Selection as Selected
     from ess_dask.pipelines.report import RunReport
     from ess_dask.settings import Settings
     from ess_dask.warehouse.model import Hooks, Mode, OnChange, TableLayout
@@ -128,14 +126,17 @@ class Selection:
         Raises ``UsageError`` for a folder that is not there, ``AccessError`` and ``TransientError``
         of a bucket.
         """
+        return self._selected().files
+
+    def _selected(self) -> Selected:
         from ess_dask.catalog.registry import select_registered
         from ess_dask.catalog.selection import select_files
 
         self.check_folder()
         if self.category.usecache:
             name, label = self.category.name, self.store.label
-            return select_registered(name, self.lower, self.upper, label=label)[2].files
-        return select_files(self.store, self.category, self.lower, self.upper).files
+            return select_registered(name, self.lower, self.upper, label=label)[2]
+        return select_files(self.store, self.category, self.lower, self.upper)
 
     def check_folder(self) -> None:
         """Raise ``UsageError`` when the lake is a folder that is not there."""
@@ -146,8 +147,9 @@ class Selection:
         """List the files and return what would be read, without reading it."""
         from ess_dask.engine.batches import make_batches
 
-        files = self.files()
-        return SelectionPlan(self, files, make_batches(files, self.settings().batch_bytes))
+        found = self._selected()
+        batches = make_batches(found.files, self.settings().batch_bytes)
+        return SelectionPlan(self, found.files, batches, found.matched)
 
     def settings(self) -> Settings:
         """Return the settings that this selection works with."""
@@ -216,7 +218,7 @@ class Selection:
         from ess_dask.engine.collect import collect, empty_table, raise_failures
         from ess_dask.records.rejects import reject_schema
 
-        job = self._worked_job()
+        job = self.worked_job()
         tables, rejects, results = [], [], []
         for table, rejected, result in self._run(partial(collect, job=job)):
             raise_failures(result)
@@ -242,7 +244,7 @@ class Selection:
             raise_failures(result)
             return [] if rows is None else [rows]
 
-        job = self._worked_job()
+        job = self.worked_job()
         found = [table for tables in self._run(rejected) for table in tables]
         return as_frame(pa.concat_tables([reject_schema().empty_table(), *found]))
 
@@ -256,7 +258,7 @@ class Selection:
         """
         from ess_dask.api.folding import fold_batch, packed
 
-        work = partial(fold_batch, job=self._worked_job(), each=packed(each, away=self._is_away))
+        work = partial(fold_batch, job=self.worked_job(), each=packed(each, away=self._is_away))
         return merge(list(self._run(work)))
 
     def count(self) -> int:
@@ -395,39 +397,17 @@ class Selection:
         if not batches:
             patterns = ", ".join(self.category.patterns)
             warn(f"no file in {self.store.root} matches {patterns} in this range", NoFilesWarning)
-        with self._executor() as executor:
+        with executor_for(self.store, self.settings()) as executor:
             yield from run_ordered(batches, work, executor, limit=self.settings().window)
 
     @property
     def _is_away(self) -> bool:
-        """Whether workers of other machines make the rows: of a cluster that can see the files."""
-        from ess_dask.cluster.machines import is_remote
-        from ess_dask.engine.hands import is_seen
+        return is_away(self.store, self.settings())
 
-        settings = self.settings()
-        return is_remote(settings.cluster) and is_seen(self.store, settings)
-
-    def _worked_job(self) -> Job:
+    def worked_job(self) -> Job:
         """Return the job as those get it that make the rows."""
         job = self.job()
         return replace(job, context=job.context.away("")) if self._is_away else job
-
-    @contextmanager
-    def _executor(self) -> Iterator[Executor]:
-        from ess_dask.engine.executor import ThreadExecutor, usable_cores
-        from ess_dask.engine.hands import Errand, far_executor
-
-        settings = self.settings()
-        if self._is_away:
-            errand = Errand("", f"rows-{token_hex(8)}", (self.store,))
-            with far_executor(tell, settings.cluster, errand) as far:
-                yield far
-            return
-        executor = ThreadExecutor(settings.threads or usable_cores())
-        try:
-            yield executor
-        finally:
-            executor.close()
 
     def __repr__(self) -> str:
         from ess_dask.api.show import selection_text

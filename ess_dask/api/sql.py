@@ -11,6 +11,8 @@ from ess_dask.errors import UsageError
 from ess_dask.query.sql.model import RESERVED, Partitioned, Side
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ess_dask.api.cluster import Cluster
     from ess_dask.api.lake import Lake
     from ess_dask.api.results import Answer
@@ -111,15 +113,25 @@ class Sources:
         return MemoryRows(table)
 
     def _open_warehouse(self, path: tuple[str, ...]) -> Partitioned:
-        from ess_dask.query.sql.flat import warehouse_rows
+        from functools import partial
+
+        from ess_dask.query.sql.flat import read_duckdb, warehouse_rows
 
         scheme, _, place = self.warehouse.partition("://")
-        if scheme != "duckdb":
-            raise UsageError(
-                f"a query cannot read the warehouse {scheme or '(none)'}",
-                hint="only DuckDB; of Redshift: ess redshift unload, then the Parquet files",
-            )
-        return warehouse_rows(place.removeprefix("/"), path)
+        if scheme == "duckdb":
+            return warehouse_rows(partial(read_duckdb, place.removeprefix("/")), path)
+        if scheme.partition("+")[0] == "redshift":
+            return warehouse_rows(partial(_unloaded, self.warehouse), path)
+        raise UsageError(
+            f"a query cannot read the warehouse {scheme or '(none)'}",
+            hint="set ESS_WAREHOUSE to duckdb:///FILE or a Redshift URL",
+        )
+
+
+def _unloaded(url: str, query: str) -> pa.Table:
+    from ess_dask.api.unload import unload
+
+    return unload(query, url, form="arrow")
 
 
 def _partitions(source: Partitioned) -> int:
@@ -137,21 +149,24 @@ def _shown(source: Partitioned, name: str) -> str:
 
 
 def _rows_of(selection: Selection) -> Partitioned:
-    """Return the files of a selection as a source, read by threads of this process."""
+    """Return the files of a selection as a source, read by threads of this process or by workers
+    of other machines."""
     from functools import partial
 
+    from ess_dask.api.workers import executor_for
     from ess_dask.engine.collect import empty_table
-    from ess_dask.engine.executor import ThreadExecutor, usable_cores
     from ess_dask.query.sql.files import CategoryRows
 
     settings = selection.settings()
-    job = selection.job()
+    job = selection.worked_job()
+    plan = selection.plan()
     return CategoryRows(
         job=job,
-        batches=selection.plan().batches,
+        batches=plan.batches,
         schema=empty_table(job).schema,
-        executor=partial(ThreadExecutor, settings.threads or usable_cores()),
+        executor=partial(executor_for, selection.store, settings),
         window=settings.window,
+        pruned=plan.matched - len(plan.files),
     )
 
 
@@ -177,12 +192,11 @@ def _text_files(lake: Lake, pattern: str) -> Partitioned:
 def _parquet(lake: Lake, pattern: str) -> Partitioned:
     from functools import partial
 
-    from ess_dask.engine.executor import ThreadExecutor, usable_cores
+    from ess_dask.api.workers import executor_for
     from ess_dask.query.sql.flat import parquet_rows
     from ess_dask.settings import load_settings
 
-    threads = load_settings().threads or usable_cores()
-    executor = partial(ThreadExecutor, threads)
+    executor = partial(executor_for, lake.store, load_settings())
     return parquet_rows(lake.store, _matching(lake, pattern), executor)
 
 

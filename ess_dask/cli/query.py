@@ -27,7 +27,7 @@ def query(statement: tuple[str, ...], label: str, check: bool, form: str, explai
     """Answer a SQL statement from the files of categories or from tables in memory.
 
     FROM takes CATEGORY:START:END (both inclusive, * is open), DATABASE:TABLE or DATABASE.TABLE in
-    memory, 'PATTERN.parquet' or '.csv' in the datastore, and warehouse.TABLE (DuckDB).
+    memory, 'PATTERN.parquet' or '.csv' in the datastore, and warehouse.TABLE.
 
     Statements of Essentia's own form are answered as it does: select COLS|* from RANGE [where
     FILTER] [order by COL] [limit N], or count(*), count(COL), count(distinct COL) with [where

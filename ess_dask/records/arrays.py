@@ -51,24 +51,31 @@ def strings(values: Sequence[str]) -> pa.Array:
     """Return strings as an Arrow array of type string."""
     import pyarrow as pa
 
-    return _bytes_array(pa.string(), [value.encode() for value in values])
+    whole = "".join(values)
+    if whole.isascii():
+        return _bytes_array(pa.string(), values, whole.encode())
+    encoded = [value.encode() for value in values]
+    return _bytes_array(pa.string(), encoded, b"".join(encoded))
 
 
 def binaries(values: Sequence[bytes]) -> pa.Array:
     """Return byte strings as an Arrow array of type binary."""
     import pyarrow as pa
 
-    return _bytes_array(pa.binary(), values)
+    return _bytes_array(pa.binary(), values, b"".join(values))
 
 
-def _bytes_array(kind: pa.DataType, values: Sequence[bytes]) -> pa.Array:
+def _bytes_array(
+    kind: pa.DataType, values: Sequence[str] | Sequence[bytes], data: bytes
+) -> pa.Array:
     import numpy as np
     import pyarrow as pa
 
     offsets = np.zeros(len(values) + 1, np.int32)
-    np.cumsum([len(value) for value in values], out=offsets[1:])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
-    return pa.Array.from_buffers(kind, len(values), buffers)
+    np.cumsum(np.fromiter(map(len, values), np.int32, len(values)), out=offsets[1:])
+    return pa.Array.from_buffers(
+        kind, len(values), [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    )
 
 
 def empty_table(schema: pa.Schema) -> pa.Table:

@@ -42,6 +42,22 @@ def positions(words: Words) -> Indices:
     return np.concatenate(found)
 
 
+def nth(words: Words, counted: Indices, which: Indices) -> Indices:
+    """Return the places of the set bits number ``which`` (from 0; one below 0 gives any place).
+
+    ``counted`` is how many are set up to the end of each word.
+    """
+    import numpy as np
+
+    at = np.searchsorted(counted, which, "right")
+    before = np.where(at > 0, counted[at - 1], 0)
+    octets = words[at].view(np.uint8).reshape(-1, 8)
+    order = np.cumsum(np.unpackbits(octets, axis=1, bitorder="little"), axis=1, dtype=np.int8)
+    inside = (order <= (which - before)[:, None]).sum(axis=1)
+    found: Indices = at * 64 + inside
+    return found
+
+
 def count_between(words: Words, ends: Indices) -> Indices:
     """Return how many places are set before each end (ascending) and not before the one before it.
 

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ess_dask.records.rejects import quote_value
 from ess_dask.records.spec import DataType
@@ -81,6 +81,15 @@ def cast(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Ca
     if type_.name in (*INTEGERS, *FLOATS):
         return _cast_number(text, type_, blank)
     return _cast_any(text, type_, blank)
+
+
+@lru_cache(maxsize=1024)
+def cast_one(text: str, type_: DataType, blank: Literal["null", "zero"]) -> tuple[Any, bool]:
+    """Return what ``cast`` makes of one text, and whether it is no value of its type."""
+    import polars as pl
+
+    casted = cast(pl.Series([text or None], dtype=pl.String), type_, blank)
+    return casted.values[0], casted.failed[0]
 
 
 def _cast_iso(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Casted:

@@ -20,7 +20,7 @@ from ess_dask.records.lines import Lines
 from ess_dask.records.plain import Plain, plain_stop
 from ess_dask.records.rejects import RAW_LIMIT, build_rejects
 from ess_dask.records.spec import ReadSpec
-from ess_dask.records.split import LF, Fault, Layout, Records, split
+from ess_dask.records.split import CR, LF, Fault, Layout, Records, split
 from ess_dask.records.text import utf8_blocks
 from ess_dask.records.title import Fields, fields_by_position, fields_by_title
 from ess_dask.records.untyped import Part, Untyped, empty_chunk, fault_reason, type_chunks
@@ -190,7 +190,8 @@ class _File:
         self.fields, self.title = fields, title
         data = np.frombuffer(buffer, np.uint8)[start:stop]
         origin = Origin(self.uri, self.member, title, place.offset, place.line)
-        return Plain(origin, self.spec, fields, Lines.of(data))
+        returns = buffer.find(CR) >= 0
+        return Plain(origin, self.spec, fields, Lines.of(data, returns=returns))
 
     def _title(self, buffer: bytes, records: Records) -> Fields:
         raw = buffer[records.starts[0] : records.stops[0]]

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ess_dask.records.split import CR, LF, count_fields, line_ends
+from ess_dask.records.bits import behind, nth, places, positions
+from ess_dask.records.split import CR, LF, count_fields
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ess_dask.records.bits import Words
 
     Bytes = NDArray[np.uint8]
     Indices = NDArray[np.int64]
@@ -18,18 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The lines of a text that ends with a line end; ``ends[i]`` is where the LF of line ``i`` is.
+    """The lines of a text that ends with a line end; ``ends`` are the places of the LFs as bits,
+    ``counted`` how many there are up to each word of them.
 
-    Lines end in LF or CRLF.
+    Lines end in LF, with ``returns`` (some of them) in CRLF.
     """
 
     data: Bytes
-    ends: Indices
+    ends: Words
+    counted: Indices
+    returns: bool
 
     @classmethod
-    def of(cls, data: Bytes) -> Lines:
+    def of(cls, data: Bytes, *, returns: bool) -> Lines:
         """Find the line ends."""
-        return cls(data, line_ends(data, LF))
+        import numpy as np
+
+        ends = places(data, LF)
+        return cls(data, ends, np.cumsum(np.bitwise_count(ends), dtype=np.int64), returns)
 
     @classmethod
     def joined(cls, parts: Sequence[Lines]) -> Lines:
@@ -38,19 +47,18 @@ class Lines:
 
         if len(parts) == 1:
             return parts[0]
-        sizes = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
-        ends = [part.ends + before for part, before in zip(parts, sizes, strict=True)]
-        return cls(np.concatenate([part.data for part in parts]), np.concatenate(ends))
+        data = np.concatenate([part.data for part in parts])
+        return cls.of(data, returns=any(part.returns for part in parts))
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return int(self.counted[-1])
 
     def extent(self, lines: Indices) -> tuple[Indices, Indices]:
         """Return where these lines begin and where they stop, without their ends."""
         import numpy as np
 
-        starts = np.where(lines > 0, self.ends[lines - 1] + 1, 0)
-        stops = self.ends[lines]
+        starts = np.where(lines > 0, nth(self.ends, self.counted, lines - 1) + 1, 0)
+        stops = nth(self.ends, self.counted, lines)
         returns = (stops > starts) & (self.data[stops - 1] == CR)
         return starts, stops - returns
 
@@ -72,4 +80,16 @@ class Lines:
 
     def fields(self, delimiter: int) -> Indices:
         """Return the number of fields of each line."""
-        return count_fields(self.data, self.ends, delimiter)
+        return count_fields(self.data, positions(self.ends), delimiter)
+
+    def blank(self) -> Indices:
+        """Return the lines that are nothing but an LF."""
+        import numpy as np
+
+        found = self.ends & behind(self.ends)
+        # The first line has nothing before it.
+        found[0] |= self.ends[0] & np.uint64(1)
+        if not found.any():
+            return np.zeros(0, np.int64)
+        at = positions(found)
+        return np.searchsorted(positions(self.ends), at)

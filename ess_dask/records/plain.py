@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from ess_dask.records.arrays import empty_table, from_numpy
 from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.lines import Lines
-from ess_dask.records.parse import Failure
-from ess_dask.records.plain_parse import parse_lines
+from ess_dask.records.plain_parse import read_lines, typed_rows
+from ess_dask.records.plain_read import Ragged
 from ess_dask.records.rejects import BLANK_LINE, Refused, field_count_reason, reject_table
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import CR, LF, QUOTE, Layout
@@ -87,51 +87,79 @@ def decodes(data: bytes | bytearray) -> bool:
 
 def type_plain(parts: Sequence[Plain]) -> list[Chunk]:
     """Return the chunk of each part, all of the same fields, typed together."""
+    import numpy as np
+
     spec, fields = parts[0].spec, parts[0].fields
     lines = Lines.joined([part.lines for part in parts])
-    refused = _wrong(lines, fields, ord(spec.delimiter))
+    refused = _looked_at(lines, fields, ord(spec.delimiter)) if lines.returns else _blank(lines)
     if len(refused) == len(lines):
         return list(_share_out(parts, empty_table(schema_of(fields.columns)), refused))
-    lines.wipe(refused.places)
-    table, failures = parse_lines(lines.data, fields, spec)
+    read = read_lines(lines.data, fields, spec)
+    refused = refused.merged(_ragged(read.ragged, fields, refused))
+
+    def texts(rows: Indices) -> list[bytes]:
+        return lines.texts(_behind(rows, refused))
+
+    table, failures = typed_rows(read, fields, spec, texts)
+    wrong = refused
     if failures:
-        table, refused = _without(table, failures, lines, refused)
-    return list(_share_out(parts, table, refused))
+        rows = np.array([failure.record for failure in failures], np.int64)
+        table = _without(table, rows)
+        columns = [failure.column for failure in failures]
+        reasons = [failure.reason for failure in failures]
+        more = Refused(_behind(rows, refused), columns, reasons, texts(rows))
+        wrong = refused.merged(more)
+    return list(_share_out(parts, table, wrong))
 
 
-def _wrong(lines: Lines, fields: Fields, delimiter: int) -> Refused:
-    """Return the lines that do not have the right number of fields."""
+def _behind(rows: Indices, refused: Refused) -> Indices:
+    """Return the lines of the rows that are left without the refused lines."""
+    import numpy as np
+
+    # A row's line comes behind all refused lines that have no more rows than that before them.
+    before = refused.places - np.arange(len(refused))
+    return rows + np.searchsorted(before, rows, "right")
+
+
+def _looked_at(lines: Lines, fields: Fields, delimiter: int) -> Refused:
+    """Take the lines that do not have the right number of fields out of the text."""
     import numpy as np
 
     counts = lines.fields(delimiter)
     places = np.flatnonzero(counts != fields.width)
     texts = lines.texts(places)
-    found = counts[places].tolist()
-    reasons = {count: field_count_reason(count, fields.width) for count in set(found)}
-    return Refused(
-        places,
-        [""] * len(texts),
-        [reasons[n] if text else BLANK_LINE for n, text in zip(found, texts, strict=True)],
-        texts,
-    )
+    lines.wipe(places)
+    return Refused(places, [""] * len(texts), _reasons(counts[places], texts, fields), texts)
 
 
-def _without(
-    table: pa.Table, failures: Sequence[Failure], lines: Lines, refused: Refused
-) -> tuple[pa.Table, Refused]:
-    """Take the rows that hold a wrong value out of the table, to the refused lines."""
+def _blank(lines: Lines) -> Refused:
+    places = lines.blank()
+    count = len(places)
+    return Refused(places, [""] * count, [BLANK_LINE] * count, [b""] * count)
+
+
+def _ragged(ragged: Ragged, fields: Fields, refused: Refused) -> Refused:
+    """Return what the parser found to have a wrong number of fields, beside ``refused``."""
     import numpy as np
 
-    rows = np.array([failure.record for failure in failures], np.int64)
-    # A row's line comes behind all refused lines that have no more rows than that before them.
-    before = refused.places - np.arange(len(refused))
-    places = rows + np.searchsorted(before, rows, "right")
+    places = _behind(np.array(ragged.lines, np.int64), refused)
+    texts = ragged.texts
+    reasons = _reasons(np.array(ragged.fields, np.int64), texts, fields)
+    return Refused(places, [""] * len(texts), reasons, texts)
+
+
+def _reasons(counts: Indices, texts: list[bytes], fields: Fields) -> list[str]:
+    found = counts.tolist()
+    reasons = {count: field_count_reason(count, fields.width) for count in set(found)}
+    return [reasons[n] if text else BLANK_LINE for n, text in zip(found, texts, strict=True)]
+
+
+def _without(table: pa.Table, rows: Indices) -> pa.Table:
+    import numpy as np
+
     kept = np.ones(table.num_rows, bool)
     kept[rows] = False
-    columns = [failure.column for failure in failures]
-    reasons = [failure.reason for failure in failures]
-    more = Refused(places, columns, reasons, lines.texts(places))
-    return table.filter(from_numpy(kept)), refused.merged(more)
+    return table.filter(from_numpy(kept))
 
 
 def _share_out(parts: Sequence[Plain], table: pa.Table, refused: Refused) -> Iterator[Chunk]:

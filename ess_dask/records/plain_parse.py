@@ -1,134 +1,138 @@
 """Plain lines to typed columns, by pyarrow's CSV parser.
 
 Text comes out as Arrow strings. Numbers are typed by the parser where a look at the first lines
-promises that all of them are numbers, otherwise by ``cast``, from text: the parser gives up a whole
-column for one value that is none. What it takes for a number and ``cast`` does not (``0x1f``,
+promises that it can, otherwise by ``cast``, from text: the parser gives up a whole column for one
+value that is none. The few texts that stand for no number there become nulls, and rows with a null
+are looked at again, as text. What the parser takes for a number and ``cast`` does not (``0x1f``,
 ``nan(1)``) never reaches a row: a text in which that is possible goes the second way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ess_dask.records.arrays import to_numpy
-from ess_dask.records.cast import cast, reason
+from ess_dask.records.cast import cast, cast_one, reason
 from ess_dask.records.parse import Failure
+from ess_dask.records.plain_read import (
+    NO_NUMBERS,
+    Guess,
+    Ragged,
+    guessed,
+    read_columns,
+    without_blanks,
+)
 from ess_dask.records.spec import Column, ReadSpec
-from ess_dask.records.split import LF
 from ess_dask.records.title import Fields
 from ess_dask.records.types import FLOATS, INTEGERS, arrow_type, schema_of
 from ess_dask.records.usual import usual_times
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
-    from ess_dask.records.lines import Bytes
+    from ess_dask.records.lines import Bytes, Indices
 
-    Kinds = Mapping[int, pa.DataType]
+    Texts = Callable[[Indices], list[bytes]]
 
-BLOCK_BYTES = 4 << 20
-"""What the parser takes at a time: its buffers are used again and stay near the processor."""
-
-SAMPLE_BYTES = 64 << 10
-"""Bytes at the start of a text by which it is judged whether its numbers are clean."""
+AGAIN_SHARE = 16
+"""Text is read anew as a whole when more than one row in so many is to be looked at again."""
 
 
-def parse_lines(text: Bytes, fields: Fields, spec: ReadSpec) -> tuple[pa.Table, list[Failure]]:
-    """Return one row for each line that is not empty, and the failures in row order.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Lines as the parser took them: ``ragged`` are those with a wrong number of fields, each row
+    of ``table`` is one of the others."""
 
-    There is such a line, and each has as many fields as ``fields`` (two at least). There is at most
-    one failure for a row, that of its first failing column.
+    table: pa.Table
+    guess: Guess
+    ragged: Ragged
+
+
+def read_lines(text: Bytes, fields: Fields, spec: ReadSpec) -> Read:
+    """Let the parser have a text, in which there is a line that is not empty."""
+    import pyarrow as pa
+
+    guess = guessed(text, fields, spec)
+    try:
+        table, ragged = read_columns(text, fields, spec, guess)
+        numbers = [table.column(f"f{position}") for position in guess.kinds]
+        nulls = sum(column.null_count for column in numbers) if guess.odd else 0
+        if nulls * AGAIN_SHARE <= table.num_rows and all(map(_finite, numbers)):
+            return Read(table, guess, ragged)
+    except pa.ArrowInvalid:
+        pass
+    table, ragged = read_columns(text, fields, spec, NO_NUMBERS)
+    return Read(table, NO_NUMBERS, ragged)
+
+
+def typed_rows(
+    read: Read, fields: Fields, spec: ReadSpec, texts: Texts
+) -> tuple[pa.Table, list[Failure]]:
+    """Return the rows with their types, and the failures in row order.
+
+    ``texts`` gives the lines of some rows. There is at most one failure for a row, that of its
+    first failing column.
     """
     import pyarrow as pa
 
-    kinds = _promising(text, fields, spec)
-    try:
-        table = _read(text, fields, spec, kinds)
-        clean = all(_finite(table.column(f"f{position}")) for position in kinds)
-    except pa.ArrowInvalid:
-        clean = False
-    if not clean:
-        kinds = {}
-        table = _read(text, fields, spec, kinds)
     failures: dict[int, Failure] = {}
     arrays = []
     for position, column in zip(fields.positions, fields.columns, strict=True):
-        array = table.column(f"f{position}")
-        if position not in kinds and column.type.name != "string":
-            array = _cast(array, column, spec, failures)
+        array = read.table.column(f"f{position}")
+        if position in read.guess.kinds:
+            if array.null_count and read.guess.odd:
+                array = _settled(array, _Nulls(position, spec, texts), column, failures)
+            if array.null_count and spec.blank == "zero":
+                array = array.fill_null(0)
+        else:
+            array = _from_text(array, column, spec, read.guess, failures)
         arrays.append(array)
     typed = pa.Table.from_arrays(arrays, schema=schema_of(fields.columns))
     return typed, [failures[row] for row in sorted(failures)]
 
 
-def _read(text: Bytes, fields: Fields, spec: ReadSpec, kinds: Kinds) -> pa.Table:
-    """Return the columns ``f<position>``, as text but for ``kinds``."""
-    import pyarrow as pa
-    from pyarrow import csv
-
-    names = [f"f{position}" for position in range(fields.width)]
-    types = {name: kinds.get(position, pa.string()) for position, name in enumerate(names)}
-    wanted = [names[position] for position in fields.positions]
-    return csv.read_csv(
-        pa.BufferReader(pa.py_buffer(text)),
-        csv.ReadOptions(
-            use_threads=False,
-            column_names=names,
-            # No line may be longer than a block.
-            block_size=max(BLOCK_BYTES, spec.max_record_bytes + 2),
-        ),
-        csv.ParseOptions(delimiter=spec.delimiter, quote_char=False, ignore_empty_lines=True),
-        csv.ConvertOptions(
-            check_utf8=False,
-            column_types=types,
-            include_columns=wanted,
-            null_values=[""],
-            strings_can_be_null=spec.blank == "null",
-        ),
-        # The C library's pool, which keeps what is freed (``ess_dask.allocator``): Arrow's own
-        # gives it back after 10 ms, and the kernel clears it again.
-        memory_pool=pa.system_memory_pool(),
-    )
-
-
-def _promising(text: Bytes, fields: Fields, spec: ReadSpec) -> Kinds:
-    """Return by position the types of number columns that look clean at the start of the text."""
+def _settled(
+    array: pa.ChunkedArray, nulls: _Nulls, column: Column, failures: dict[int, Failure]
+) -> pa.ChunkedArray:
+    """Look at the nulls among numbers again; note the first failure of each row."""
     import numpy as np
-    import pyarrow as pa
 
-    if spec.blank != "null":
-        return {}
-    kinds = {
-        position: arrow_type(column.type)
-        for position, column in zip(fields.positions, fields.columns, strict=True)
-        if column.type.name in (*FLOATS, *INTEGERS)
-    }
-    if any(pa.types.is_integer(kind) for kind in kinds.values()) and _holds_x(text):
-        kinds = {place: kind for place, kind in kinds.items() if pa.types.is_floating(kind)}
-    ends = np.flatnonzero(text[:SAMPLE_BYTES] == LF)
-    sample = text[: ends[-1] + 1] if len(ends) else text[:0]
-    return {
-        position: kind
-        for position, kind in kinds.items()
-        if _takes(sample, Fields(fields.width, fields.columns[:1], (position,)), spec, kind)
-    }
+    rows = np.flatnonzero(to_numpy(array.is_null().cast("uint8")))
+    texts = nulls.texts(rows)
+    known = {text: cast_one(text, column.type, nulls.spec.blank) for text in set(texts)}
+    values: dict[int, Any] = {}
+    for row, text in zip(rows.tolist(), texts, strict=True):
+        value, failed = known[text]
+        if failed:
+            failures.setdefault(row, Failure(row, column.name, reason(text, column.type)))
+        elif text and value is not None:
+            values[row] = value
+    return _with(array, values, column) if values else array
 
 
-def _takes(sample: Bytes, field: Fields, spec: ReadSpec, kind: pa.DataType) -> bool:
-    """Whether the parser takes all values of one field for ``kind``."""
-    import pyarrow as pa
+def _with(array: pa.ChunkedArray, values: dict[int, Any], column: Column) -> pa.ChunkedArray:
+    import polars as pl
 
-    try:
-        _read(sample, field, spec, {field.positions[0]: kind})
-    except pa.ArrowInvalid:
-        return False
-    return True
+    series = pl.Series(array)
+    return _as_arrow(series.scatter(list(values), list(values.values())), column)
 
 
-def _holds_x(text: Bytes) -> bool:
-    # The parser reads hexadecimal integers.
-    return bool((text == ord("x")).any() or (text == ord("X")).any())
+@dataclass(frozen=True, slots=True)
+class _Nulls:
+    """The texts of one field in which the parser saw no number: blanks, and what the guess calls
+    odd."""
+
+    position: int
+    spec: ReadSpec
+    lines: Texts
+
+    def texts(self, rows: Indices) -> list[str]:
+        """Return the texts of some rows."""
+        delimiter, position = self.spec.delimiter.encode(), self.position
+        return [line.split(delimiter)[position].decode() for line in self.lines(rows)]
 
 
 def _finite(column: pa.ChunkedArray) -> bool:
@@ -142,19 +146,33 @@ def _finite(column: pa.ChunkedArray) -> bool:
     return bool(np.isfinite(to_numpy(filled)).all())
 
 
-def _cast(
-    array: pa.ChunkedArray, column: Column, spec: ReadSpec, failures: dict[int, Failure]
+def _from_text(
+    array: pa.ChunkedArray,
+    column: Column,
+    spec: ReadSpec,
+    guess: Guess,
+    failures: dict[int, Failure],
 ) -> pa.ChunkedArray:
-    """Cast a column of text; note the first failure of each row."""
-    import polars as pl
-    import pyarrow as pa
-
+    """Return a column that was read as text with its type; note the first failure of each row."""
+    is_number = column.type.name in (*FLOATS, *INTEGERS)
+    if (spec.blank == "null" and guess.odd) or (spec.blank == "zero" and is_number):
+        array = without_blanks(array)
+    if column.type.name == "string":
+        return array
     if (usual := usual_times(array, column.type)) is not None:
         return usual
+    import polars as pl
+
     text = pl.Series(array)
     casted = cast(text, column.type, spec.blank)
     if casted.failed.any():
         rows = casted.failed.arg_true().to_list()
         for row, value in zip(rows, text.filter(casted.failed).to_list(), strict=True):
             failures.setdefault(row, Failure(row, column.name, reason(value, column.type)))
-    return pa.chunked_array([casted.values.to_arrow()]).cast(arrow_type(column.type))
+    return _as_arrow(casted.values, column)
+
+
+def _as_arrow(values: pl.Series, column: Column) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    return pa.chunked_array([values.to_arrow()]).cast(arrow_type(column.type))

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 import ess_dask as ess
@@ -26,6 +27,7 @@ from ess_dask.engine.sinks import Tee
 from ess_dask.engine.window import run_ordered
 from ess_dask.engine.work import process
 from ess_dask.errors import ConfigError, DataError, UsageError
+from ess_dask.query.sql.files import Account
 from ess_dask.records.spec import Column
 from ess_dask.testing.clusters import wait_until
 from ess_dask.testing.far_cluster import far_cluster
@@ -83,6 +85,8 @@ def home(tmp_path_factory, bucket):
     with as_user(user):
         typed("select", "s3://lake/raw", "--label", "lake")
         typed("category", "add", "purchase", "*purchase_*.gz", "--noprobe")
+        spec = "S:purchaseDate S:userID I:articleID F:price I:refID"
+        typed("category", "add", "sale", "*purchase_*.gz", "--columnspec", spec)
     return user
 
 
@@ -340,6 +344,37 @@ def test_rows_in_python_are_made_by_the_workers(user, far, monkeypatch):
     assert there.table.equals(sales.collect().table)
     assert there.rejects.num_rows == len(sales.rejects())
     assert counted == there.table.num_rows
+
+
+def asked(text, **frames):
+    with pytest.warns(ess.RejectWarning):
+        return ess.select("s3://lake/raw").sql(text, **frames).to_arrow()
+
+
+def test_a_query_runs_on_the_workers_and_one_may_die(user, far, monkeypatch):
+    just(far, 3)
+    monkeypatch.setenv("ESS_BATCH_BYTES", "10KiB")
+    kinds = pa.table({"articleID": list(range(49)), "kind": [f"k{n % 5}" for n in range(49)]})
+    text = (
+        "select kind, count(distinct userID) as users, sum(price) as total, median(price) as mid"
+        " from sale:*:* join kinds using (articleID) group by kind"
+    )
+    workers = set()
+    take = Account.take
+
+    def kill_one(account, batch, result):
+        if not workers:
+            far.kill("w1")
+        workers.add(result.worker)
+        take(account, batch, result)
+
+    monkeypatch.setattr(Account, "take", kill_one)
+    there = asked(text, kinds=kinds)
+    assert len(workers) > 1
+    monkeypatch.setattr(Account, "take", take)
+    monkeypatch.setenv("ESS_CLUSTER", "local")
+    assert there.equals(asked(text, kinds=kinds))
+    assert there.num_rows == 5
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])

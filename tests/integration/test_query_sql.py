@@ -59,7 +59,7 @@ def test_explain_tells_what_ran_where(shop):
     text = "select who, avg(n) from sale:*:2014-09-02 group by who"
     planned = shop.ess("query", text, "--check", "--explain")
     assert planned.stdout == ""
-    assert "2 files of the range" in planned.stderr
+    assert "2 files of the range (4 pruned by date), " in planned.stderr
     assert "on every partition of sale:*:2014-09-02 (who, n)" in planned.stderr
     done = shop.ess("query", text, "--explain", "--format", "ndjson")
     assert [json.loads(line)["who"] for line in done.stdout.splitlines()] == ["ann", "bob"]
@@ -147,6 +147,43 @@ def test_a_broken_file_gives_no_partial_answer(shop):
         path.write_bytes(whole)
     assert done.stdout == ""
     assert "sale_20140903" in done.stderr
+
+
+def test_a_file_that_disappears_in_the_middle_ends_the_query(shop):
+    lake = shop.folder / "fading"
+    lake.mkdir()
+    for day in range(1, 4):
+        (lake / f"seen_2014090{day}.csv").write_text(f"who,n\nann,{day}\n")
+    shop.ess("select", "fading", "--label", "fading")
+    gone = f"rm -f {lake}/seen_20140903.csv; cat"
+    spec = ("--columnspec", "S:who I:n", "--preprocess", gone, "--noprobe")
+    shop.ess("category", "add", "seen", "seen_*.csv", *spec, "--label", "fading")
+    env = {"ESS_BATCH_BYTES": "1", "ESS_WINDOW": "1", "ESS_THREADS": "1"}
+    text = "select sum(n) as total from seen:*:*"
+    done = shop.ess("query", text, "--label", "fading", env=env, code=3)
+    shop.ess("select", "lake")
+    assert done.stdout == ""
+    assert "seen_20140903.csv" in done.stderr and "vanished" in done.stderr
+
+
+def test_text_that_is_not_utf8_is_left_out_and_counted(shop):
+    (shop.folder / "lake" / "town_20140901.csv").write_bytes(
+        b"who,n\nann,1\nJos\xe9,2\n\xc3\x89va,3\n"
+    )
+    shop.ess(
+        "category", "add", "town", "town_*.csv", "--columnspec", "S:who I:n", "--label", "lake"
+    )
+    text = "select upper(who) as who, n from town:*:* order by n desc"
+    done = shop.ess("query", text)
+    assert done.stdout == '"who","n"\n"ÉVA",3\n"ANN",1\n'
+    assert done.stderr == "1 records do not fit the columns and were left out\n"
+
+
+def test_a_join_types_only_the_columns_that_are_named(shop):
+    text = "select p.city, count(*) as c from sale:*:* s join 'people_*.parquet' p using (who)"
+    done = shop.ess("query", f"{text} where p.city = 'Rom' group by p.city", "--explain")
+    assert done.stdout == '"city","c"\n"Rom",12\n'
+    assert "sale:*:* (who)" in done.stderr and "0 rejected" in done.stderr
 
 
 def test_a_limit_reads_no_more_than_it_needs(shop):

@@ -170,3 +170,18 @@ def test_a_cluster_that_writes_nothing_for_no_rows(server, monkeypatch):
     prefix = f"s3://{server.bucket}/nothing/"
     unloaded = read_manifest(Destination(make_datastore(prefix), prefix))
     assert (unloaded.rows, unloaded.files) == (0, ())
+
+
+def test_a_query_reads_a_table_of_redshift(user, server):
+    server.query("create table goals as select 2 as id, 7 as goal union all select 3, 9")
+    try:
+        text = 'select sum(g.goal) as goal, max(price) as top from warehouse."odd ""näme"" x" o'
+        join = "join warehouse.public.goals g using (id) where o.id > 1"
+        done = user.ess("query", f"{text} {join}")
+    finally:
+        server.query("drop table goals")
+    assert done.stdout == '"goal","top"\n16,0.75\n'
+    assert keys(server, server.stage) == []
+    missing = user.ess("query", "select 1 + n from warehouse.nosuch", code=3)
+    assert "nosuch" in missing.stderr
+    assert missing.stdout == ""

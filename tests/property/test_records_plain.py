@@ -48,7 +48,10 @@ def read(data, spec):
 
 def read_piecewise(data, spec):
     with (
-        patch("ess_dask.records.plain_parse.BLOCK_BYTES", 1),
+        patch("ess_dask.records.plain_read.BLOCK_BYTES", 1),
+        # However much is odd: the parser types numbers, and the rest is looked at again.
+        patch("ess_dask.records.plain_read.ODD_SHARE", 0),
+        patch("ess_dask.records.plain_parse.AGAIN_SHARE", 0),
         patch("ess_dask.records.split.PIECE_BYTES", 64),
         patch("ess_dask.records.bits.PIECE_BYTES", 64),
     ):
@@ -74,6 +77,10 @@ def read_closely(data, spec):
 @example(["0x1F,1", "nan(2),2"], ["int64", "float64"], "\n", "null", False, 200)
 @example(["0x1F,1", "2,0X1f"], ["int64", "int8"], "\n", "null", False, 200)
 @example(["1,nan(2)", "1,1e400"], ["int64", "float64"], "\n", "null", False, 200)
+@example(["TBD,1", "2,x", ",TBD", "+3,4"], ["int64", "float64"], "\n", "null", False, 200)
+@example(["TBD,1", "2,TBD", ",", "TBD,-"], ["string", "int8"], "\n", "zero", False, 200)
+@example(["TBD,1", "2,TBD", ",", "1,256"], ["string", "uint8"], "\n", "null", False, 200)
+@example(["2.5,2.5", "2,2.5", "-1,-1"], ["uint8", "float32"], "\n", "null", False, 200)
 @example(["", "1,2", "", "", "3,4", ""], ["int8", "int8"], "\r\n", "zero", False, 200)
 @example(["c,d", "\ufeff1,2"], ["string", "int8"], "\n", "null", True, 1 << 20)
 def test_plain_text_reads_as_if_looked_at_closely(texts, types, end, blank, header, chunk):

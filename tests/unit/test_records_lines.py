@@ -7,7 +7,7 @@ from ess_dask.records.lines import Lines
 
 
 def lines_of(text):
-    return Lines.of(np.frombuffer(bytearray(text), np.uint8))
+    return Lines.of(np.frombuffer(bytearray(text), np.uint8), returns=b"\r" in text)
 
 
 @pytest.mark.parametrize("fields", [1, 2, 63, 64, 65, 127, 128, 129, 255, 256, 257, 600])
@@ -28,7 +28,7 @@ def test_lines_are_given_without_their_ends():
 
 def test_wiped_lines_are_nothing_but_line_ends():
     data = np.frombuffer(bytearray(b"a,b\r\nccc\nd\n\n"), np.uint8)
-    Lines.of(data).wipe(np.array([0, 2, 3]))
+    Lines.of(data, returns=True).wipe(np.array([0, 2, 3]))
     assert data.tobytes() == b"\n\n\n\r\nccc\n\n\n\n"
 
 
@@ -37,3 +37,11 @@ def test_lines_of_several_texts():
     joined = Lines.joined(parts)
     assert joined.texts(np.arange(4)) == [b"a", b"bb", b"", b"c"]
     assert Lines.joined(parts[:1]) is parts[0]
+
+
+def test_blank_lines_are_found():
+    for shift in range(66):
+        text = b"\n" + b"y" * shift + b"\n\n\nab\n" + b"z" * 70 + b"\n\n"
+        expected = [number for number, line in enumerate(text.split(b"\n")[:-1]) if not line]
+        assert lines_of(text).blank().tolist() == expected
+    assert lines_of(b"a\nb\n").blank().tolist() == []

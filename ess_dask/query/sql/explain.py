@@ -44,7 +44,8 @@ def _source(source: Partitioned) -> str:
 def _category(source: CategoryRows) -> str:
     files = sum(len(batch.files) for batch in source.batches)
     size = show_bytes(sum(batch.size for batch in source.batches))
-    text = f"{files} files of the range, {size} stored, {len(source.batches)} batches"
+    pruned = f" ({source.pruned} pruned by date)" if source.pruned else ""
+    text = f"{files} files of the range{pruned}, {size} stored, {len(source.batches)} batches"
     account = source.account
     if account.files:
         read = f"read {account.files} files, {show_bytes(account.bytes)}, {account.rows:,} rows"

@@ -6,6 +6,7 @@ Only the columns that a statement needs are typed, so a bad value in another col
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.engine.model import Batch, BatchResult, Job
 from ess_dask.query.sql.model import Partitioned, Work
 from ess_dask.query.sql.run import DealtHere, work_on
+from ess_dask.records.arrays import empty_table as no_rows
 from ess_dask.records.spec import DataType, ReadSpec
 
 if TYPE_CHECKING:
@@ -40,14 +42,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class CategoryRows(DealtHere):
-    """Implements ``Partitioned`` for files. ``executor`` makes what the batches run on, ``window``
-    is how many are in flight (0: two for each thread)."""
+    """Implements ``Partitioned`` for files. ``executor`` gives what the batches run on, ``window``
+    is how many are in flight (0: two for each thread); ``pruned`` files of the category have a date
+    out of the range."""
 
     job: Job
     batches: tuple[Batch, ...]
     schema: pa.Schema
-    executor: Callable[[], Executor]
+    executor: Callable[[], AbstractContextManager[Executor]]
     window: int = 0
+    pruned: int = 0
     account: Account = field(default_factory=Account)
     key: tuple[str, ...] = ()
     placement: str = ""
@@ -68,20 +72,17 @@ class CategoryRows(DealtHere):
         from ess_dask.engine.window import run_ordered
 
         if not self.batches:
-            yield work_on((self.schema.empty_table(),), work, sides)
+            yield work_on((no_rows(self.schema),), work, sides)
             return
         job = replace(self.job, read=_typed_only(self.job, work.columns[0]))
         answer = partial(_answer, job=job, work=work, sides=dict(sides))
-        executor = self.executor()
-        answers = run_ordered(self.batches, answer, executor, limit=self.window)
-        try:
-            for batch, (table, result) in zip(self.batches, answers, strict=False):
-                raise_failures(result)
-                self.account.take(batch, result)
-                yield table
-        finally:
-            answers.close()
-            executor.close()
+        with self.executor() as executor:
+            answers = run_ordered(self.batches, answer, executor, limit=self.window)
+            with closing(answers):
+                for batch, (table, result) in zip(self.batches, answers, strict=False):
+                    raise_failures(result)
+                    self.account.take(batch, result)
+                    yield table
 
 
 def _typed_only(job: Job, columns: tuple[str, ...]) -> ReadSpec:

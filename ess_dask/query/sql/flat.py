@@ -1,8 +1,9 @@
-"""Sources that are no category and no table in memory: frames of the caller, Parquet, DuckDB."""
+"""Sources beside categories and tables in memory: frames of the caller, Parquet, a warehouse."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class ParquetRows(DealtHere):
     store: Datastore
     files: tuple[FileRef, ...]
     schema: pa.Schema
-    executor: Callable[[], Executor]
+    executor: Callable[[], AbstractContextManager[Executor]]
     key: tuple[str, ...] = ()
     placement: str = ""
 
@@ -58,20 +59,20 @@ class ParquetRows(DealtHere):
 
         from ess_dask.engine.window import run_ordered
 
-        executor = self.executor()
         answer = partial(
             _answer_parquet, store=self.store, schema=self.schema, work=work, sides=dict(sides)
         )
-        answers = run_ordered(self.files, answer, executor)
-        try:
-            yield from answers
-        finally:
-            answers.close()
-            executor.close()
+        with (
+            self.executor() as executor,
+            closing(run_ordered(self.files, answer, executor)) as all_,
+        ):
+            yield from all_
 
 
 def parquet_rows(
-    store: Datastore, files: tuple[FileRef, ...], executor: Callable[[], Executor]
+    store: Datastore,
+    files: tuple[FileRef, ...],
+    executor: Callable[[], AbstractContextManager[Executor]],
 ) -> ParquetRows:
     """Return Parquet files as a source, with the columns of the first."""
     return ParquetRows(store, files, _schema_of(store, files[0]), executor)
@@ -116,9 +117,9 @@ def _answer_parquet(
 
 @dataclass(frozen=True, slots=True)
 class WarehouseRows(DealtHere):
-    """Implements ``Partitioned`` for one table of a DuckDB file, opened for reading only."""
+    """Implements ``Partitioned`` for one table of a warehouse; ``read`` answers a SELECT there."""
 
-    path: str
+    read: Callable[[str], pa.Table]
     table: str
     schema: pa.Schema
     size: int = 0
@@ -132,31 +133,38 @@ class WarehouseRows(DealtHere):
         from ess_dask.query.sql.tree import quoted
 
         names = ", ".join(map(quoted, work.columns[0]))
-        found = _read(self.path, f"select {names} from {self.table}")  # noqa: S608
+        found = _standard(self.read(f"select {names} from {self.table}"))  # noqa: S608
         yield work_on((found,), work, sides)
 
 
-def warehouse_rows(path: str, names: tuple[str, ...]) -> WarehouseRows:
-    """Return a table (or schema and table) of a DuckDB file as a source.
+def warehouse_rows(read: Callable[[str], pa.Table], names: tuple[str, ...]) -> WarehouseRows:
+    """Return a table (or schema and table) of a warehouse as a source; raises what ``read`` does.
 
-    Raises ``UsageError`` when there is no such table, ``DataError`` when the file cannot be opened.
+    Only the columns that a statement names are read, and all of their rows.
     """
     from ess_dask.query.sql.tree import quoted
 
     table = ".".join(map(quoted, names))
-    schema = _read(path, f"select * from {table} limit 0").schema  # noqa: S608
-    return WarehouseRows(path, table, schema)
+    return WarehouseRows(read, table, _standard(read(f"select * from {table} where 1 = 0")).schema)  # noqa: S608
 
 
-def _read(path: str, query: str) -> pa.Table:
-    import duckdb
+def _standard(table: pa.Table) -> pa.Table:
     import pyarrow as pa
+
+    return standard_table(table, pa.schema([]))
+
+
+def read_duckdb(path: str, query: str) -> pa.Table:
+    """Answer a SELECT from a DuckDB file, opened for reading only.
+
+    Raises ``UsageError`` when there is no such table, ``DataError`` when the file cannot be opened.
+    """
+    import duckdb
 
     try:
         with duckdb.connect(path, read_only=True, config={"threads": 1}) as connection:
-            found = connection.sql(query).to_arrow_table()
+            return connection.sql(query).to_arrow_table()
     except duckdb.CatalogException as error:
         raise UsageError(f"warehouse: {str(error).splitlines()[0]}") from None
     except duckdb.Error as error:
         raise DataError(f"the warehouse {path} cannot be read: {error}") from None
-    return standard_table(found, pa.schema([]))

@@ -201,8 +201,8 @@ class Planner:
             else quoted(column)
             for column, kind in self._types[name]
         ]
-        plain = not any(kind.startswith(_PLAIN) for _, kind in self._types[name])
-        return query_of(f"select {'*' if plain else ', '.join(items)} from {name}")  # noqa: S608
+        # By name: a star would ask for all columns of whatever is joined with it.
+        return query_of(f"select {', '.join(items)} from {name}")  # noqa: S608
 
     def whole(self, query: Node, spread: Spread, note: str) -> Node:
         """Return a query that reads finished tables only and gives what ``query`` gives."""

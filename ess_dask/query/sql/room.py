@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.clean.duck import CLOSED, interrupting, plain
 from ess_dask.clean.running import running
 from ess_dask.errors import DataError, InterruptedRunError, UsageError
+from ess_dask.records.arrays import empty_table
 
 if TYPE_CHECKING:
     import duckdb
@@ -96,7 +97,7 @@ class Binder:
 
     def add(self, name: str, schema: pa.Schema) -> None:
         """Make a table known."""
-        self._connection.register(name, schema.empty_table())
+        self._connection.register(name, empty_table(schema))
 
     def columns(self, query: str) -> tuple[tuple[str, str], ...]:
         """Return (name, DuckDB's type) of each column; raise DuckDB's error if it does not fit."""

@@ -1,0 +1,188 @@
+"""Plain lines to columns of text and numbers, as pyarrow's CSV parser takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ess_dask.records.cast import cast_one
+from ess_dask.records.spec import ReadSpec
+from ess_dask.records.split import LF
+from ess_dask.records.title import Fields
+from ess_dask.records.types import FLOATS, INTEGERS, arrow_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ess_dask.records.lines import Bytes
+
+BLOCK_BYTES = 4 << 20
+"""What the parser takes at a time: its buffers are used again and stay near the processor."""
+
+SAMPLE_BYTES = 64 << 10
+"""Bytes at the start of a text by which it is judged what its numbers look like."""
+
+_ODD_TEXTS = 8
+ODD_SHARE = 16
+"""Numbers are typed by the parser when no more than one in so many has to be looked at again."""
+
+_USUAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Which fields the parser may type, by position, and texts that stand for no number in them:
+    the parser makes nulls of these, as of blanks."""
+
+    kinds: Mapping[int, pa.DataType] = field(default_factory=dict)
+    odd: tuple[str, ...] = ()
+
+
+NO_NUMBERS = Guess()
+"""Everything is text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Lines with a wrong number of fields: their numbers, from 0, empty lines not counted; how many
+    fields each has, and its text."""
+
+    lines: list[int] = field(default_factory=list)
+    fields: list[int] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list)
+
+
+def read_columns(
+    text: Bytes, fields: Fields, spec: ReadSpec, guess: Guess
+) -> tuple[pa.Table, Ragged]:
+    """Return the columns ``f<position>``, as text but for those of the guess, and the lines that
+    gave no row. Empty lines are passed over.
+
+    A blank text is null when blanks are nulls and nothing odd is among the numbers, else ''. Raises
+    ``pa.ArrowInvalid`` for a value that the parser takes for no number.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    names = [f"f{position}" for position in range(fields.width)]
+    types = {name: guess.kinds.get(place, pa.string()) for place, name in enumerate(names)}
+    ragged = Ragged()
+
+    def skip(row: csv.InvalidRow) -> str:
+        ragged.lines.append(row.number - 1)
+        ragged.fields.append(row.actual_columns)
+        ragged.texts.append(row.text.encode())
+        return "skip"
+
+    table = csv.read_csv(
+        pa.BufferReader(pa.py_buffer(text)),
+        csv.ReadOptions(
+            use_threads=False,
+            column_names=names,
+            # No line may be longer than a block.
+            block_size=max(BLOCK_BYTES, spec.max_record_bytes + 2),
+        ),
+        csv.ParseOptions(
+            delimiter=spec.delimiter,
+            quote_char=False,
+            ignore_empty_lines=True,
+            invalid_row_handler=skip,
+        ),
+        csv.ConvertOptions(
+            check_utf8=False,
+            column_types=types,
+            include_columns=[names[position] for position in fields.positions],
+            null_values=["", *guess.odd],
+            strings_can_be_null=spec.blank == "null" and not guess.odd,
+        ),
+        # The C library's pool, which keeps what is freed (``ess_dask.allocator``): Arrow's own
+        # gives it back after 10 ms, and the kernel clears it again.
+        memory_pool=pa.system_memory_pool(),
+    )
+    return table, ragged
+
+
+def guessed(text: Bytes, fields: Fields, spec: ReadSpec) -> Guess:
+    """Guess by the start of a text which of its numbers the parser can type."""
+    import numpy as np
+    import pyarrow as pa
+
+    ends = np.flatnonzero(text[:SAMPLE_BYTES] == LF)
+    sample = text[: ends[-1] + 1] if len(ends) else text[:0]
+    kinds = {
+        position: arrow_type(column.type)
+        for position, column in zip(fields.positions, fields.columns, strict=True)
+        if column.type.name in (*FLOATS, *INTEGERS)
+    }
+    guess = Guess(kinds)
+    if kinds and not _takes(sample, fields, spec, guess):
+        guess = _guessed_apart(sample, fields, spec, guess)
+    if any(pa.types.is_integer(kind) for kind in guess.kinds.values()) and _holds_x(text):
+        kinds = {at: kind for at, kind in guess.kinds.items() if pa.types.is_floating(kind)}
+        guess = replace(guess, kinds=kinds)
+    return guess if guess.kinds else NO_NUMBERS
+
+
+def _takes(sample: Bytes, fields: Fields, spec: ReadSpec, guess: Guess) -> bool:
+    """Whether the parser takes a text so."""
+    import pyarrow as pa
+
+    try:
+        read_columns(sample, fields, spec, guess)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _guessed_apart(sample: Bytes, fields: Fields, spec: ReadSpec, guess: Guess) -> Guess:
+    """Guess for each column by itself."""
+    kinds: dict[int, pa.DataType] = {}
+    odd: dict[str, None] = {}
+    for place, position in enumerate(fields.positions):
+        if position not in guess.kinds:
+            continue
+        alone = Fields(fields.width, fields.columns[place : place + 1], (position,))
+        found = _odd_texts(sample, alone, spec)
+        one = Guess({position: guess.kinds[position]}, tuple(found or ()))
+        if found is not None and _takes(sample, alone, spec, one):
+            kinds |= one.kinds
+            odd |= dict.fromkeys(found)
+    return Guess(kinds, tuple(odd))
+
+
+def _odd_texts(sample: Bytes, fields: Fields, spec: ReadSpec) -> list[str] | None:
+    """Return the texts of the only column that are no number, None when there is much of that."""
+    column = fields.columns[0]
+    texts = read_columns(sample, fields, spec, NO_NUMBERS)[0].column(0).to_pylist()
+    unusual = [text for text in texts if not (text and _USUAL.fullmatch(text))]
+    different = dict.fromkeys(filter(None, unusual))
+    if len(different) > _ODD_TEXTS:
+        return None
+    found = [text for text in different if cast_one(text, column.type, spec.blank)[1]]
+    return None if found and len(unusual) * ODD_SHARE > len(texts) else found
+
+
+def _holds_x(text: Bytes) -> bool:
+    # The parser reads hexadecimal integers.
+    pieces = (text[start : start + SAMPLE_BYTES] for start in range(0, len(text), SAMPLE_BYTES))
+    return any(bool(((piece | 0x20) == ord("x")).any()) for piece in pieces)
+
+
+def without_blanks(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return strings without nulls with a null for each empty one."""
+    import numpy as np
+    import pyarrow as pa
+
+    chunks = []
+    for chunk in texts.chunks:
+        bits, offsets, data = chunk.buffers()
+        stop = chunk.offset + len(chunk)
+        full = np.diff(np.frombuffer(offsets, np.int32)[: stop + 1]) > 0
+        if not full[chunk.offset :].all():
+            bits = pa.py_buffer(np.packbits(full, bitorder="little"))
+            buffers = [bits, offsets, data]
+            chunk = pa.Array.from_buffers(chunk.type, len(chunk), buffers, offset=chunk.offset)
+        chunks.append(chunk)
+    return pa.chunked_array(chunks, texts.type)
