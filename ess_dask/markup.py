@@ -5,6 +5,7 @@ Every text is escaped here: file names are data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape as _escape_html
@@ -12,10 +13,17 @@ from html import escape as _escape_html
 SHOWN = 20
 """Rows of a table that are shown; a line says how many more there are."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 def escape(value: str) -> str:
     """Return text as HTML shows it; a name that is not valid Unicode in escapes."""
     return _escape_html(value.encode("utf-8", "backslashreplace").decode())
+
+
+def printable(value: str) -> str:
+    """Return text that cannot steer a terminal or break a line."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
 
 
 def page(title: str, *parts: str) -> str:

@@ -110,7 +110,8 @@ def _range(statistics: Statistics) -> tuple[str, str]:
 
 def _show_one(catalog: Catalog, store: Datastore, found: Indexed, form: Format) -> None:
     from ess_dask.catalog.statistics import statistics
-    from ess_dask.cli._render import Table, human_size, printable, render
+    from ess_dask.cli._render import Table, human_size, render
+    from ess_dask.markup import printable
 
     figures = statistics(catalog, store, found)
     values = _block(found.category, figures)

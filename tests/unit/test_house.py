@@ -13,10 +13,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
 
 GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
-GROUND |= {"allocator", "documents", "locks", "markup", "retry"}
+GROUND |= {"allocator", "documents", "drawing", "locks", "markup", "retry"}
 
 FLOORS = {
     "documents": {"errors", "folders"},
+    "drawing": {"markup"},
     "catalog": GROUND,
     "records": GROUND,
     "cluster": GROUND,
