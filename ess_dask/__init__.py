@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.pipelines.report import RunReport
+    from ess_dask.profiling.model import ColumnProfile, Profile
     from ess_dask.warehouse.model import Hooks, TableLayout
     from ess_dask.warehouse.redshift.unload import UnloadedFile
 
@@ -74,6 +75,7 @@ _HOMES = {
     ),
     "ess_dask.pipelines.plan": ("RunPlan",),
     "ess_dask.pipelines.report": ("RunReport",),
+    "ess_dask.profiling.model": ("ColumnProfile", "Profile"),
     "ess_dask.warehouse.model": ("Hooks", "TableLayout"),
     "ess_dask.warehouse.redshift.unload": ("UnloadedFile",),
 }
@@ -84,6 +86,7 @@ __all__ = [
     "CleanError",
     "Cluster",
     "Collected",
+    "ColumnProfile",
     "ColumnsError",
     "ConfigError",
     "ConflictError",
@@ -95,6 +98,7 @@ __all__ = [
     "LakeCategory",
     "LockedError",
     "NoFilesWarning",
+    "Profile",
     "ReadError",
     "RejectLimitError",
     "RejectWarning",

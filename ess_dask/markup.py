@@ -34,7 +34,7 @@ def page(title: str, *parts: str) -> str:
 def facts(values: Mapping[str, object]) -> str:
     """Return names and values as a two-column table; blank values are left out."""
     rows = [
-        f"<tr><th style='text-align:left'>{escape(name)}</th>"
+        f"<tr><th scope='row' style='text-align:left'>{escape(name)}</th>"
         f"<td style='text-align:left'>{escape(str(value))}</td></tr>"
         for name, value in values.items()
         if value not in ("", None, (), [])
@@ -42,15 +42,16 @@ def facts(values: Mapping[str, object]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def grid(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return rows as a table with titles, the first ``SHOWN`` of them."""
+def grid(titles: Iterable[str], rows: Iterable[Iterable[object]], shown: int = SHOWN) -> str:
+    """Return rows as a table with titles, the first ``shown`` of them."""
     listed = [[escape(str(value)) for value in row] for row in rows]
-    head = "".join(f"<th style='text-align:left'>{escape(title)}</th>" for title in titles)
+    start = "<th scope='col' style='text-align:left'>"
+    head = "".join(f"{start}{escape(title)}</th>" for title in titles)
     body = "".join(
         "<tr>" + "".join(f"<td style='text-align:left'>{cell}</td>" for cell in row) + "</tr>"
-        for row in listed[:SHOWN]
+        for row in listed[:shown]
     )
-    more = f"<p>... and {len(listed) - SHOWN:,} more</p>" if len(listed) > SHOWN else ""
+    more = f"<p>... and {len(listed) - shown:,} more</p>" if len(listed) > shown else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 

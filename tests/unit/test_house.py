@@ -27,6 +27,7 @@ FLOORS = {
     "tables": {"engine", "clean", "aq", "cluster", "records", "catalog"} | GROUND,
     "udb": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
     "warehouse": {"engine", "clean", "aq", "records", "catalog"} | GROUND,
+    "profiling": {"engine", "clean", "tables", "records", "catalog"} | GROUND,
     "query": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
 }
 ALL_ROOMS = set(FLOORS) | GROUND
