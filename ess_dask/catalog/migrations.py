@@ -31,6 +31,15 @@ STEPS: tuple[Step, ...] = (
         " host text not null, port integer not null, database text not null,"
         " user text not null, region text not null, options text not null) without rowid",
     ),
+    (
+        # Whether `days` is up to date, and how dates were found in names.
+        "create table coverage (category integer primary key"
+        " references categories (id) on delete cascade, dateregex text not null)",
+        "create table days (category integer not null"
+        " references categories (id) on delete cascade,"
+        " day text not null, files integer not null, bytes integer not null,"
+        " primary key (category, day)) without rowid",
+    ),
 )
 """Statements of each step; ``user_version`` counts the steps that were done."""
 

@@ -44,10 +44,12 @@ class _Block:
         return (self.last.toordinal() - self.first.toordinal() + self.first.weekday()) // 7 + 1
 
 
-def calendar_svg(days: Days, title: str, show: Show = short) -> str:
+def calendar_svg(
+    days: Days, title: str, show: Show = short, *, tell: Callable[[date], str] | None = None
+) -> str:
     """Return a heat map of values (not negative) by day as a self-contained SVG; '' for no day.
 
-    ``show`` writes a value under the pointer.
+    ``show`` writes a value under the pointer; ``tell`` in its place what there is on a day.
     """
     if not days:
         return ""
@@ -72,7 +74,8 @@ def calendar_svg(days: Days, title: str, show: Show = short) -> str:
                 parts.append(label(x, y + 10, MONTHS[day.month - 1]))
             month = day.month
             value = days.get(day, 0)
-            said = f"{day}: {show(value) if value else 'none'}"
+            there = (tell(day) if tell else show(value)) if value else "none"
+            said = f"{day}: {there}"
             parts.append(
                 cell(x, y + _TOP + weekday * _STEP, (_BOX, _BOX), level(value, most), said)
             )

@@ -34,7 +34,7 @@ def _cells(column: ColumnProfile, mark: str, ascii_only: bool) -> tuple[str, ...
     top = ""
     if column.top and column.top[0].count > 1:
         first = column.top[0]
-        top = f"{value_text(first.value)} ({sign}{first.count:,})"
+        top = f"{value_text(first.value) or '(empty)'} ({sign}{first.count:,})"
     return (
         column.name,
         column.type,
