@@ -27,12 +27,11 @@ def element(name: str, *parts: str, **attributes: object) -> str:
 
 
 def picture(width: float, height: float, title: str, parts: Iterable[str]) -> str:
-    """Return a self-contained SVG that fits narrow pages; ``title`` is for screen readers."""
+    """Return an SVG for HTML that fits narrow pages; ``title`` is for screen readers."""
     return element(
         "svg",
         tip(title),
         *parts,
-        xmlns="http://www.w3.org/2000/svg",
         role="img",
         aria_label=plain(title),
         viewBox=f"0 0 {_short(width)} {_short(height)}",

@@ -12,14 +12,13 @@ from ess_dask.drawing.calendar import calendar_svg, calendar_text
 from ess_dask.drawing.page import document, figure
 from ess_dask.drawing.shapes import cells, fit, level, short
 
-SVG = "{http://www.w3.org/2000/svg}"
 BAD = "<script>\x1b[2J\"'&\udcff漢"
 
 
 def boxes(svg):
     """Return {what a box says: its opacity, None for an outline}."""
-    found = ElementTree.fromstring(svg).iter(f"{SVG}rect")
-    return {box.find(f"{SVG}title").text: box.get("fill-opacity") for box in found}
+    found = ElementTree.fromstring(svg).iter("rect")
+    return {box.find("title").text: box.get("fill-opacity") for box in found}
 
 
 def test_a_day_is_the_darker_the_more_lies_on_it():
@@ -34,7 +33,7 @@ def test_a_day_is_the_darker_the_more_lies_on_it():
 
 def test_years_without_anything_are_left_out_and_many_years_are_months():
     svg = calendar_svg({date(1970, 1, 1): 1, date(2014, 12, 31): 1}, "t")
-    texts = [each.text for each in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+    texts = [each.text for each in ElementTree.fromstring(svg).iter("text")]
     assert [text for text in texts if text.isdigit()] == ["1970", "2014"]
     assert len(boxes(svg)) == 365 + 365
     many = calendar_svg({date(year, 5, 9): 1 for year in range(2000, 2010)}, "t")
@@ -116,7 +115,7 @@ def test_no_name_breaks_out_of_a_picture():
         histogram_svg([1, 0, 2], (BAD, BAD), BAD),
         calendar_svg(day, BAD, lambda number: BAD),
     ):
-        assert ElementTree.fromstring(svg).tag == f"{SVG}svg"
+        assert ElementTree.fromstring(svg).tag == "svg"
         assert "<script" not in svg
         assert "\x1b" not in svg
     assert not any("\x1b" in line for line in bars_text([Bar(BAD, 1, BAD)]))
