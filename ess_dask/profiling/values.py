@@ -109,9 +109,7 @@ class Values:
 
 def many(hashes: Words) -> bool:
     """Return whether the first rows alone show that there are more than ``LIMIT`` values."""
-    import numpy as np
-
-    return len(hashes) > LIMIT and len(np.unique(hashes[:_HEAD])) > LIMIT
+    return len(hashes) > LIMIT and len(_unique(hashes[:_HEAD])) > LIMIT
 
 
 def _merged(first: Counted, second: Counted) -> Counted:
@@ -151,7 +149,17 @@ def _smallest(known: Words, hashes: Words) -> Words:
     elif len(hashes) > 64 * LIMIT:
         # Most of them are not among the smallest: look at a part before sorting all.
         few = hashes[hashes < np.uint64((1 << 64) // (len(hashes) // (8 * LIMIT)))]
-        found = np.unique(np.concatenate([known, few]))
+        found = _unique(np.concatenate([known, few]))
         if len(found) >= LIMIT:
             return found[:LIMIT]
-    return np.unique(np.concatenate([known, hashes]))[:LIMIT]
+    return _unique(np.concatenate([known, hashes]))[:LIMIT]
+
+
+def _unique(hashes: Words) -> Words:
+    """Return different ones, ascending: a sort is many times as fast as NumPy's own hash table."""
+    import numpy as np
+
+    ordered = np.sort(hashes)
+    starts = np.ones(len(ordered), bool)
+    starts[1:] = ordered[1:] != ordered[:-1]
+    return ordered[starts]
