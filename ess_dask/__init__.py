@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ess_dask.pipelines.backfill.report import BackfillReport
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.pipelines.report import RunReport
+    from ess_dask.profiling.model import ColumnProfile, Profile
     from ess_dask.warehouse.model import Hooks, TableLayout
     from ess_dask.warehouse.redshift.unload import UnloadedFile
 
@@ -83,6 +84,7 @@ _HOMES = {
     "ess_dask.pipelines.backfill.report": ("BackfillReport",),
     "ess_dask.pipelines.plan": ("RunPlan",),
     "ess_dask.pipelines.report": ("RunReport",),
+    "ess_dask.profiling.model": ("ColumnProfile", "Profile"),
     "ess_dask.warehouse.model": ("Hooks", "TableLayout"),
     "ess_dask.warehouse.redshift.unload": ("UnloadedFile",),
 }
@@ -95,6 +97,7 @@ __all__ = [
     "CleanError",
     "Cluster",
     "Collected",
+    "ColumnProfile",
     "ColumnsError",
     "ConfigError",
     "ConflictError",
@@ -106,6 +109,7 @@ __all__ = [
     "LakeCategory",
     "LockedError",
     "NoFilesWarning",
+    "Profile",
     "ReadError",
     "RejectLimitError",
     "RejectWarning",

@@ -5,6 +5,7 @@ Every text is escaped here: file names are data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape as _escape_html
@@ -12,10 +13,17 @@ from html import escape as _escape_html
 SHOWN = 20
 """Rows of a table that are shown; a line says how many more there are."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 def escape(value: str) -> str:
     """Return text as HTML shows it; a name that is not valid Unicode in escapes."""
     return _escape_html(value.encode("utf-8", "backslashreplace").decode())
+
+
+def printable(value: str) -> str:
+    """Return text that cannot steer a terminal or break a line."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
 
 
 def page(title: str, *parts: str) -> str:
@@ -26,7 +34,7 @@ def page(title: str, *parts: str) -> str:
 def facts(values: Mapping[str, object]) -> str:
     """Return names and values as a two-column table; blank values are left out."""
     rows = [
-        f"<tr><th style='text-align:left'>{escape(name)}</th>"
+        f"<tr><th scope='row' style='text-align:left'>{escape(name)}</th>"
         f"<td style='text-align:left'>{escape(str(value))}</td></tr>"
         for name, value in values.items()
         if value not in ("", None, (), [])
@@ -34,15 +42,16 @@ def facts(values: Mapping[str, object]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def grid(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return rows as a table with titles, the first ``SHOWN`` of them."""
+def grid(titles: Iterable[str], rows: Iterable[Iterable[object]], shown: int = SHOWN) -> str:
+    """Return rows as a table with titles, the first ``shown`` of them."""
     listed = [[escape(str(value)) for value in row] for row in rows]
-    head = "".join(f"<th style='text-align:left'>{escape(title)}</th>" for title in titles)
+    start = "<th scope='col' style='text-align:left'>"
+    head = "".join(f"{start}{escape(title)}</th>" for title in titles)
     body = "".join(
         "<tr>" + "".join(f"<td style='text-align:left'>{cell}</td>" for cell in row) + "</tr>"
-        for row in listed[:SHOWN]
+        for row in listed[:shown]
     )
-    more = f"<p>... and {len(listed) - SHOWN:,} more</p>" if len(listed) > SHOWN else ""
+    more = f"<p>... and {len(listed) - shown:,} more</p>" if len(listed) > shown else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 

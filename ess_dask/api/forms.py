@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from ess_dask.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,3 +48,13 @@ def as_polars(table: pa.Table) -> pl.DataFrame:
 def names_of(value: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names that a user gave: one, or several."""
     return (value,) if isinstance(value, str) else tuple(value)
+
+
+def check_file_columns(names: Sequence[str], taken: Sequence[str]) -> None:
+    """Raise ``UsageError`` for another column than ``file_date`` and ``file_uri``, and for one that
+    is there already."""
+    for number, name in enumerate(names):
+        if name not in ("file_date", "file_uri"):
+            raise UsageError(f"no such file column: {name}", hint="file_date or file_uri")
+        if name in names[:number] or name in taken:
+            raise UsageError(f"there is a column {name} already")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ess_dask.api.selection import Selection
     from ess_dask.api.steps import Step
     from ess_dask.catalog.index import Catalog
+    from ess_dask.profiling.model import Profile
 
 
 def select(
@@ -193,6 +194,17 @@ class LakeCategory:
     def clean(self, *steps: Step) -> Selection:
         """Return all files with cleaning commands; see ``Selection.clean``."""
         return self.all().clean(*steps)
+
+    def profile(
+        self,
+        columns: str | Iterable[str] = (),
+        *,
+        files: float | None = None,
+        top: int = 10,
+        rejects: int = 5,
+    ) -> Profile:
+        """Return what is in the columns of all files; see ``Selection.profile``."""
+        return self.all().profile(columns, files=files, top=top, rejects=rejects)
 
     def __repr__(self) -> str:
         patterns = ", ".join(self.category.patterns)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ess_dask.api.table import Table
     from ess_dask.catalog.selection import Selection as Selected
     from ess_dask.pipelines.report import RunReport
+    from ess_dask.profiling.model import Profile
     from ess_dask.settings import Settings
     from ess_dask.warehouse.model import Hooks, Mode, OnChange, TableLayout
 
@@ -92,12 +93,10 @@ class Selection:
     def with_file(self, *names: str) -> Selection:
         """Add ``file_date`` (date) and/or ``file_uri`` (string) as columns, before the SQL and
         Python steps. Raises ``UsageError`` for another name or one that is there already."""
+        from ess_dask.api.forms import check_file_columns
+
         columns = (*self.file_columns, *names)
-        for number, name in enumerate(columns):
-            if name not in ("file_date", "file_uri"):
-                raise UsageError(f"no such file column: {name}", hint="file_date or file_uri")
-            if name in columns[:number] or any(name == each.name for each in self.read.columns):
-                raise UsageError(f"there is a column {name} already")
+        check_file_columns(columns, [column.name for column in self.read.columns])
         return replace(self, file_columns=columns)
 
     def using(self, *, batch_bytes: int = 0, threads: int = 0) -> Selection:
@@ -178,18 +177,9 @@ class Selection:
 
     def head(self, rows: int = 10) -> pd.DataFrame:
         """Return the first clean rows as a pandas frame; reads no more files than they need."""
-        import pyarrow as pa
+        from ess_dask.api.folding import first_rows
 
-        from ess_dask.engine.collect import collect_table, empty_table
-
-        job = self.job()
-        tables, missing = [], rows
-        for number, file in enumerate(self.files()):
-            if missing <= 0:
-                break
-            tables.append(collect_table(Batch(number, (file,)), job).slice(0, missing))
-            missing -= tables[-1].num_rows
-        return as_frame(pa.concat_tables(tables) if tables else empty_table(job))
+        return as_frame(first_rows(self.files(), self.job(), rows))
 
     def to_arrow(self) -> pa.Table:
         """Return all clean rows as a ``pyarrow.Table``, in file order.
@@ -236,16 +226,10 @@ class Selection:
         and raw (bytes). Raises ``DataError`` or ``TransientError`` when a file failed."""
         import pyarrow as pa
 
-        from ess_dask.engine.collect import collect, raise_failures
+        from ess_dask.api.folding import rejected_rows
         from ess_dask.records.rejects import reject_schema
 
-        def rejected(batch: Batch) -> list[pa.Table]:
-            _, rows, result = collect(batch, job)
-            raise_failures(result)
-            return [] if rows is None else [rows]
-
-        job = self.worked_job()
-        found = [table for tables in self._run(rejected) for table in tables]
+        found = list(self._run(partial(rejected_rows, job=self.worked_job())))
         return as_frame(pa.concat_tables([reject_schema().empty_table(), *found]))
 
     def fold(
@@ -263,7 +247,28 @@ class Selection:
 
     def count(self) -> int:
         """Return the number of clean rows, in bounded memory; raises as ``fold``."""
-        return self.fold(_num_rows, _total)
+        from ess_dask.api.folding import added, num_rows
+
+        return self.fold(num_rows, added)
+
+    def profile(
+        self,
+        columns: str | Iterable[str] = (),
+        *,
+        files: float | None = None,
+        top: int = 10,
+        rejects: int = 5,
+    ) -> Profile:
+        """Return what is in the columns, and rejects by reason: one pass, bounded memory.
+
+        ``columns``: only these. ``files``: the newest so many, or a share (0.1) spread over the
+        range. ``top`` values of a column, ``rejects`` of a reason. Raises ``UsageError`` (unknown
+        column) and as ``fold``.
+        """
+        from ess_dask.api.profile import ProfileOptions, profile_selection
+
+        options = ProfileOptions(names_of(columns), files, top, rejects)
+        return profile_selection(self, options)
 
     def to_bag(self) -> Bag:
         """List the files and return a ``dask.bag`` of ``pyarrow.Table``: the clean rows, one table
@@ -389,11 +394,13 @@ class Selection:
         warn_of_rejects(collected.rejects.num_rows, ".rejects()")
         return collected.table
 
-    def _run(self, work: Callable[[Batch], Any]) -> Iterator[Any]:
-        """Yield ``work(batch)`` in batch order, through the bounded window."""
+    def _run(
+        self, work: Callable[[Batch], Any], batches: tuple[Batch, ...] | None = None
+    ) -> Iterator[Any]:
+        """Yield ``work(batch)`` in batch order, through the bounded window (default: all files)."""
         from ess_dask.engine.window import run_ordered
 
-        batches = self.plan().batches
+        batches = self.plan().batches if batches is None else batches
         if not batches:
             patterns = ", ".join(self.category.patterns)
             warn(f"no file in {self.store.root} matches {patterns} in this range", NoFilesWarning)
@@ -418,11 +425,3 @@ class Selection:
         from ess_dask.api.show import selection_html
 
         return selection_html(self)
-
-
-def _num_rows(table: pa.Table) -> int:
-    return int(table.num_rows)
-
-
-def _total(counts: Sequence[int]) -> int:
-    return sum(counts)

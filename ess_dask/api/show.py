@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.catalog.coverage import Coverage, coverage_of
+from ess_dask.catalog.model import FileRef
+from ess_dask.drawing.calendar import calendar_svg
+from ess_dask.drawing.page import figure
 from ess_dask.errors import EssError
-from ess_dask.markup import facts, grid, page, show_bytes, show_date, text
+from ess_dask.markup import count, facts, grid, page, show_bytes, show_date, text
 
 if TYPE_CHECKING:
     from ess_dask.api.selection import Selection
@@ -15,11 +21,23 @@ def selection_html(selection: Selection) -> str:
     """Return a selection as HTML. Lists its files; what fails is said in place of the figures."""
     title = f"{selection.category.name} in {selection.store.root}"
     try:
-        figures = facts(_figures(selection))
+        files = selection.files()
+        figures = facts(_figures(selection, files))
+        calendar = coverage_svg(coverage_of(files), title)
         columns = grid(("column", "type"), selection.columns.items())
     except EssError as error:
         return page(title, text(str(error)))
-    return page(title, figures, columns)
+    return page(title, figures, figure(calendar), columns)
+
+
+def coverage_svg(coverage: Coverage, title: str) -> str:
+    """Return files and bytes by day as a calendar; '' where no file has a date."""
+    sizes, files = coverage.sizes, coverage.files
+
+    def said(day: date) -> str:
+        return f"{count(files[day], 'file', 'files')}, {show_bytes(sizes[day])}"
+
+    return calendar_svg(files, f"Files by day: {title}", tell=said)
 
 
 def selection_text(selection: Selection) -> str:
@@ -32,8 +50,7 @@ def selection_text(selection: Selection) -> str:
     return " | ".join(words) + ">"
 
 
-def _figures(selection: Selection) -> dict[str, object]:
-    files = selection.files()
+def _figures(selection: Selection, files: Sequence[FileRef]) -> dict[str, object]:
     dates = [file.date for file in files if file.date is not None]
     steps: Any = (*selection.bytes_steps, *selection.row_steps)
     return {

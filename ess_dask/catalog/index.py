@@ -15,6 +15,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ess_dask.catalog.coverage import Coverage, counting_days, read_coverage
 from ess_dask.catalog.damaged import is_damage, set_aside
 from ess_dask.catalog.migrations import migrate
 from ess_dask.catalog.model import Category, Datastore, FileRef, WarehouseCluster
@@ -180,10 +181,17 @@ class Catalog:
         rows = self._run("select uri, size, etag from files where category = ?", number)
         return (FileRef(os.fsdecode(uri), None, size, etag) for uri, size, etag in rows)
 
-    def refresh(self, number: int, listing: Iterable[FileRef]) -> Difference:
+    def coverage(self, found: Indexed) -> Coverage:
+        """Return how many files and bytes of a category lie on each day, as last listed."""
+        return read_coverage(self._connection, found.number, found.category.dateregex)
+
+    def refresh(
+        self, number: int, listing: Iterable[FileRef], dateregex: str = "auto"
+    ) -> Difference:
         """Make the index of a category equal to a listing; nothing changes if the listing fails.
 
-        The listing is streamed: memory is bounded whatever its length.
+        The listing is streamed: memory is bounded whatever its length. Days are counted as
+        ``dateregex`` finds dates.
         """
         run = self._connection.execute
         run("drop table if exists temp.listed")
@@ -195,7 +203,7 @@ class Catalog:
             run("begin")
             self._connection.executemany("insert or replace into temp.listed values (?,?,?)", rows)
             run("commit")
-        with self._transaction():
+        with self._transaction(), counting_days(self._connection, number, dateregex):
             difference = self._apply_difference(number)
         run("drop table temp.listed")
         return difference

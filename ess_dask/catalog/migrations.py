@@ -52,6 +52,15 @@ STEPS: tuple[Step, ...] = (
         " chunk text not null, reprocess text not null, overrides text not null,"
         " started real not null, ended real, state text not null)",
     ),
+    (
+        # Whether `days` is up to date, and how dates were found in names.
+        "create table coverage (category integer primary key"
+        " references categories (id) on delete cascade, dateregex text not null)",
+        "create table days (category integer not null"
+        " references categories (id) on delete cascade,"
+        " day text not null, files integer not null, bytes integer not null,"
+        " primary key (category, day)) without rowid",
+    ),
 )
 """Statements of each step; ``user_version`` counts the steps that were done."""
 

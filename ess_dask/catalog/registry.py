@@ -102,7 +102,8 @@ def select_registered(
 
 def refresh(catalog: Catalog, store: Datastore, found: Indexed) -> None:
     """Make the index of a category equal to what is there now."""
-    catalog.refresh(found.number, list_files(store, found.category))
+    category = found.category
+    catalog.refresh(found.number, list_files(store, category), category.dateregex)
 
 
 def select_indexed(

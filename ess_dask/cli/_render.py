@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,11 +14,11 @@ from typing import Literal
 
 import click
 
+from ess_dask.markup import printable
+
 Format = Literal["table", "csv", "json", "ndjson"]
 Value = str | int | float | bool | None
 Row = Sequence[Value]
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def say(text: str) -> None:
@@ -83,11 +82,6 @@ def show_date(value: datetime | int | None) -> str:
     if value.minute:
         return value.isoformat(timespec="minutes")
     return f"{value:%Y-%m-%dT%H}" if value.hour else f"{value:%Y-%m-%d}"
-
-
-def printable(text: str) -> str:
-    """Return text that cannot steer a terminal or break a line."""
-    return _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
 
 
 def _table(table: Table, title: bool) -> str:

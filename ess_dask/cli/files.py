@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("pattern", required=False)
 @click.option("-r", "deep", is_flag=True, help="Enter folders.")
-@click.option("--cat", "name", metavar="C", help="The files of a category.")
+@click.option(
+    "--cat", "name", metavar="[C]", is_flag=False, flag_value="",
+    help="The files of category C; without C, those of each category.",
+)  # fmt: skip
 @click.option("--from", "lower", metavar="DATE", help="First date (inclusive) of a category.")
 @click.option("--to", "upper", metavar="DATE", help="Last date (inclusive) of a category.")
 @click.option("--dateregex", metavar="R", default="auto", help="How to find dates in names.")
@@ -45,23 +48,27 @@ def ls(
     from ess_dask.cli._render import Table, render, show_date
 
     excluded = tuple(glob for text in exclude for glob in split_patterns(text))
-    if name:
-        files = _category_files(name, (lower or "*", upper or "*"), label, excluded, limit)
+    found: Iterable[tuple[str, FileRef]]
+    if name is not None:
+        bounds = (lower or "*", upper or "*")
+        found = _category_files(name, bounds, label, excluded, limit)
     elif lower or upper:
         raise UsageError("--from and --to choose files of a category", hint="name it with --cat")
     else:
         files = _matching_files(pattern, deep, label, excluded, limit, dateregex)
-    files = list(files)
-    if not files:
-        click.echo("ess: no file matches", err=True)
+        found = (("", file) for file in files)
     hidden = {"size"} if nosize or nameonly else set()
     hidden |= {"date"} if nodate or nameonly else set()
-    columns = tuple(c for c in ("name", "size", "date") if c not in hidden)
+    hidden |= {"category"} if name != "" else set()
+    columns = tuple(c for c in ("category", "name", "size", "date") if c not in hidden)
     rows = []
-    for file in files:
+    for category, file in found:
         size = None if file.uri.endswith("/") else file.size
         values = {"name": file.uri, "size": size, "date": show_date(file.date)}
+        values["category"] = category
         rows.append([values[column] for column in columns])
+    if not rows:
+        click.echo("ess: no file matches", err=True)
     render(Table(columns, rows, sizes=("size",)), form, title=form == "csv")
 
 
@@ -143,10 +150,19 @@ def _show(structure: Structure, form: Format) -> None:
 
 def _category_files(
     name: str, bounds: tuple[str, str], label: str, exclude: tuple[str, ...], limit: int | None
-) -> Iterable[FileRef]:
-    from ess_dask.catalog.registry import select_registered
+) -> Iterator[tuple[str, FileRef]]:
+    """Yield the files of a category, or of each when there is no name, with the category's name."""
+    from ess_dask.catalog.index import open_catalog
+    from ess_dask.catalog.registry import find_store, select_registered
 
-    return select_registered(name, *bounds, label=label, exclude=exclude, limit=limit)[2].files
+    names = [name]
+    if not name:
+        with open_catalog() as catalog:
+            store = find_store(catalog, label)
+            names = [found.category.name for found in catalog.categories(store.label)]
+    for each in names:
+        selected = select_registered(each, *bounds, label=label, exclude=exclude, limit=limit)[2]
+        yield from ((each, file) for file in selected.files)
 
 
 def _matching_files(

@@ -51,6 +51,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor:doctor", "Look at everything that a run needs, and say what to mend."),
     "plan": ("run:plan", "Show what a run of a pipeline would do."),
     "preview": ("run:preview", "Show the first clean rows of a pipeline; nothing is loaded."),
+    "profile": (
+        "profile:profile",
+        "Show what is in the columns of a category: nulls, ranges, distinct values, spread,"
+        " rejects.",
+    ),
     "redshift": (
         "redshift:redshift",
         "Register Redshift clusters, ask them, load and unload their tables.",

@@ -24,11 +24,14 @@ _SHOWN_LINES = 5
 @click.argument("field", metavar="FIELD", required=False)
 @click.option("--scan", is_flag=True, help="List the files anew first.")
 @click.option("--short", is_flag=True, help="With --scan: total count and size only.")
+@click.option("--plot", is_flag=True, help="Draw files by day and stored bytes, as last listed.")
+@click.option("--html", metavar="FILE", default="", help="Draw them into a page instead.")
 @label_option
 @format_options
 def summary(
-    name: str | None, field: str | None, scan: bool, short: bool, label: str, form: Format
-) -> None:
+    name: str | None, field: str | None, scan: bool, short: bool, plot: bool, html: str,
+    label: str, form: Format,
+) -> None:  # fmt: skip
     """Show all categories, one category, or one FIELD of it.
 
     FIELD is pkey, columnspec, schema, delimiter, compression or preprocess.
@@ -36,6 +39,11 @@ def summary(
     from ess_dask.catalog.index import open_catalog
     from ess_dask.catalog.registry import find_category, find_store, refresh
 
+    if (plot or html) and (field or short or form != "table"):
+        raise UsageError(
+            "--plot and --html draw; they go with no FIELD, --short or other format",
+            hint="leave one of them out",
+        )
     with open_catalog() as catalog:
         store = find_store(catalog, label)
         found = [find_category(catalog, store, name)] if name else catalog.categories(store.label)
@@ -44,10 +52,23 @@ def summary(
             return
         for indexed in found if scan else ():
             refresh(catalog, store, indexed)
-        if short or not name:
+        if plot or html:
+            _draw(catalog, store, found, html)
+        elif short or not name:
             _show_all(catalog, store, found, form, short)
         else:
             _show_one(catalog, store, found[0], form)
+
+
+def _draw(catalog: Catalog, store: Datastore, found: list[Indexed], html: str) -> None:
+    from ess_dask.cli._plots import plot_page, plot_text, write_html
+
+    drawn = {each.category.name: catalog.coverage(each) for each in found}
+    place = f"{store.label} ({store.root})"
+    if html:
+        write_html(html, plot_page(drawn, place))
+    else:
+        click.echo("\n".join(plot_text(drawn, place)))
 
 
 def _field(category: Category, field: str) -> str:
@@ -110,7 +131,8 @@ def _range(statistics: Statistics) -> tuple[str, str]:
 
 def _show_one(catalog: Catalog, store: Datastore, found: Indexed, form: Format) -> None:
     from ess_dask.catalog.statistics import statistics
-    from ess_dask.cli._render import Table, human_size, printable, render
+    from ess_dask.cli._render import Table, human_size, render
+    from ess_dask.markup import printable
 
     figures = statistics(catalog, store, found)
     values = _block(found.category, figures)

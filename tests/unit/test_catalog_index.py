@@ -271,3 +271,56 @@ def test_the_first_release_s_catalogue_gets_a_place_for_clusters(path):
         connection.execute("insert into settings values ('a', 'b')")
     with open_catalog(path) as catalog:
         assert (catalog.clusters(), catalog.setting("a")) == ([], "b")
+
+
+DAYS = ["/l/a_20140901", "/l/b_20140901", "/l/c_20140902", "/l/none"]
+
+
+def counted(catalog, found):
+    coverage = catalog.coverage(found)
+    days = {str(day): (n, coverage.sizes[day]) for day, n in coverage.files.items()}
+    return days, coverage.undated
+
+
+@pytest.mark.parametrize("asked_between", [True, False])
+def test_days_are_counted_as_files_come_change_and_go(path, asked_between):
+    with open_catalog(path) as catalog:
+        catalog.put_datastore(LAKE)
+        found = catalog.put_category("lake", replace(CATEGORY, dateregex="auto"))
+        listings = [
+            [],
+            [FileRef(uri, None, 10, "e") for uri in DAYS],
+            [FileRef(uri, None, 10 + (uri == DAYS[0]), "f") for uri in DAYS],
+            [FileRef(uri, None, 11, "f") for uri in (DAYS[0], "/l/d_20140903")],
+        ]
+        expected = [
+            ({}, 0),
+            ({"2014-09-01": (2, 20), "2014-09-02": (1, 10)}, 1),
+            ({"2014-09-01": (2, 21), "2014-09-02": (1, 10)}, 1),
+            ({"2014-09-01": (1, 11), "2014-09-03": (1, 11)}, 0),
+        ]
+        for listing, days in zip(listings, expected, strict=True):
+            catalog.refresh(found.number, listing)
+            if asked_between:
+                assert counted(catalog, found) == days
+        assert counted(catalog, found) == expected[-1]
+
+
+def test_days_are_counted_anew_when_dates_are_found_in_another_way_and_in_an_old_index(path):
+    with open_catalog(path) as catalog:
+        catalog.put_datastore(LAKE)
+        found = catalog.put_category("lake", CATEGORY)
+        catalog.refresh(found.number, [FileRef(uri, None, 10, "e") for uri in DAYS])
+        other = catalog.put_category("lake", replace(CATEGORY, dateregex="[:%Y:][:%m:]"))
+        assert counted(catalog, other) == ({"2014-09-01": (3, 30)}, 1)
+        catalog.refresh(found.number, [FileRef(DAYS[2], None, 10, "e")], "[:%Y:][:%m:]")
+        assert counted(catalog, other) == ({"2014-09-01": (1, 10)}, 0)
+        ids = catalog.put_category("lake", replace(CATEGORY, dateregex="[:%f:{8,8}]"))
+        assert catalog.coverage(ids).numbered == 1
+        assert not catalog.coverage(ids).files
+    with closing(sqlite3.connect(path)) as old:
+        old.execute("delete from coverage")
+        old.execute("delete from days")
+        old.commit()
+    with open_catalog(path) as catalog:
+        assert counted(catalog, replace(found, category=CATEGORY)) == ({"2014-09-02": (1, 10)}, 0)

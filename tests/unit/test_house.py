@@ -13,10 +13,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
 
 GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
-GROUND |= {"allocator", "documents", "locks", "markup", "retry"}
+GROUND |= {"allocator", "documents", "drawing", "locks", "markup", "retry"}
 
 FLOORS = {
     "documents": {"errors", "folders"},
+    "drawing": {"markup"},
     "catalog": GROUND,
     "records": GROUND,
     "cluster": GROUND,
@@ -27,6 +28,7 @@ FLOORS = {
     "udb": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
     "warehouse": {"engine", "clean", "aq", "records", "catalog"} | GROUND,
     "runs": {"catalog"} | GROUND,
+    "profiling": {"engine", "clean", "tables", "records", "catalog"} | GROUND,
     "query": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
     "observe": {"engine", "clean", "records", "catalog", "warehouse", "runs"} | GROUND,
 }
