@@ -12,6 +12,11 @@ from html import escape as _escape_html
 SHOWN = 20
 """Rows of a table that are shown; a line says how many more there are."""
 
+LONGEST = 500
+"""Characters of a value that are shown."""
+
+_LEFT = "'text-align:left'"
+
 
 def escape(value: str) -> str:
     """Return text as HTML shows it; a name that is not valid Unicode in escapes."""
@@ -26,8 +31,7 @@ def page(title: str, *parts: str) -> str:
 def facts(values: Mapping[str, object]) -> str:
     """Return names and values as a two-column table; blank values are left out."""
     rows = [
-        f"<tr><th style='text-align:left'>{escape(name)}</th>"
-        f"<td style='text-align:left'>{escape(str(value))}</td></tr>"
+        f"<tr><th style={_LEFT}>{escape(name)}</th><td style={_LEFT}>{_cell(value)}</td></tr>"
         for name, value in values.items()
         if value not in ("", None, (), [])
     ]
@@ -36,14 +40,19 @@ def facts(values: Mapping[str, object]) -> str:
 
 def grid(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """Return rows as a table with titles, the first ``SHOWN`` of them."""
-    listed = [[escape(str(value)) for value in row] for row in rows]
-    head = "".join(f"<th style='text-align:left'>{escape(title)}</th>" for title in titles)
+    listed = list(rows)
+    head = "".join(f"<th style={_LEFT}>{escape(title)}</th>" for title in titles)
     body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{cell}</td>" for cell in row) + "</tr>"
+        f"<tr>{''.join(f'<td style={_LEFT}>{_cell(value)}</td>' for value in row)}</tr>"
         for row in listed[:SHOWN]
     )
     more = f"<p>... and {len(listed) - SHOWN:,} more</p>" if len(listed) > SHOWN else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def _cell(value: object) -> str:
+    shown = str(value)
+    return escape(shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…")
 
 
 def text(content: str) -> str:

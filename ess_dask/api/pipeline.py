@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from ess_dask.errors import DataError, InterruptedRunError, TransientError
 if TYPE_CHECKING:
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.pipelines.report import RunReport
+    from ess_dask.pipelines.run import Listener
     from ess_dask.settings import Settings
 
 
@@ -51,12 +53,24 @@ def run_pipeline(
     failed (the others are loaded), ``RejectLimitError`` (nothing is published), ``LockedError``,
     ``InterruptedRunError`` after Ctrl-C (what was finished is loaded).
     """
-    from ess_dask.pipelines.run import Listener, run_plan
+    from ess_dask.pipelines.run import run_plan
 
     plan, settings = _plan(pipeline, str(lower), str(upper), overrides or {})
     for warning in plan.warnings:
         tell(f"warning: {warning}")
-    return raise_unless_done(run_plan(plan, settings, Listener(tell)))
+    with listening(plan) as listener:
+        report = run_plan(plan, settings, listener)
+    return raise_unless_done(report)
+
+
+@contextmanager
+def listening(plan: RunPlan) -> Iterator[Listener]:
+    """Give what a run of a plan from Python tells: lines to stderr, how far it is to who looks."""
+    from ess_dask.api.progress import counting
+    from ess_dask.pipelines.run import Listener
+
+    with counting(len(plan.files), "files") as count:
+        yield Listener(tell, lambda result: count(len(result.counts)))
 
 
 def raise_unless_done(report: RunReport) -> RunReport:
