@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
+# Without bytecode on disk every process of the tests compiles (and pytest rewrites) all it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test check cases durations lint bench stress airflow setup clean
 
 # uv, from the lock itself, takes 20 seconds where pip takes two minutes; where uv cannot come to the

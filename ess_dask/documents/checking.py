@@ -7,6 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from ess_dask.documents.fields import FieldError, did_you_mean
+from ess_dask.documents.flat import make_flat
 from ess_dask.documents.yaml import Map, Place, Scalar, Sequence
 from ess_dask.errors import ConfigError
 
@@ -34,6 +35,11 @@ def check(kind: type[Model], node: Map) -> Model:
 
     Raises one ``ConfigError`` with a line ``place: what`` for each problem, in the order of places.
     """
+    made = make_flat(kind, node)
+    return _checked(kind, node) if made is None else made
+
+
+def _checked(kind: type[Model], node: Map) -> Model:
     from pydantic import ValidationError
 
     try:

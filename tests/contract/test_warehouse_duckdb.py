@@ -14,6 +14,8 @@ from ess_dask.warehouse.connect import open_warehouse
 from ess_dask.warehouse.duckdb import transaction
 from ess_dask.warehouse.model import Target
 
+pytestmark = pytest.mark.slow
+
 DAMAGE = {
     "value": "UPDATE sales SET price = 7 WHERE id = 3",
     "row": "DELETE FROM sales WHERE id = 3",

@@ -90,13 +90,12 @@ report: ess.RunReport = ess.run_pipeline("x.yaml", overrides={"load.mode": "repl
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_users_program_is_checked_by_mypy(tmp_path):
     good, bad = tmp_path / "good.py", tmp_path / "bad.py"
     good.write_text(TYPED)
     bad.write_text("import ess_dask as ess\ness.select(5).category('a')\n")
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache")]
-    done = subprocess.run([*command, str(good)], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
-    done = subprocess.run([*command, str(bad)], capture_output=True, text=True, cwd=tmp_path)
+    command += ["good.py", "bad.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert "good.py" not in done.stdout
     assert 'Argument 1 to "select"' in done.stdout

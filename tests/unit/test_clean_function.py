@@ -19,6 +19,8 @@ from ess_dask.clean.protocol import ROW_LABEL, StepContext
 from ess_dask.clean.signals import LostRowLabelsError, RowCleanError
 from ess_dask.errors import CleanError, ConfigError
 
+pytestmark = pytest.mark.slow
+
 CONTEXT = StepContext()
 DAYS = (1, 14, 15, 20)
 

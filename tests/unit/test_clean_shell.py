@@ -17,6 +17,8 @@ from ess_dask.clean.running import cancel_all, running
 from ess_dask.clean.shell import ShellStep, run_command
 from ess_dask.errors import CleanError, ConfigError, InterruptedRunError, ReadError
 
+pytestmark = pytest.mark.slow
+
 CONTEXT = StepContext(uri="/lake/browse_20140901.gz", timeout=60)
 MEGABYTE = 1 << 20
 

@@ -10,6 +10,8 @@ import pytest
 
 from ess_dask import settings as s
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -18,6 +18,8 @@ from ess_dask.engine.turns import Place, Turns
 from ess_dask.errors import CleanError, InterruptedRunError, ReadError
 from ess_dask.udb.programs.inside import find_program
 
+pytestmark = pytest.mark.slow
+
 SPEC = ("-d", "L:n", "F:x", "S:t")
 ROWS = b"".join(b'%d,%d.5,"t%d"\n' % (n, n, n) for n in range(40_000))
 

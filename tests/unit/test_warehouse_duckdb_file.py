@@ -20,6 +20,8 @@ from ess_dask.warehouse.duckdb.file import DuckDBOptions, opened
 from ess_dask.warehouse.duckdb.warehouse import DuckDBWarehouse
 from ess_dask.warehouse.model import Target
 
+pytestmark = pytest.mark.slow
+
 TARGET = Target("duckdb:///shop.duckdb", "sales", "shop")
 HOLDER = """
 import duckdb, sys
