@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.markup import SHOWN, escape
+from ess_dask.markup import SHOWN, count, escape
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,9 +34,15 @@ def rows_html(table: pa.Table) -> str:
         + "</tr>"
         for place, row in enumerate(rows)
     )
-    size = f"<p>{table.num_rows:,} rows × {table.num_columns:,} columns</p>"
+    size = f"<p>{size_text(table)}</p>"
     head = f"<thead><tr><th></th>{head}</tr></thead>"
     return f"<div><table>{head}<tbody>{body}</tbody></table>{size}</div>"
+
+
+def size_text(table: pa.Table) -> str:
+    """Return the size of a table in words: ``1,000 rows, 1 column``."""
+    columns = count(table.num_columns, "column", "columns")
+    return f"{count(table.num_rows, 'row', 'rows')}, {columns}"
 
 
 def rows_text(table: pa.Table) -> str:
@@ -59,12 +66,12 @@ def rows_text(table: pa.Table) -> str:
     return "\n".join([*lines[:-5], "...", *lines[-5:], "", size])
 
 
-def _ends(count: int, most: int) -> list[int | None]:
+def _ends(number: int, most: int) -> list[int | None]:
     """Return the places that are shown of so many, None between the first and the last."""
-    if count <= most:
-        return list(range(count))
+    if number <= most:
+        return list(range(number))
     half = most // 2
-    return [*range(half), None, *range(count - half, count)]
+    return [*range(half), None, *range(number - half, number)]
 
 
 def _title(schema: pa.Schema, at: int | None) -> str:
@@ -86,7 +93,7 @@ def _cell(scalar: pa.Scalar) -> str:
     if not scalar.is_valid:
         return f"<td style='{_LEFT}'><i>null</i></td>"
     value = _value(scalar)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     return f"<td style='{_RIGHT if number else _LEFT}'>{escape(_cut(str(value)))}</td>"
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
@@ -21,6 +22,9 @@ SHOWN = 1 << 20
 """Characters of an output that are shown."""
 
 _AFTER_ABORT = 10.0
+
+_AT_A_TIME = 0.5
+"""Polars lets Ctrl-C restart what waits without an end: that would be seen when it is over."""
 
 
 class CommandError(EssError):
@@ -78,17 +82,19 @@ def run_command(words: list[str]) -> None:
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a command; pass on each interruption."""
-    asked = 0
+    """Wait for a command; pass on each interruption, and end what does not end when aborted."""
+    asked, until = 0, float("inf")
     while True:
         try:
-            return process.wait(_AFTER_ABORT if asked > 1 else None)
+            return process.wait(_AT_A_TIME)
         except KeyboardInterrupt:
             asked += 1
+            until = time.monotonic() + _AFTER_ABORT if asked > 1 else until
             process.send_signal(signal.SIGINT)
         except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            if time.monotonic() > until:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def _copy(source: IO[bytes], shown: _Shown) -> None:

@@ -90,13 +90,14 @@ class Desk:
         return self._ask(statement, options)
 
     def _ask(self, statement: str, options: Options) -> Any:
+        from ess_dask.api.excerpt import size_text
+
         answer = _answer(statement, self._sources_of(options), options)
         made = _in_form(answer, options.form)
         if not options.name:
             return made
         self.names[options.name] = made
-        rows, columns = answer.table.num_rows, answer.table.num_columns
-        print(f"{options.name}: {rows:,} rows, {columns:,} columns")  # noqa: T201
+        print(f"{options.name}: {size_text(answer.table)}")  # noqa: T201
         return None
 
     def _sources_of(self, options: Options) -> Sources:
