@@ -55,20 +55,20 @@ class Shell:
         """Run a cell; return what came of it."""
         return self._ask({"cell": cell})
 
-    def interrupt(self, cell, begun):
-        """Run a cell and press Ctrl-C twice, the first time once ``begun()``; return what came."""
-        presses = threading.Thread(target=self._press, args=(begun,))
-        presses.start()
+    def interrupt(self, cell, begun, presses=2):
+        """Run a cell; press Ctrl-C so often, the first time once ``begun()``; return what came."""
+        person = threading.Thread(target=self._press, args=(begun, presses))
+        person.start()
         try:
             return self(cell)
         finally:
-            presses.join()
+            person.join()
 
-    def _press(self, begun):
+    def _press(self, begun, presses):
         until = time.monotonic() + 30
         while not begun() and time.monotonic() < until:
             time.sleep(0.02)
-        for _ in range(2):
+        for _ in range(presses):
             self._process.send_signal(signal.SIGINT)
             time.sleep(0.5)
 

@@ -1,6 +1,7 @@
 """``%load_ext ess_dask`` in a real IPython: cells of SQL, commands, errors, the Tab key."""
 
 import gzip
+import time
 
 import pytest
 
@@ -135,6 +136,14 @@ def test_an_interrupted_command_ends(shell, home):
     assert "%ess stream ended with exit code 130" in done["out"]
     assert "interrupted: finishing what runs; once more aborts" in done["err"]
     assert "1" in shell("1")["out"]
+
+
+def test_an_interrupted_question_ends(shell):
+    text = "%ess select count(*) from range(9000000) a, range(9000000) b where a.range > b.range"
+    begun = time.monotonic()
+    done = shell.interrupt(text, lambda: time.monotonic() - begun > 1, presses=1)
+    assert done["out"] == "InterruptedRunError: interrupted\n"
+    assert done["error"] == "InterruptedRunError"
 
 
 def test_what_there_is_to_ask(shell):
