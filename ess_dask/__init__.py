@@ -149,5 +149,19 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def load_ipython_extension(ipython: Any) -> None:
+    """Make ``%ess`` and ``%%ess`` known: IPython calls this for ``%load_ext ess_dask``."""
+    from ess_dask.notebook.extension import load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Take them away again: IPython calls this for ``%unload_ext ess_dask``."""
+    from ess_dask.notebook.extension import unload
+
+    unload(ipython)
+
+
 def __dir__() -> list[str]:
     return sorted(__all__)

@@ -15,6 +15,11 @@ SHOWN = 20
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
+LONGEST = 500
+"""Characters of a value that are shown."""
+
+_LEFT = "'text-align:left'"
+
 
 def escape(value: str) -> str:
     """Return text as HTML shows it; a name that is not valid Unicode in escapes."""
@@ -34,8 +39,8 @@ def page(title: str, *parts: str) -> str:
 def facts(values: Mapping[str, object]) -> str:
     """Return names and values as a two-column table; blank values are left out."""
     rows = [
-        f"<tr><th scope='row' style='text-align:left'>{escape(name)}</th>"
-        f"<td style='text-align:left'>{escape(str(value))}</td></tr>"
+        f"<tr><th scope='row' style={_LEFT}>{escape(name)}</th>"
+        f"<td style={_LEFT}>{_short(value)}</td></tr>"
         for name, value in values.items()
         if value not in ("", None, (), [])
     ]
@@ -44,15 +49,20 @@ def facts(values: Mapping[str, object]) -> str:
 
 def grid(titles: Iterable[str], rows: Iterable[Iterable[object]], shown: int = SHOWN) -> str:
     """Return rows as a table with titles, the first ``shown`` of them."""
-    listed = [[escape(str(value)) for value in row] for row in rows]
-    start = "<th scope='col' style='text-align:left'>"
+    listed = list(rows)
+    start = f"<th scope='col' style={_LEFT}>"
     head = "".join(f"{start}{escape(title)}</th>" for title in titles)
     body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{cell}</td>" for cell in row) + "</tr>"
+        f"<tr>{''.join(f'<td style={_LEFT}>{_short(value)}</td>' for value in row)}</tr>"
         for row in listed[:shown]
     )
     more = f"<p>... and {len(listed) - shown:,} more</p>" if len(listed) > shown else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def _short(value: object) -> str:
+    shown = str(value)
+    return escape(shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…")
 
 
 def text(content: str) -> str:

@@ -218,6 +218,12 @@ class Settings:
             "Longest time of one cleaning command on one file; 0 no limit.", "seconds", ge=0
         ),
     )
+    progress: Truth = field(
+        default=True,
+        metadata=_about(
+            "Whether long calls from Python say how far they are, in a notebook or at a prompt.", ""
+        ),
+    )
     query_timeout: Seconds = field(
         default=0.0,
         metadata=_about("Longest time of one SQL question; 0 no limit.", "seconds", ge=0),

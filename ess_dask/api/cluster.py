@@ -8,7 +8,7 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.errors import UsageError
-from ess_dask.markup import grid, page
+from ess_dask.markup import page
 
 if TYPE_CHECKING:
     from ess_dask.api.results import Answer
@@ -104,5 +104,6 @@ class Cluster:
     def _repr_html_(self) -> str:
         if self._session is None:
             return page("Cluster: closed")
-        kind = self._session.endpoint.kind
-        return page(f"Cluster: {kind}", grid(("table",), [(name,) for name in self.tables()]))
+        from ess_dask.api.show import cluster_html
+
+        return cluster_html(self._session)

@@ -129,11 +129,14 @@ class Lake:
 
     def categories(self) -> tuple[str, ...]:
         """Return the names of the categories that are registered for this datastore, sorted."""
+        return tuple(each.name for each in self._known())
+
+    def _known(self) -> tuple[Category, ...]:
         from ess_dask.catalog.index import open_catalog
 
         with open_catalog() as catalog:
             label = _label(catalog, self.store)
-            return tuple(found.category.name for found in catalog.categories(label))
+            return tuple(found.category for found in catalog.categories(label))
 
     def _registered(self, name: str) -> LakeCategory:
         from ess_dask.catalog.index import open_catalog
@@ -154,9 +157,9 @@ class Lake:
 
     def _repr_html_(self) -> str:
         known = {"region": self.store.region, "endpoint": self.store.endpoint}
-        names = [(name,) for name in self.categories()]
-        registered = grid(("registered category",), names) if names else ""
-        return page(f"Lake {self.store.root}", facts(known), registered)
+        found = [(each.name, ", ".join(each.patterns), each.columnspec) for each in self._known()]
+        titles = ("registered category", "patterns", "columns")
+        return page(f"Lake {self.store.root}", facts(known), grid(titles, found) if found else "")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
-from ess_dask.api.cluster import Cluster, active_cluster, connect, tell
+from ess_dask.api.cluster import Cluster, active_cluster, connect
 from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 from ess_dask.errors import ConflictError, UsageError
 from ess_dask.pipelines.execution import MemoryTarget, RunSpec, Window
@@ -41,9 +41,10 @@ def import_rows(selection: Selection, memory: MemoryTarget, cluster: Cluster | N
 
 
 def _import(selection: Selection, memory: MemoryTarget, session: Session) -> MemoryTable:
+    from ess_dask.api.pipeline import listening
     from ess_dask.pipelines.memory import layout_of
     from ess_dask.pipelines.model import Rejects
-    from ess_dask.pipelines.run import Listener, execute
+    from ess_dask.pipelines.run import execute
     from ess_dask.tables.session import table_name
 
     plan = _plan(selection, _spec(selection, selection.category.name, Rejects("100%"), memory))
@@ -55,7 +56,8 @@ def _import(selection: Selection, memory: MemoryTarget, session: Session) -> Mem
             hint="import without append: the table then holds this selection and nothing else",
         )
     settings = selection.settings()
-    report, table = execute(plan, settings, Listener(tell), session)
+    with listening(plan) as listener:
+        report, table = execute(plan, settings, listener, session)
     warn_of_rejects(report.rows_rejected, report.rejects)
     if table is None:
         layout = layout_of(execution, settings.partitions)
@@ -65,10 +67,10 @@ def _import(selection: Selection, memory: MemoryTarget, session: Session) -> Mem
 
 def load_rows(selection: Selection, target: Target, rejects: str) -> RunReport:
     """Load a selection into a warehouse; see ``Selection.load``."""
-    from ess_dask.api.pipeline import raise_unless_done
+    from ess_dask.api.pipeline import listening, raise_unless_done
     from ess_dask.pipelines import rules
     from ess_dask.pipelines.model import Load, Rejects
-    from ess_dask.pipelines.run import Listener, run_plan
+    from ess_dask.pipelines.run import run_plan
 
     rules.pipeline_name(target.pipeline)
     rules.target_table(target.table)
@@ -79,7 +81,9 @@ def load_rows(selection: Selection, target: Target, rejects: str) -> RunReport:
         known = ", ".join(get_args(OnChange))
         raise UsageError(f"on_change cannot be {target.on_change!r}", hint=f"it is one of {known}")
     spec = _spec(selection, target.pipeline, Rejects(rejects), target=target)
-    report = run_plan(_plan(selection, spec), selection.settings(), Listener(tell))
+    plan = _plan(selection, spec)
+    with listening(plan) as listener:
+        report = run_plan(plan, selection.settings(), listener)
     return raise_unless_done(report)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ess_dask.pipelines.load import OpenedPipeline
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.pipelines.report import RunReport
+    from ess_dask.pipelines.run import Listener
     from ess_dask.settings import Settings
 
 
@@ -73,7 +75,7 @@ def run_pipeline(
     from ess_dask.pipelines.door import Order, key_of_pipeline, open_door
     from ess_dask.pipelines.execution import Window
     from ess_dask.pipelines.prepare import make_plan
-    from ess_dask.pipelines.run import Listener, run_plan
+    from ess_dask.pipelines.run import run_plan
 
     opened = _open(pipeline, overrides or {})
     settings, window = opened.settings, Window(str(lower), str(upper))
@@ -83,7 +85,9 @@ def run_pipeline(
             plan = make_plan(opened.pipeline, opened.folder, settings, window)
         for warning in plan.warnings:
             tell(f"warning: {warning}")
-        return raise_unless_done(run_plan(plan, settings, Listener(tell), door))
+        with listening(plan) as listener:
+            report = run_plan(plan, settings, listener, door)
+        return raise_unless_done(report)
 
 
 def plan_backfill(
@@ -162,6 +166,16 @@ def _raise_unless_filled(report: BackfillReport) -> None:
 
 def _changes(overrides: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(f"{path}={json.dumps(value, default=str)}" for path, value in overrides.items())
+
+
+@contextmanager
+def listening(plan: RunPlan) -> Iterator[Listener]:
+    """Give what a run of a plan from Python tells: lines to stderr, how far it is to who looks."""
+    from ess_dask.api.progress import counting
+    from ess_dask.pipelines.run import Listener
+
+    with counting(len(plan.files), "files") as count:
+        yield Listener(tell, lambda result: count(len(result.counts)))
 
 
 def raise_unless_done(report: RunReport) -> RunReport:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.api.excerpt import rows_html, rows_text
 from ess_dask.api.forms import as_frame, as_polars, describe_schema
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, BatchResult
-from ess_dask.markup import count, facts, grid, page, show_bytes, text
+from ess_dask.markup import count, facts, grid, page, show_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
 
+    from ess_dask.api.plot import Plot
     from ess_dask.api.selection import Selection
     from ess_dask.query.sql.run import Run
 
@@ -61,6 +63,16 @@ class Answer:
         """Return the rows as a Polars frame."""
         return as_polars(self.table)
 
+    @property
+    def plot(self) -> Plot:
+        """Draws the rows: ``answer.plot.bar()``, ``answer.plot(x, y, kind="line")``; see ``Plot``.
+
+        Needs matplotlib (``pip install "ess-dask[ui]"``).
+        """
+        from ess_dask.api.plot import Plot
+
+        return Plot(self.table)
+
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Hand the rows to any Arrow library (the Arrow PyCapsule interface)."""
         return self.table.__arrow_c_stream__(requested_schema)
@@ -69,10 +81,10 @@ class Answer:
         return int(self.table.num_rows)
 
     def __repr__(self) -> str:
-        return str(self.to_pandas())
+        return rows_text(self.table)
 
     def _repr_html_(self) -> str:
-        return str(self.to_pandas().to_html(max_rows=20, notebook=True))
+        return rows_html(self.table)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -100,4 +112,19 @@ class SelectionPlan:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return page("Plan", text(str(self)))
+        steps: Any = (*self.selection.bytes_steps, *self.selection.row_steps)
+        known = {
+            "files": f"{len(self.files):,}",
+            "stored": show_bytes(sum(file.size for file in self.files)),
+            "tasks": count(len(self.batches), "batch", "batches"),
+            "clean": "; ".join(step.name for step in steps),
+        }
+        titles = ("task", "files", "stored", "first file", "last file")
+        tasks = grid(titles, map(_task, self.batches))
+        return page(f"Plan of {self.selection.category.name}", facts(known), tasks)
+
+
+def _task(batch: Batch) -> tuple[object, ...]:
+    first, last = batch.files[0], batch.files[-1]
+    more = last.shown if len(batch.files) > 1 else ""
+    return batch.number, len(batch.files), show_bytes(batch.size), first.shown, more

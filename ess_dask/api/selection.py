@@ -300,7 +300,7 @@ class Selection:
 
         Raises ``UsageError`` when cleaning commands were added: here the command is all there is.
         """
-        from ess_dask.api.stream import StreamOptions, iterate_files, stream_files
+        from ess_dask.api.stream import StreamOptions, iterate_files, stream_shown
 
         if self.row_steps or self.bytes_steps or self.file_columns:
             raise UsageError(
@@ -317,7 +317,7 @@ class Selection:
         options = StreamOptions(threads=settings.threads, window=settings.window)
         if target is None:
             return iterate_files(self.store, category, self.files, command, options)
-        return stream_files(self.store, category, self.files(), command, target, options)
+        return stream_shown(self.store, category, self.files(), command, target, options)
 
     def into(
         self,
@@ -398,6 +398,7 @@ class Selection:
         self, work: Callable[[Batch], Any], batches: tuple[Batch, ...] | None = None
     ) -> Iterator[Any]:
         """Yield ``work(batch)`` in batch order, through the bounded window (default: all files)."""
+        from ess_dask.api.progress import counted
         from ess_dask.engine.window import run_ordered
 
         batches = self.plan().batches if batches is None else batches
@@ -405,7 +406,8 @@ class Selection:
             patterns = ", ".join(self.category.patterns)
             warn(f"no file in {self.store.root} matches {patterns} in this range", NoFilesWarning)
         with executor_for(self.store, self.settings()) as executor:
-            yield from run_ordered(batches, work, executor, limit=self.settings().window)
+            results = run_ordered(batches, work, executor, limit=self.settings().window)
+            yield from counted(batches, results)
 
     @property
     def _is_away(self) -> bool:

@@ -1,4 +1,4 @@
-"""How a selection looks in a notebook: columns, steps, days and sizes."""
+"""How a selection looks in a notebook: columns, steps, days and sizes; and a table in memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.api.forms import describe_schema
 from ess_dask.catalog.coverage import Coverage, coverage_of
 from ess_dask.catalog.model import FileRef
 from ess_dask.drawing.calendar import calendar_svg
@@ -15,6 +16,8 @@ from ess_dask.markup import count, facts, grid, page, show_bytes, show_date, tex
 
 if TYPE_CHECKING:
     from ess_dask.api.selection import Selection
+    from ess_dask.tables.session import Session
+    from ess_dask.tables.table import MemoryTable
 
 
 def selection_html(selection: Selection) -> str:
@@ -48,6 +51,61 @@ def selection_text(selection: Selection) -> str:
     steps: Any = (*selection.bytes_steps, *selection.row_steps)
     words += [step.name for step in steps]
     return " | ".join(words) + ">"
+
+
+def table_html(memory: MemoryTable) -> str:
+    """Return a table as HTML: columns, sizes, and how evenly its rows lie. Its rows are not read;
+    those of a table that merges are not counted, for that is work."""
+    layout, segments = memory.layout, [segment for _, segment in memory.version.segments]
+    placed = zip(*(each.rows for each in segments), strict=True)
+    rows = () if layout.merges else tuple(map(sum, placed))
+    known = {
+        "rows": "" if layout.merges else f"{sum(rows):,}",
+        "size": show_bytes(sum(segment.bytes for segment in segments)),
+        "key": ", ".join(layout.key),
+        "sorted by": ", ".join(layout.sort),
+        "partitions": f"{layout.partitions:,}",
+        "rows of a partition": _evenness(rows),
+        "files": f"{len(memory.sources):,}",
+        "version": memory.version.number,
+    }
+    columns = grid(("column", "type"), describe_schema(memory.schema).items())
+    return page(f"Table {memory.name}", facts(known), columns)
+
+
+def cluster_html(session: Session) -> str:
+    """Return a cluster as HTML: its machines and the tables that they hold."""
+    from ess_dask.tables.inventory import take_snapshot
+
+    title = f"Cluster: {session.endpoint.kind}"
+    try:
+        found = take_snapshot(session)
+    except EssError as error:
+        return page(title, text(str(error)))
+    known = {
+        "name": found.name,
+        "workers": f"{len(found.workers):,}",
+        "threads": f"{sum(worker.threads for worker in found.workers):,}",
+    }
+    rows = [
+        (
+            table.name,
+            "" if table.rows is None else f"{table.rows:,}",
+            f"{table.partitions:,}",
+            show_bytes(table.bytes),
+        )
+        for table in found.tables
+    ]
+    return page(title, facts(known), grid(("table", "rows", "partitions", "in memory"), rows))
+
+
+def _evenness(rows: Sequence[int]) -> str:
+    """Say how many rows the partitions have: least, most, and the most against the average."""
+    if not sum(rows):
+        return ""
+    times = max(rows) * len(rows) / sum(rows)
+    empty = f", {rows.count(0):,} empty" if 0 in rows else ""
+    return f"{min(rows):,} to {max(rows):,} (the largest has {times:.1f} x the average{empty})"
 
 
 def _figures(selection: Selection, files: Sequence[FileRef]) -> dict[str, object]:

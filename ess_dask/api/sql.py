@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.api.given import rows_of, source_of
 from ess_dask.errors import UsageError
 from ess_dask.query.sql.model import RESERVED, Partitioned, Side
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from ess_dask.api.cluster import Cluster
     from ess_dask.api.lake import Lake
     from ess_dask.api.results import Answer
-    from ess_dask.api.selection import Selection
     from ess_dask.catalog.model import FileRef
     from ess_dask.query.sql.room import Limits
     from ess_dask.query.sql.run import Run
@@ -84,12 +85,11 @@ class Sources:
         return self._open_table(path) if len(path) == 2 else None
 
     def _open_name(self, name: str) -> Partitioned | None:
-        given = {key.lower(): value for key, value in self.given.items()}
-        if name.lower() in given:
-            return given[name.lower()]
+        if (given := self._given(name)) is not None:
+            return given
         if match := _RANGE.fullmatch(name):
             lower, upper = (match[side].strip("'") for side in ("lower", "upper"))
-            return _rows_of(self.lake().category(match["name"]).between(lower, upper))
+            return rows_of(self.lake().category(match["name"]).between(lower, upper))
         if ":" in name and "/" not in name:
             return self._open_table(tuple(name.split(":", 1)))
         if name.lower().endswith(_PARQUET):
@@ -97,6 +97,12 @@ class Sources:
         if _TEXT.search(name):
             return _text_files(self.lake(), name)
         return None
+
+    def _given(self, name: str) -> Partitioned | None:
+        """Return what Python hands in under this name, by preference in the same case."""
+        known = list(self.given)
+        same = [each for each in known if each.lower() == name.lower()]
+        return self.given[name if name in same else same[0]] if same else None
 
     def _open_table(self, path: tuple[str, ...]) -> Partitioned:
         from ess_dask.query.sql.memory import MemoryRows
@@ -148,28 +154,6 @@ def _shown(source: Partitioned, name: str) -> str:
     return str(source.memory.name) if isinstance(source, MemoryRows) else name
 
 
-def _rows_of(selection: Selection) -> Partitioned:
-    """Return the files of a selection as a source, read by threads of this process or by workers
-    of other machines."""
-    from functools import partial
-
-    from ess_dask.api.workers import executor_for
-    from ess_dask.engine.collect import empty_table
-    from ess_dask.query.sql.files import CategoryRows
-
-    settings = selection.settings()
-    job = selection.worked_job()
-    plan = selection.plan()
-    return CategoryRows(
-        job=job,
-        batches=plan.batches,
-        schema=empty_table(job).schema,
-        executor=partial(executor_for, selection.store, settings),
-        window=settings.window,
-        pruned=plan.matched - len(plan.files),
-    )
-
-
 def _text_files(lake: Lake, pattern: str) -> Partitioned:
     """Return delimited files as a source, with the columns that a look at the first one shows."""
     from ess_dask.catalog.model import Category
@@ -186,7 +170,7 @@ def _text_files(lake: Lake, pattern: str) -> Partitioned:
         delimiter=probe.delimiter,
         header=probe.header,
     )
-    return _rows_of(category.all())
+    return rows_of(category.all())
 
 
 def _parquet(lake: Lake, pattern: str) -> Partitioned:
@@ -226,17 +210,17 @@ def limits() -> Limits:
     return Limits(seconds=settings.query_timeout, memory=settings.memory_limit or half)
 
 
-def prepare(text: str, sources: Sources) -> Run:
+def prepare(text: str, sources: Sources, limit: int | None = None) -> Run:
     """Return a statement, checked and planned; ``rows`` of the result answers it.
 
-    Raises ``UsageError`` with line and column for what is not one SELECT over sources, and what
-    opening these raises.
+    With ``limit`` a statement that has no limit itself gets this one. Raises ``UsageError`` with
+    line and column for what is not one SELECT over sources, and what opening these raises.
     """
     from ess_dask.query.sql.compile import compile_statement
     from ess_dask.query.sql.run import Run
 
     allowed = limits()
-    plan = compile_statement(text, sources.find, allowed.side)
+    plan = compile_statement(text, sources.find, allowed.side, limit)
     return Run(plan, sources.opened, allowed)
 
 
@@ -247,11 +231,33 @@ def ask(text: str, sources: Sources) -> Answer:
 
     try:
         run = prepare(text, sources)
-        rows = run.rows()
+        rows = rows_with_progress(run)
         warn_of_rejects(rejected(sources), "the same range as a selection: .rejects()")
         return Answer(rows, run)
     finally:
         sources.close()
+
+
+def rows_with_progress(run: Run) -> pa.Table:
+    """Return the answer of a run; a person who looks on sees how far it is. Raises as ``rows``."""
+    from ess_dask.api.progress import counting
+
+    with counting(_parts(run), "parts") as count:
+        run.watch = partial(count, 1)
+        return run.rows()
+
+
+def _parts(run: Run) -> int:
+    """Return about how many parts will answer: batches of files, partitions."""
+    firsts = [run.sources.get(stage.sources[0]) for stage in run.plan.stages if stage.sources]
+    return sum(_size_in_parts(source) for source in firsts)
+
+
+def _size_in_parts(source: Partitioned | None) -> int:
+    for name in ("batches", "files", "futures"):
+        if (parts := getattr(source, name, None)) is not None:
+            return len(parts)
+    return 1
 
 
 def sources_of(
@@ -290,7 +296,5 @@ def rejected(sources: Sources) -> int:
 
 
 def frames(given: Mapping[str, Any]) -> dict[str, Partitioned]:
-    """Return frames of the caller as sources."""
-    from ess_dask.query.sql.flat import frame_rows
-
-    return {name: frame_rows(name, frame) for name, frame in given.items()}
+    """Return frames, tables and selections of the caller as sources."""
+    return {name: source_of(name, value) for name, value in given.items()}

@@ -134,6 +134,22 @@ def stream_files(
     return StreamReport(report.files, len(files), report.failed, drained=interrupt.draining)
 
 
+def stream_shown(
+    store: Datastore,
+    category: Category,
+    files: Sequence[FileRef],
+    command: str,
+    target: BinaryIO,
+    options: StreamOptions,
+) -> StreamReport:
+    """Do what ``stream_files`` does; a person who looks on sees how far it is."""
+    from ess_dask.api.progress import counting
+
+    with counting(len(files), "files") as count:
+        listener = StreamListener(watch=lambda output: count(1))
+        return stream_files(store, category, files, command, target, options, listener)
+
+
 def iterate_files(
     store: Datastore,
     category: Category,

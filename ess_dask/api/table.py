@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.api.forms import as_frame, as_polars, describe_schema, names_of
 from ess_dask.errors import UsageError
-from ess_dask.markup import facts, grid, page
+from ess_dask.markup import page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,13 +163,6 @@ class Table:
     def _repr_html_(self) -> str:
         if self._memory is None:
             return page("Table: closed")
-        layout = self.memory.layout
-        known = {
-            "rows": f"{self.count():,}",
-            "key": ", ".join(layout.key),
-            "sorted by": ", ".join(layout.sort),
-            "partitions": layout.partitions,
-            "files": f"{len(self.sources):,}",
-        }
-        columns = grid(("column", "type"), self.columns.items())
-        return page(f"Table {self.name}", facts(known), columns)
+        from ess_dask.api.show import table_html
+
+        return table_html(self.memory)

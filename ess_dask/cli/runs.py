@@ -182,7 +182,7 @@ def _whole(account: RunAccount) -> dict[str, Any]:
 
 
 def _told(account: RunAccount) -> list[str]:
-    from ess_dask.cli._render import printable
+    from ess_dask.markup import printable
 
     view, report = account.view, account.report
     record = view.record

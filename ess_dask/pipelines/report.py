@@ -126,8 +126,9 @@ class RunReport:
             "seconds": f"{self.seconds:.1f}",
         }
         reasons = grid(("rejected because", "rows"), self.reasons) if self.reasons else ""
+        steps = grid(("step", "rows in", "rows out"), self.steps) if self.steps else ""
         failed = grid(("failed file", "error"), self.failed) if self.failed else ""
-        return page(f"{self.pipeline}: {self.state}", facts(counts), reasons, failed)
+        return page(f"{self.pipeline}: {self.state}", facts(counts), steps, reasons, failed)
 
     def _where(self) -> str:
         places = [place for place in (self.table, self.memory) if place]

@@ -1,9 +1,9 @@
 """The blocks of a Markdown page, and a reader who types them one after the other.
 
-``sh`` and ``python`` blocks are run. A ``text`` block right behind one is what it prints: ``...``
-stands for anything, and what changes from run to run (times, run ids, the home folder) is not
-compared. A block whose first line is ``# name.ext`` alone is the content of that file. ``no-run``
-in the info string marks a block that is only shown.
+``sh`` and ``python`` blocks are run, and ``ipython`` ones, each a cell. A ``text`` block right
+behind one is what it prints: ``...`` stands for anything, and what changes from run to run (times,
+run ids, the home folder) is not compared. A block whose first line is ``# name.ext`` alone is the
+content of that file. ``no-run`` in the info string marks a block that is only shown.
 """
 
 import json
@@ -12,6 +12,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.ipython import Shell
 
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE_TITLE = re.compile(r"# ([\w./-]+\.\w+)\n")
@@ -57,7 +59,7 @@ class Block:
 
     @property
     def is_run(self):
-        return self.language in ("sh", "python") and "no-run" not in self.marks
+        return self.language in ("sh", "python", "ipython") and "no-run" not in self.marks
 
     @property
     def file(self):
@@ -95,6 +97,7 @@ class Reader:
         self._state = user.home / "shell"
         self._state.write_text("")
         self._python = None
+        self._notebook = None
 
     def follow(self, block):
         """Do what a block says and compare what it prints."""
@@ -103,7 +106,8 @@ class Reader:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(block.text)
             return
-        printed = self._type(block.text) if block.language == "sh" else self._evaluate(block.text)
+        ways = {"sh": self._type, "python": self._evaluate, "ipython": self._cell}
+        printed = ways[block.language](block.text)
         where = f"{block.page}:{block.line}"
         assert "Traceback" not in printed, f"{where}\n{printed}"
         if block.shown is not None:
@@ -148,10 +152,18 @@ class Reader:
             printed.append(line)
         raise AssertionError(f"{code}\nended Python:\n{''.join(printed)}")
 
+    def _cell(self, text):
+        if self._notebook is None:
+            self._notebook = Shell(self._user)
+        done = self._notebook(text)
+        return done["err"] + re.sub(r"^Out\[\d+\]: \n?", "", done["out"])
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        if self._notebook is not None:
+            self._notebook.__exit__()
         if self._python is not None:
             self._python.stdin.close()
             self._python.stdout.close()

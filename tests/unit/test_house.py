@@ -38,6 +38,7 @@ FLOORS["api"] = ALL_ROOMS | {"pipelines"}
 FLOORS["doctor"] = ALL_ROOMS | {"pipelines"}
 FLOORS["testing"] = ALL_ROOMS | {"pipelines", "api"}
 FLOORS["cli"] = ALL_ROOMS | {"pipelines", "api", "testing", "doctor"}
+FLOORS["notebook"] = ALL_ROOMS | {"pipelines", "api", "cli"}
 # It lives in the environment of Airflow, where nothing of the engine is.
 FLOORS["airflow"] = {"_version"}
 
@@ -130,7 +131,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     names = {re.match(r"[\w-]+", text)[0] for text in project["dependencies"]}
     declared = {name.replace("-", "_") for name in names}
     assert declared - imported_packages() == set()
-    further = imported_packages() - declared - OF_REDSHIFT - OF_AIRFLOW
+    further = imported_packages() - declared - OF_REDSHIFT - OF_AIRFLOW - OF_NOTEBOOKS
     assert further == COME_ALONG | {"compression"} | WITH_EXTRAS
 
 
@@ -143,6 +144,17 @@ def test_what_redshift_needs_comes_with_its_extra():
 
 OF_REDSHIFT = {"redshift_connector", "sqlalchemy", "sqlalchemy_redshift"}
 """Packages of the extra ``redshift``, imported inside the functions that need them."""
+
+
+OF_NOTEBOOKS = {"IPython"}
+"""Comes with the extra ``ui``; imported only where IPython runs already."""
+
+
+def test_notebooks_and_plots_come_with_their_extra():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    declared = {re.match(r"[\w-]+", text)[0] for text in project["optional-dependencies"]["ui"]}
+    assert declared == {"ipython", "matplotlib"}
+    assert imported_packages() >= OF_NOTEBOOKS
 
 
 OF_AIRFLOW = {"airflow", "asgiref", "flask_appbuilder", "wtforms"}

@@ -36,6 +36,7 @@ VALUES = {
     "max_record_bytes": ("1KiB", "2KiB", "3KiB", "4KiB"),
     "step_timeout": ("1s", "2s", "3s", "4s"),
     "partitions": ("2", "3", "4", "5"),
+    "progress": ("true", "false", "true", "false"),
     "query_timeout": ("1s", "2s", "3s", "4s"),
     "shared_folders": ("/a", "/b", "/c", "/d"),
     "shared": ("/a", "/b", "/c", "/d"),

@@ -11,32 +11,37 @@ from ess_dask.query.sql.names import Spoken, spoken
 from ess_dask.query.sql.planner import Planner
 from ess_dask.query.sql.room import Binder
 from ess_dask.query.sql.sources import UnsplitError
-from ess_dask.query.sql.tree import Node, copied, expression_of, query_text, walk
+from ess_dask.query.sql.tree import Node, copied, expression_of, query_of, query_text, walk
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def compile_statement(written: str, find: FindSource, side_limit: int = 64 << 20) -> SqlPlan:
+def compile_statement(
+    written: str, find: FindSource, side_limit: int = 64 << 20, limit: int | None = None
+) -> SqlPlan:
     """Return the plan of one SELECT over the sources that ``find`` knows.
 
-    A table of more than ``side_limit`` bytes is not sent to every worker for a join.
+    A table of more than ``side_limit`` bytes is not sent to every worker for a join. A statement
+    without a limit of its own gets ``limit``.
 
     Raises ``UsageError`` with line and column for whatever is not one SELECT, reads anything else,
     or does not fit the sources' columns.
     """
     try:
-        return _compiled(spoken(written), find, side_limit)
+        return _compiled(spoken(written), find, side_limit, limit)
     except RecursionError:
         raise UsageError(
             "sql: the statement is nested too deeply", hint="use in (..) for a long list"
         ) from None
 
 
-def _compiled(text: Spoken, find: FindSource, side_limit: int) -> SqlPlan:
+def _compiled(text: Spoken, find: FindSource, side_limit: int, limit: int | None) -> SqlPlan:
     import duckdb
 
     tree = parse(text)
+    if limit is not None:
+        _limit(tree["node"], limit)
     sides = resolve(tree, text, find)
     with Binder({side.name: side.schema for side in sides.values()}) as binder:
         try:
@@ -77,6 +82,12 @@ def _plan(planner: Planner, schema: pa.Schema, names: tuple[str, ...]) -> SqlPla
     )
 
 
+def _limit(node: Node, limit: int) -> None:
+    modifiers = node["modifiers"]
+    if not any(each["type"].startswith("LIMIT") for each in modifiers):
+        modifiers += query_of(f"select 1 limit {limit:d}")["modifiers"]
+
+
 def _alike(found: pa.Schema, wanted: pa.Schema) -> bool:
     return [field.type for field in found] == [field.type for field in wanted]
 
@@ -114,8 +125,6 @@ def _stop_clocks(tree: Node, binder: Binder) -> None:
 
 
 def _only(node: Node) -> Node:
-    from ess_dask.query.sql.tree import query_of
-
     made = query_of("select 1")
     made["select_list"] = [copied(node)]
     return made

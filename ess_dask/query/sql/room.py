@@ -32,6 +32,9 @@ class Limits:
 
 _making = threading.Lock()
 
+_CTRL_C = "Query interrupted"
+"""What DuckDB makes of a Ctrl-C."""
+
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
@@ -75,6 +78,10 @@ def answer(query: str, tables: Mapping[str, pa.Table], seconds: float = 0.0) -> 
             if late.is_set():
                 raise timed_out() from None
             raise InterruptedRunError("the query was cancelled") from None
+        except RuntimeError as error:
+            if str(error) == _CTRL_C:
+                raise KeyboardInterrupt from None
+            raise
         finally:
             timer.cancel()
 

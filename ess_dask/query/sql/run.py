@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,12 +31,14 @@ class Done:
 
 @dataclass(slots=True)
 class Run:
-    """One run of a plan. ``done`` grows stage by stage."""
+    """One run of a plan. ``done`` grows stage by stage; ``watch`` is called for each part that came
+    from a source."""
 
     plan: SqlPlan
     sources: Mapping[str, Partitioned]
     limits: Limits = field(default_factory=Limits)
     done: list[Done] = field(default_factory=list)
+    watch: Callable[[], object] = lambda: None
     _tables: dict[str, pa.Table] = field(default_factory=dict)
     _dealt: dict[str, Partitioned] = field(default_factory=dict)
     _until: float = 0.0
@@ -112,6 +114,7 @@ class Run:
         try:
             for part in answers:
                 parts.append(part)
+                self.watch()
                 rows, size = rows + part.num_rows, size + part.nbytes
                 self._check_size(stage, size)
                 if stage.limit is not None and rows >= stage.limit:
