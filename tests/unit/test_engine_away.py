@@ -145,10 +145,17 @@ def test_nothing_of_the_users_environment_travels(monkeypatch):
 )
 def test_commands_that_reach_tables_run_here_and_that_is_said(monkeypatch, command, reaches):
     monkeypatch.setenv("ESS_CLUSTER", "custom")
+    monkeypatch.setenv("ESS_SHARED", "/srv/tables")
     said = []
     assert _is_away(BUCKET, command, StreamOptions(), said.append) == (not reaches)
     assert [text.partition(" ")[0] for text in said] == ([reaches] if reaches else [])
     assert not _is_away(BUCKET, command, StreamOptions(master=True), said.append)
+
+
+def test_an_import_without_a_place_for_tables_is_refused_at_once(monkeypatch):
+    monkeypatch.setenv("ESS_CLUSTER", "custom")
+    with pytest.raises(ConfigError, match="no place is set that all of them reach"):
+        _is_away(BUCKET, "aq_pp -f,+1 - -d %cols -imp db:t", StreamOptions(), print)
 
 
 def test_few_files_are_dealt_one_by_one():
