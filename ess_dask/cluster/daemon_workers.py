@@ -37,6 +37,7 @@ class DaemonWorkers:
         self._options = options
         self._security = security
         self._state: DaemonState | None = None
+        self._removed: set[int] = set()
         self.changing = asyncio.Lock()
         # Functions that are run in the scheduler find the workers by it.
         vars(scheduler)["ess_workers"] = self
@@ -52,8 +53,9 @@ class DaemonWorkers:
 
     async def end(self, numbers: Iterable[int]) -> None:
         """End workers; what they hold must have been moved before."""
-        leaving = [self.nannies.pop(number) for number in numbers]
-        await asyncio.gather(*(nanny.close(timeout=3) for nanny in leaving))
+        leaving = {number: self.nannies.pop(number) for number in numbers}
+        self._removed |= leaving.keys()
+        await asyncio.gather(*(nanny.close(timeout=3) for nanny in leaving.values()))
         if self._state:
             self.publish(self._state)
 
@@ -70,7 +72,12 @@ class DaemonWorkers:
         }
         threads, memory = next(iter(members.values()))
         self._state = replace(
-            state, workers=len(members), threads=threads, memory_limit=memory, members=members
+            state,
+            workers=len(members),
+            threads=threads,
+            memory_limit=memory,
+            members=members,
+            removed=[str(number) for number in sorted(self._removed - self.nannies.keys())],
         )
         write_state(self._state)
         return self._state

@@ -57,13 +57,18 @@ def add(ids: Sequence[str], say: Say) -> None:
 def remove(ids: Sequence[str], say: Say) -> None:
     """End workers; what they hold moves to the others first, so that no row is lost.
 
-    Raises ``UsageError`` for a worker that is not there and for the last one, ``TransientError``
-    when the others have no room: nothing is ended then.
+    One that was removed before is no error. Raises ``UsageError`` for a worker that is not there
+    and for the last one, ``TransientError`` when the others have no room: nothing is ended then.
     """
     from ess_dask.cluster.daemon_workers import end_workers
     from ess_dask.cluster.graceful import before_removal
 
     state = _running(attach())
+    for name in (gone := sorted(set(ids) & set(state.removed))):
+        say(f"worker {name} is removed already")
+    ids = [name for name in dict.fromkeys(ids) if name not in gone]
+    if not ids:
+        return
     unknown = sorted(set(ids) - set(state.members))
     if unknown:
         raise UsageError(
@@ -77,8 +82,8 @@ def remove(ids: Sequence[str], say: Say) -> None:
     with connect(state) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].items()
         before_removal(client, [at for at, each in workers if str(each["name"]) in ids], say)
-        client.run_on_scheduler(end_workers, [_number(name) for name in dict.fromkeys(ids)])
-    say(f"removed {', '.join(dict.fromkeys(ids))}")
+        client.run_on_scheduler(end_workers, [_number(name) for name in ids])
+    say(f"removed {', '.join(ids)}")
 
 
 def stop(keep_tables: bool, say: Say) -> None:

@@ -38,9 +38,9 @@ class DaemonState:
     """A running local cluster, as it described itself when it became ready.
 
     ``address`` is the scheduler's (``tls://127.0.0.1:PORT``), ``threads`` and ``memory_limit``
-    (bytes) are those of the first worker process, ``members`` those of each by name;
-    ``idle_timeout`` is in seconds (0 = never), ``started`` in seconds since 1970 UTC. ``version``
-    and ``python`` are those the daemon runs with.
+    (bytes) are those of the first worker process, ``members`` those of each by name, ``removed``
+    names those that were taken out; ``idle_timeout`` is in seconds (0 = never), ``started`` since
+    1970 UTC. ``version`` and ``python`` are those the daemon runs with.
     """
 
     address: str
@@ -55,6 +55,7 @@ class DaemonState:
     python: str
     host: str
     members: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    removed: Sequence[str] = ()
 
     @property
     def path(self) -> Path:
@@ -133,7 +134,8 @@ def read_state(folder: Path) -> DaemonState | None:
         found["folder"] = str(folder)
         # Another release may say more or less; its version must still be readable.
         said = {each.name: found.get(each.name, "") for each in fields(DaemonState)}
-        return DaemonState(**{**said, "pid": int(said["pid"]), "members": said["members"] or {}})
+        said |= {"members": said["members"] or {}, "removed": said["removed"] or ()}
+        return DaemonState(**{**said, "pid": int(said["pid"])})
     except (OSError, ValueError, TypeError):
         return None
 

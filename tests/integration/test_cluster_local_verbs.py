@@ -66,6 +66,8 @@ def test_a_script_for_machines_works_at_home(ess):
         assert client.gather(held) == [[number] for number in range(30)]
         assert len(client.scheduler_info(n_workers=-1)["workers"]) == 1
     assert workers(ess) == ["2"]
+    assert "worker 1 is removed already" in ess("remove", "1")
+    assert workers(ess) == ["2"]
 
     # The last one stays, and one that is not there is named; both can come again.
     assert "no worker of the local cluster would be left" in ess("remove", "2", code=2)
