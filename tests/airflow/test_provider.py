@@ -67,7 +67,7 @@ def test_a_connection_can_be_tested(airflow, shop, monkeypatch):
     ("change", "said"),
     [
         ({"executable": "/nowhere/ess"}, "/nowhere/ess"),
-        ({"folder": "/nowhere"}, "/nowhere"),
+        ({"folder": "/dev/null/nowhere"}, "/dev/null/nowhere"),
         ({"profile": "nobody"}, "nobody"),
         ({"executabel": "ess"}, "unknown field 'executabel'"),
         ({"environment": "TZ=UTC"}, "no JSON object"),
