@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -12,6 +13,8 @@ import click
 
 from ess_dask._version import __version__
 from ess_dask.errors import EssError, InterruptedRunError
+
+_GC_THRESHOLD = 100_000
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "backfill": ("backfill:backfill", "Run a pipeline over a long range, piece by piece."),
@@ -183,6 +186,8 @@ ess.params += _shared_options()
 
 def main(args: list[str] | None = None) -> None:
     """Run ``ess`` and exit with the documented code: 0 1 2 3 4 75 130."""
+    # Imports and models of AWS hold few cycles: looking for them is a fifth of a short command.
+    gc.set_threshold(_GC_THRESHOLD)
     code = run(ess, sys.argv[1:] if args is None else args)
     if code == InterruptedRunError.exit_code:
         # Aborted work in Python threads cannot be ended otherwise, and a normal exit waits for it.
