@@ -98,7 +98,7 @@ def document(title: str, style: str, *parts: str) -> str:
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     body = "\n".join(filter(None, parts))
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'

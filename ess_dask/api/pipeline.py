@@ -195,5 +195,4 @@ def raise_unless_done(report: RunReport) -> RunReport:
 def _open(pipeline: str | Path, overrides: Mapping[str, object]) -> OpenedPipeline:
     from ess_dask.pipelines.load import open_pipeline
 
-    changes = [f"{path}={json.dumps(value, default=str)}" for path, value in overrides.items()]
-    return open_pipeline(str(pipeline), changes)
+    return open_pipeline(str(pipeline), _changes(overrides))

@@ -50,3 +50,20 @@ def limit_option(command: F) -> F:
         "--limit", metavar="N", type=click.IntRange(min=0), help="At most so many files."
     )
     return option(command)
+
+
+def pipeline_options(command: Any) -> Any:
+    """Options that every command on a pipeline has."""
+    options = [
+        click.argument("pipeline"),
+        click.option(
+            "--from", "lower", default="*", metavar="DATE", help="First date (inclusive)."
+        ),
+        click.option("--to", "upper", default="*", metavar="DATE", help="Last date (inclusive)."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command

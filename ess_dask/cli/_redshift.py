@@ -91,7 +91,7 @@ def warn_of_password() -> None:
 
 def with_password(address: Address, text: str | None = None) -> Address:
     """Return an address with a password: ``text``, by default a line of the standard input."""
-    from ess_dask.warehouse.redshift.secret import Secret
+    from ess_dask.secret import Secret
 
     if text is None:
         text = sys.stdin.readline().rstrip("\r\n")

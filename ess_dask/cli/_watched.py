@@ -11,7 +11,9 @@ import click
 from ess_dask.errors import EssError
 
 if TYPE_CHECKING:
+    from ess_dask.pipelines.backfill.report import BackfillReport
     from ess_dask.pipelines.load import OpenedPipeline
+    from ess_dask.pipelines.report import RunReport
 
 
 @contextmanager
@@ -33,3 +35,16 @@ def watched(opened: OpenedPipeline, *, quiet: bool = False) -> Iterator[None]:
             raise
         logs.log_error(error)
         click.get_current_context().exit(error.exit_code)
+
+
+def print_account(report: RunReport | BackfillReport, *, as_json: bool, quiet: bool) -> int:
+    """Print how it ended, if somebody is to see it; return the exit code."""
+    from ess_dask.observe.logs import is_json
+
+    if as_json:
+        click.echo(report.to_json())
+    elif report.exit_code and is_json():
+        pass  # the records have told it
+    elif report.exit_code or not quiet:
+        click.echo(report.render(), err=bool(report.exit_code))
+    return report.exit_code

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ess_dask.cli._options import pipeline_options
 from ess_dask.cli._redshift import asks_password
 from ess_dask.cli._render import say
 
@@ -29,9 +30,7 @@ class _Manner:
 
 
 @click.command("backfill")
-@click.argument("pipeline")
-@click.option("--from", "lower", default="*", metavar="DATE", help="First date (inclusive).")
-@click.option("--to", "upper", default="*", metavar="DATE", help="Last date (inclusive).")
+@pipeline_options
 @click.option(
     "--chunk",
     type=click.Choice(["day", "week", "month"]),
@@ -54,7 +53,6 @@ class _Manner:
     show_default=True,
     help="What is read again: what failed for good in an earlier backfill, or all files.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field.")
 @click.option("--dry-run", is_flag=True, help="Only show the plan.")
 @click.option("--stop-on-error", is_flag=True, help="Begin no further piece once one has failed.")
 @click.option(
@@ -99,6 +97,7 @@ def backfill(**given: Any) -> int:
 def _run(plan: BackfillPlan, settings: Settings, terms: Terms, manner: _Manner) -> int:
     """Show the plan, ask, run it with progress; print the account, return the exit code."""
     from ess_dask.cli._progress import counting
+    from ess_dask.cli._watched import print_account
     from ess_dask.observe.logs import is_json
     from ess_dask.pipelines.backfill.run import Audience, run_backfill
 
@@ -115,10 +114,4 @@ def _run(plan: BackfillPlan, settings: Settings, terms: Terms, manner: _Manner) 
     with counting(plan.files, "files", shown=shown) as count:
         audience = Audience(say, lambda result: count(len(result.counts)), tell)
         report = run_backfill(plan, settings, terms, audience)
-    if manner.as_json:
-        click.echo(report.to_json())
-    elif report.exit_code and is_json():
-        pass  # the records have told it
-    elif report.exit_code or not manner.quiet:
-        click.echo(report.render(), err=bool(report.exit_code))
-    return report.exit_code
+    return print_account(report, as_json=manner.as_json, quiet=manner.quiet)

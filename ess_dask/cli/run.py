@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ess_dask.cli._options import pipeline_options
 from ess_dask.cli._redshift import asks_password
 from ess_dask.cli._render import say
 from ess_dask.pipelines.window import Asked
@@ -21,23 +22,6 @@ if TYPE_CHECKING:
     from ess_dask.pipelines.load import OpenedPipeline
     from ess_dask.pipelines.plan import RunPlan
     from ess_dask.settings import Settings
-
-
-def _pipeline_options(command: Any) -> Any:
-    """Options that every command on a pipeline has."""
-    options = [
-        click.argument("pipeline"),
-        click.option(
-            "--from", "lower", default="*", metavar="DATE", help="First date (inclusive)."
-        ),
-        click.option("--to", "upper", default="*", metavar="DATE", help="Last date (inclusive)."),
-        click.option(
-            "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field."
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def _scheduler_options(command: Any) -> Any:
@@ -115,7 +99,7 @@ def print_plan(plan: RunPlan, as_json: bool) -> None:
 
 
 @click.command("plan")
-@_pipeline_options
+@pipeline_options
 @_scheduler_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @asks_password
@@ -128,7 +112,7 @@ def plan(as_json: bool, **words: Any) -> None:
 
 
 @click.command("run")
-@_pipeline_options
+@pipeline_options
 @_scheduler_options
 @click.option("--dry-run", is_flag=True, help="Only show the plan.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -204,6 +188,7 @@ def run_and_print(
 ) -> int:
     """Run a plan with progress on a terminal; print the account, return the exit code."""
     from ess_dask.cli._progress import counting
+    from ess_dask.cli._watched import print_account
     from ess_dask.observe.logs import is_json
     from ess_dask.pipelines.run import Listener, run_plan
 
@@ -213,13 +198,7 @@ def run_and_print(
     with counting(len(made.files), "files", shown=shown) as count:
         listener = Listener(say, lambda result: count(len(result.counts)))
         report = run_plan(made, settings, listener, door)
-    if as_json:
-        click.echo(report.to_json())
-    elif report.exit_code and is_json():
-        pass  # the records have told it
-    elif report.exit_code or not quiet:
-        click.echo(report.render(), err=bool(report.exit_code))
-    return report.exit_code
+    return print_account(report, as_json=as_json, quiet=quiet)
 
 
 def _refuse_empty(plan: RunPlan, fail_if_empty: bool) -> None:
@@ -230,7 +209,7 @@ def _refuse_empty(plan: RunPlan, fail_if_empty: bool) -> None:
 
 
 @click.command("preview")
-@_pipeline_options
+@pipeline_options
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Rows.")
 @click.option(
     "--format",

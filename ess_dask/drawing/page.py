@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ess_dask import markup
 from ess_dask.markup import escape
 
 _STYLE = """
@@ -19,14 +20,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 
 def document(title: str, body: str) -> str:
     """Return a complete page; ``body`` is HTML already. Nothing is loaded from elsewhere."""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return markup.document(title, _STYLE, body)
 
 
 def figure(picture: str, caption: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -160,3 +161,18 @@ class Job:
     """Finds clean rows that the destination cannot hold: they become rejects."""
     hear: int = 0
     """Least level (as in ``logging``) of what steps say that comes back; 0 brings nothing back."""
+
+
+def add_steps(
+    batches: Iterable[Sequence[tuple[str, int, int]]],
+) -> tuple[tuple[str, int, int], ...]:
+    """Add up the steps of batches by their place: all ran the same ones, or none when all their
+    files failed. Each is a name, rows in and rows out."""
+    total: list[tuple[str, int, int]] = []
+    for steps in batches:
+        for number, (name, rows_in, rows_out) in enumerate(steps):
+            if number == len(total):
+                total.append((name, 0, 0))
+            _, before_in, before_out = total[number]
+            total[number] = (name, before_in + rows_in, before_out + rows_out)
+    return tuple(total)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from ess_dask.drawing.shapes import element, fit, plain, tip
 from ess_dask.markup import count, escape, show_bytes
 from ess_dask.observe.batches import FileWork
 from ess_dask.observe.summary import Span, Work
@@ -44,7 +45,7 @@ def timeline(work: Work) -> str:
         spans = sorted(by_worker[worker], key=lambda span: span.start)
         lanes = _lanes(spans) if is_fine else [spans]
         height = max(_ROW, 10 * len(lanes))
-        shapes.append(_text(LEFT - 8, top + height / 2 + 4, _short(worker, 24), "end"))
+        shapes.append(_text(LEFT - 8, top + height / 2 + 4, fit(worker, 24).rstrip(), "end"))
         for place, lane in enumerate(lanes):
             y, each = top + place * height / len(lanes), height / len(lanes)
             shapes += _bars(lane, total, y, each) if is_fine else _busy(lane, total, y, each)
@@ -144,7 +145,7 @@ def sizes(points: Sequence[FileWork]) -> str:
     for point in shown:
         x = LEFT + across * (math.log10(point.size) - x_from) / (x_to - x_from)
         y = 10 + height - height * (math.log10(point.seconds) - y_from) / (y_to - y_from)
-        shapes.append(f'<circle class="p" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+        shapes.append(element("circle", class_="p", cx=round(x, 1), cy=round(y, 1), r=3))
     about = f"{len(shown)} files, from {show_bytes(min(p.size for p in shown))} to "
     about += f"{show_bytes(max(p.size for p in shown))}; the slowest took "
     about += show_time(max(p.seconds for p in shown))
@@ -170,7 +171,7 @@ def funnel(way: Sequence[tuple[str, int]], aside: Sequence[tuple[str, int]], cap
     shapes, across = [], WIDTH - LEFT * 2 - RIGHT - 130
     for place, (name, number) in enumerate(rows):
         y = 8 + place * (_ROW + 6)
-        shapes.append(_text(LEFT * 2 - 8, y + 17, _short(name, 40), "end"))
+        shapes.append(_text(LEFT * 2 - 8, y + 17, fit(name, 40).rstrip(), "end"))
         width = max(1.0 if number else 0.0, across * number / most)
         shapes.append(_rect(LEFT * 2, y, width, _ROW, "a" if place < len(way) else "r"))
         shapes.append(_text(LEFT * 2 + width + 8, y + 17, f"{number:,}"))
@@ -208,22 +209,15 @@ def _across(seconds: float, total: float) -> float:
 
 
 def _rect(x: float, y: float, width: float, height: float, kind: str, about: str = "") -> str:
-    title = f"<title>{escape(about)}</title>" if about else ""
-    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-    return (
-        f'<rect class="{kind}" {place}>{title}</rect>'
-        if title
-        else f'<rect class="{kind}" {place}/>'
-    )
+    said = (tip(about),) if about else ()
+    x, y, width, height = (round(each, 1) for each in (x, y, width, height))
+    return element("rect", *said, class_=kind, x=x, y=y, width=width, height=height)
 
 
 def _line(x: float, y: float, to_x: float, to_y: float) -> str:
-    return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}"/>'
+    return element("line", x1=round(x, 1), y1=round(y, 1), x2=round(to_x, 1), y2=round(to_y, 1))
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    x, y = round(x, 1), round(y, 1)
+    return element("text", escape(plain(text)), x=x, y=y, text_anchor=anchor)

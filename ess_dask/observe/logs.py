@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.engine.heard import OwnHandler, foreign, text_of
 from ess_dask.errors import EssError
-from ess_dask.warehouse.redshift.redact import redact
+from ess_dask.redact import redact
 
 if TYPE_CHECKING:
     from ess_dask.engine.heard import Said

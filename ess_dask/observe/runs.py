@@ -106,7 +106,7 @@ def tell_run(runs: Path, name: str) -> RunAccount:
         record = _find(journal, runs, name)
         events = tuple(journal.events(record.run_id))
     folder = Path(record.folder) if record.folder else runs / record.run_id
-    return RunAccount(view_of(record), folder, _report(folder), events)
+    return RunAccount(view_of(record), folder, saved_report(folder), events)
 
 
 def _find(journal: Journal, runs: Path, name: str) -> RunRecord:
@@ -134,7 +134,7 @@ def _folders(runs: Path) -> Iterator[Path]:
 
 def _of_folder(folder: Path) -> RunRecord:
     """Return what a run's folder says of it."""
-    report = _report(folder)
+    report = saved_report(folder)
     started = _begun(folder.name)
     code = report.get("exit_code")
     return RunRecord(
@@ -168,7 +168,8 @@ def _begun(run_id: str) -> float:
     return moment.replace(tzinfo=UTC).timestamp()
 
 
-def _report(folder: Path) -> dict[str, Any]:
+def saved_report(folder: Path) -> dict[str, Any]:
+    """Return the account in a run's folder as JSON values, {} when there is none."""
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

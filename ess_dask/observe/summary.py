@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ess_dask.engine.model import add_steps
 from ess_dask.observe.batches import BatchWork, FileWork, read_batches
 
 SLOWEST = 20
@@ -70,7 +70,7 @@ def summarise(folder: Path) -> Work:
     others = good[:: max(1, len(good) * 2 // POINTS)]
     return Work(
         spans=_spans([batch for batch in batches if batch.started]),
-        steps=_steps(batches),
+        steps=add_steps(batch.steps for batch in batches),
         slowest=tuple(slowest[:SLOWEST]),
         points=(*slowest, *others[: POINTS // 2]),
         failed=tuple(failed[:FAILED]),
@@ -96,14 +96,3 @@ def _spans(batches: list[BatchWork]) -> tuple[Span, ...]:
         )
         for batch in batches
     )
-
-
-def _steps(batches: Iterable[BatchWork]) -> tuple[tuple[str, int, int], ...]:
-    total: list[tuple[str, int, int]] = []
-    for batch in batches:
-        for number, (name, rows_in, rows_out) in enumerate(batch.steps):
-            if number == len(total):
-                total.append((name, 0, 0))
-            _, before_in, before_out = total[number]
-            total[number] = (name, before_in + rows_in, before_out + rows_out)
-    return tuple(total)

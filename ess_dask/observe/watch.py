@@ -5,7 +5,6 @@ None of them changes a run or its exit code: what goes wrong with one is a warni
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -20,7 +19,9 @@ from ess_dask.observe.logs import LOG, About, is_json, is_told, log, log_said, r
 from ess_dask.observe.metrics import write_metrics
 from ess_dask.observe.model import LOCKED, Beginning, Ending
 from ess_dask.observe.notify import hooks_of, notify
-from ess_dask.warehouse.redshift.redact import redact
+from ess_dask.observe.runs import saved_report
+from ess_dask.redact import redact
+from ess_dask.runs.course import exit_code
 
 if TYPE_CHECKING:
     from ess_dask.engine.model import BatchResult
@@ -164,13 +165,13 @@ def _first_failure(report: Mapping[str, Any]) -> str:
 
 def _failure(beginning: Beginning, error: BaseException) -> Ending:
     """Return the end of a run that an error ended; its account is in its folder, if it has one."""
+    code = exit_code(error)
     if isinstance(error, EssError):
-        code, message, hint = error.exit_code, error.message, error.hint
+        message, hint = error.message, error.hint
     else:
-        code = InterruptedRunError.exit_code if isinstance(error, KeyboardInterrupt) else 1
         message, hint = f"{type(error).__name__}: {error}", ""
     state = {InterruptedRunError.exit_code: "interrupted", LOCKED: "locked"}.get(code, "failed")
-    known = _saved(beginning.folder)
+    known = saved_report(beginning.folder) if beginning.folder else {}
     own: dict[str, Any] = {
         "run_id": beginning.run_id,
         "pipeline": beginning.pipeline,
@@ -180,15 +181,6 @@ def _failure(beginning: Beginning, error: BaseException) -> Ending:
         "hint": redact(hint),
     }
     return Ending(time.time(), code, own["state"], {**known, **own}, own["error"])
-
-
-def _saved(folder: Path | None) -> dict[str, Any]:
-    try:
-        text = (folder / "report.json").read_text(encoding="utf-8") if folder else "{}"
-        report = json.loads(text)
-    except (OSError, ValueError):
-        return {}
-    return report if isinstance(report, dict) else {}
 
 
 def _write_page(folder: Path | None, ending: Ending) -> None:

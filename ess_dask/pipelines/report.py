@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ess_dask.engine.model import BatchResult, FileCount
+from ess_dask.engine.model import BatchResult, FileCount, add_steps
 from ess_dask.errors import EssError
 from ess_dask.markup import facts, grid, page
 
@@ -179,7 +179,7 @@ def add_up(results: Sequence[BatchResult]) -> Totals:
         reasons.update(dict(result.reasons))
     ordered = tuple(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
     counts = [count for result in results for count in result.counts]
-    return _sums(counts, ordered, _add_steps(results))
+    return _sums(counts, ordered, add_steps(result.steps for result in results))
 
 
 def _sums(
@@ -198,15 +198,3 @@ def _sums(
         reasons=reasons,
         steps=steps,
     )
-
-
-def _add_steps(results: Sequence[BatchResult]) -> tuple[tuple[str, int, int], ...]:
-    """Steps by position: all batches ran the same ones, or none when all their files failed."""
-    total: list[tuple[str, int, int]] = []
-    for result in results:
-        for number, (name, rows_in, rows_out) in enumerate(result.steps):
-            if number == len(total):
-                total.append((name, 0, 0))
-            _, before_in, before_out = total[number]
-            total[number] = (name, before_in + rows_in, before_out + rows_out)
-    return tuple(total)

@@ -22,6 +22,7 @@ from ess_dask.pipelines.observed import beginning_of
 from ess_dask.pipelines.plan import RunPlan
 from ess_dask.pipelines.report import UNHOOKED, RunReport, Totals, add_up
 from ess_dask.pipelines.work import Listener, Tools, Work
+from ess_dask.runs.course import shortened
 from ess_dask.runs.machine import Event, Instruction
 from ess_dask.warehouse.model import LoadRequest, LoadResult
 
@@ -172,7 +173,7 @@ class _Acts:
         return _ending(self.report), {
             **_counts(totals),
             "exit_code": self.report.exit_code,
-            "error": " ".join(error.split())[:500],
+            "error": shortened(error),
         }
 
     @property

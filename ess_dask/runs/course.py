@@ -112,7 +112,11 @@ def exit_code(error: BaseException) -> int:
 
 def one_line(error: BaseException) -> str:
     """Return an error in one line that may be kept: of a foreign one only what kind it is."""
-    text = error.message if isinstance(error, EssError) else type(error).__name__
+    return shortened(error.message if isinstance(error, EssError) else type(error).__name__)
+
+
+def shortened(text: str) -> str:
+    """Return a text as the one line that the journal keeps."""
     return " ".join(text.split())[:_ERROR_LENGTH]
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from ess_dask._version import __version__
 from ess_dask.errors import AccessError, DataError, TransientError
+from ess_dask.secret import Secret
 from ess_dask.testing.redshift import standin
 from ess_dask.testing.s3 import free_port
 from ess_dask.warehouse.connect import open_warehouse
 from ess_dask.warehouse.redshift.connection import connect, translating
 from ess_dask.warehouse.redshift.query import run_statement
-from ess_dask.warehouse.redshift.secret import Secret
 from ess_dask.warehouse.redshift.url import parse_url
 
 

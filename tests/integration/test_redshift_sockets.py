@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from ess_dask.errors import AccessError, ConfigError
+from ess_dask.secret import Secret
 from ess_dask.testing.s3 import free_port
 from ess_dask.warehouse.redshift.connection import (
     LostConnectionError,
@@ -19,7 +20,6 @@ from ess_dask.warehouse.redshift.connection import (
     translating,
 )
 from ess_dask.warehouse.redshift.credentials import Credentials
-from ess_dask.warehouse.redshift.secret import Secret
 from ess_dask.warehouse.redshift.url import Address, parse_url
 
 ETL = Credentials("etl", Secret("Canary-5f3c"), "a test")

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ess_dask.errors import ConfigError
-from ess_dask.warehouse.redshift.redact import redact
-from ess_dask.warehouse.redshift.secret import Secret
+from ess_dask.redact import redact
+from ess_dask.secret import Secret
 from ess_dask.warehouse.redshift.translate import translate
 from ess_dask.warehouse.redshift.url import parse_url, shown
 

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
 
 GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
-GROUND |= {"allocator", "documents", "drawing", "locks", "markup", "retry"}
+GROUND |= {"allocator", "documents", "drawing", "locks", "markup", "redact", "retry", "secret"}
 
 FLOORS = {
     "documents": {"errors", "folders"},
@@ -30,7 +30,7 @@ FLOORS = {
     "runs": {"catalog"} | GROUND,
     "profiling": {"engine", "clean", "tables", "records", "catalog"} | GROUND,
     "query": {"engine", "clean", "aq", "cluster", "tables", "records", "catalog"} | GROUND,
-    "observe": {"engine", "clean", "records", "catalog", "warehouse", "runs"} | GROUND,
+    "observe": {"engine", "clean", "records", "catalog", "runs"} | GROUND,
 }
 ALL_ROOMS = set(FLOORS) | GROUND
 FLOORS["pipelines"] = ALL_ROOMS

@@ -10,10 +10,10 @@ import pytest
 
 from ess_dask.catalog.model import WarehouseCluster
 from ess_dask.errors import ConfigError, UsageError
+from ess_dask.secret import Secret
 from ess_dask.settings import load_settings
 from ess_dask.warehouse.redshift.options import OPTIONS
 from ess_dask.warehouse.redshift.registry import cluster_of, register, registered_url, url_of
-from ess_dask.warehouse.redshift.secret import Secret
 from ess_dask.warehouse.redshift.url import Address, LoadOptions, RedshiftURL, parse_url, shown
 
 ROOT = Path(__file__).resolve().parents[2]

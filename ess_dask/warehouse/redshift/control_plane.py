@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ess_dask.errors import AccessError, ConfigError, TransientError
-from ess_dask.warehouse.redshift.secret import Secret
+from ess_dask.secret import Secret
 
 PASSWORD_SECONDS = 900
 """Validity of a password by IAM: the shortest there is, as it serves one start of a connection."""

@@ -15,9 +15,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from ess_dask.errors import AccessError, ConfigError, TransientError
+from ess_dask.secret import Secret
 from ess_dask.warehouse.redshift import control_plane
 from ess_dask.warehouse.redshift.control_plane import Asker, Endpoint, StoredSecret
-from ess_dask.warehouse.redshift.secret import Secret
 from ess_dask.warehouse.redshift.url import PORT, Address
 
 VARIABLE = "ESS_REDSHIFT_PASSWORD"

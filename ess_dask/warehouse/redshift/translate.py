@@ -21,7 +21,7 @@ from ess_dask.errors import (
     LockedError,
     TransientError,
 )
-from ess_dask.warehouse.redshift.redact import redact
+from ess_dask.redact import redact
 
 _DRIVER = "redshift_connector"
 

@@ -19,9 +19,9 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ess_dask.documents.fields import show_seconds
 from ess_dask.errors import ConfigError
+from ess_dask.secret import SHOWN, Secret
 from ess_dask.warehouse.redshift.options import OPTIONS, read_options
 from ess_dask.warehouse.redshift.place import Format
-from ess_dask.warehouse.redshift.secret import SHOWN, Secret
 
 SCHEMES = ("redshift", "redshift+redshift_connector")
 """Schemes of a Redshift URL; both mean the same."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from ess_dask.warehouse.redshift.secret import SHOWN, Secret
+from ess_dask.secret import SHOWN, Secret
 
 _VARIABLES = ("ESS_REDSHIFT_PASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _SHORTEST = 6
