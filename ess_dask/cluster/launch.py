@@ -14,7 +14,7 @@ from typing import IO
 
 from ess_dask.cluster.environment import daemon_environment
 from ess_dask.cluster.options import LocalOptions
-from ess_dask.cluster.state import DaemonState
+from ess_dask.cluster.state import DaemonState, state_of
 from ess_dask.errors import EssError, LockedError
 
 START_TIMEOUT = 60.0
@@ -84,4 +84,4 @@ def _read_answer(folder: Path, descriptor: int) -> DaemonState:
         raise EssError(
             f"the local cluster could not start: {answer['error']}", hint=f"see {folder / 'log'}"
         )
-    return DaemonState(**answer)
+    return state_of(answer)

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from ess_dask._version import __version__
 from ess_dask.errors import AccessError, ConfigError, LockedError
@@ -131,13 +132,20 @@ def read_state(folder: Path) -> DaemonState | None:
     """Return what ``state.json`` says; None when it is not there or not ours."""
     try:
         found = json.loads((folder / "state.json").read_bytes())
-        found["folder"] = str(folder)
-        # Another release may say more or less; its version must still be readable.
-        said = {each.name: found.get(each.name, "") for each in fields(DaemonState)}
-        said |= {"members": said["members"] or {}, "removed": said["removed"] or ()}
-        return DaemonState(**{**said, "pid": int(said["pid"])})
+        return state_of(found | {"folder": str(folder)})
     except (OSError, ValueError, TypeError):
         return None
+
+
+def state_of(found: Mapping[str, Any]) -> DaemonState:
+    """Return the state that JSON says.
+
+    Another release may say more or less; its version must still be readable. Raises
+    ``ValueError`` or ``TypeError`` for what is no state.
+    """
+    said = {each.name: found.get(each.name, "") for each in fields(DaemonState)}
+    said |= {"members": said["members"] or {}, "removed": tuple(said["removed"])}
+    return DaemonState(**{**said, "pid": int(said["pid"])})
 
 
 def write_state(state: DaemonState) -> None:

@@ -9,12 +9,12 @@ from ess_dask.query.sql.tree import Node, walk, words
 
 
 def needed(tree: Node, columns: list[str], table: str) -> tuple[str, ...]:
-    """Return the columns of a table that a tree may look at, at least one: they carry the rows."""
+    """Return the columns of a table that a tree may look at; none where it only counts rows."""
     names = {word.lower() for word in words(tree)}
     known = {alias for node in walk(tree) for alias in _known_as(node, table)}
     if any(_takes_whole_rows(node, known) for node in walk(_without_order_by_all(tree))):
         return tuple(columns)
-    return tuple(name for name in columns if name.lower() in names) or tuple(columns[:1])
+    return tuple(name for name in columns if name.lower() in names)
 
 
 def _without_order_by_all(value: Any) -> Any:

@@ -57,7 +57,7 @@ def _stage(number: int, stage: Stage, plan: SqlPlan, done: Done | None) -> Itera
     yield f"{number}. {stage.note}"
     if stage.sources:
         read = ", ".join(
-            f"{plan.sources[name]} ({', '.join(columns)})"
+            f"{plan.sources[name]} ({', '.join(columns) or 'counted'})"
             for name, columns in zip(stage.sources, stage.columns, strict=True)
         )
         beside = f", beside {', '.join(stage.sides)}" if stage.sides else ""

@@ -86,8 +86,8 @@ class CategoryRows(DealtHere):
 
 
 def _typed_only(job: Job, columns: tuple[str, ...]) -> ReadSpec:
-    """Return how to read the files when only these columns matter."""
-    if job.row_steps:
+    """Return how to read the files when only these columns matter; no column: whole rows count."""
+    if job.row_steps or not columns:
         return job.read
     kept = tuple(
         column if column.name in columns else replace(column, type=DataType("skip"))

@@ -104,7 +104,7 @@ def _answer_parquet(
 
     from ess_dask.catalog.store import open_file
 
-    columns = list(work.columns[0])
+    columns = list(work.columns[0]) or schema.names[:1]
     try:
         with open_file(store, file) as stream:
             found = pq.ParquetFile(stream).read(columns=columns)
@@ -132,7 +132,7 @@ class WarehouseRows(DealtHere):
         """Yield what ``work`` gives for the table: one partition."""
         from ess_dask.query.sql.tree import quoted
 
-        names = ", ".join(map(quoted, work.columns[0]))
+        names = ", ".join(map(quoted, work.columns[0] or self.schema.names[:1]))
         found = _standard(self.read(f"select {names} from {self.table}"))  # noqa: S608
         yield work_on((found,), work, sides)
 

@@ -261,7 +261,7 @@ class Planner:
     def _narrowed(self, ref: Node, where: Node | None) -> Node:
         """Return the query for the columns and rows of a table that the statement may look at."""
         side = self.sides[ref["table_name"]]
-        names = needed(self.statement, side.schema.names, side.name)
+        names = needed(self.statement, side.schema.names, side.name) or side.schema.names
         listed = ", ".join(map(quoted, names))
         query = query_of(f"select {listed} from {side.name} as {quoted(ref['alias'])}")  # noqa: S608
         if not ref["column_name_alias"]:

@@ -174,7 +174,8 @@ def work_on(tables: tuple[pa.Table, ...], work: Work, sides: Mapping[str, pa.Tab
 
     seen = dict(sides)
     for name, columns, table in zip(work.names, work.columns, tables, strict=True):
-        seen[name] = standard_table(table.select(list(columns)), table.schema)
+        carried = list(columns) or table.schema.names[:1]
+        seen[name] = standard_table(table.select(carried), table.schema)
     with told_plainly():
         made = answer(work.query, seen, work.seconds)
     return standard_table(made, pa.schema([]))
