@@ -50,7 +50,8 @@ def _packs_at(
     for number, (where, size) in enumerate(zip(places, sizes, strict=True)):
         if where != place:
             continue
-        if pack and held + size > most:
+        # As near to it as whole partitions come.
+        if pack and held + size / 2 > most:
             yield tuple(pack)
             pack, held = [], 0
         pack.append(number)
