@@ -64,7 +64,7 @@ def rows_of(selection: Selection) -> Partitioned:
     of other machines."""
     from functools import partial
 
-    from ess_dask.api.workers import executor_for
+    from ess_dask.api.workers import executor_for, is_away
     from ess_dask.engine.collect import empty_table
     from ess_dask.query.sql.files import CategoryRows
 
@@ -78,4 +78,5 @@ def rows_of(selection: Selection) -> Partitioned:
         executor=partial(executor_for, selection.store, settings),
         window=settings.window,
         pruned=plan.matched - len(plan.files),
+        near=not is_away(selection.store, settings),
     )

@@ -107,7 +107,7 @@ class DatePattern:
         return None
 
     def _read(self, match: re.Match[str]) -> FoundDate | None:
-        return _to_date(self.letters, tuple(map(match.__getitem__, self.groups)))
+        return _to_date(self.letters, match.group(0, *self.groups)[1:])
 
 
 @lru_cache(maxsize=256)

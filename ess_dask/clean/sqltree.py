@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ess_dask.clean import duck
@@ -108,8 +108,12 @@ def tree_of(query: str) -> Node:
 
 def text_of(tree: Node) -> str:
     """Return the SQL text of a tree."""
-    whole = {"error": False, "statements": [tree]}
-    return str(duck.rows("select json_deserialize_sql(?)", [json.dumps(whole)])[0][0])
+    return _printed(json.dumps({"error": False, "statements": [tree]}))
+
+
+@lru_cache(256)
+def _printed(tree: str) -> str:
+    return str(duck.rows("select json_deserialize_sql(?)", [tree])[0][0])
 
 
 def _refusal(query: str, offset: int, message: str, hint: str) -> ConfigError:
@@ -127,15 +131,14 @@ def place_of(query: str, offset: int) -> str:
 
 def walk(value: Any, *, into_queries: bool = True) -> Iterator[Node]:
     """Every dict below ``value``, parents first; optionally not into nested queries."""
-    if isinstance(value, list):
-        for item in value:
-            yield from walk(item, into_queries=into_queries)
-    elif isinstance(value, dict):
-        if not into_queries and value.get("type") in QUERIES:
-            return
-        yield value
-        for item in value.values():
-            yield from walk(item, into_queries=into_queries)
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, list):
+            todo += [each for each in reversed(item) if isinstance(each, dict | list)]
+        elif isinstance(item, dict) and (into_queries or item.get("type") not in QUERIES):
+            yield item
+            todo += [each for each in reversed(item.values()) if isinstance(each, dict | list)]
 
 
 def _check_harmless(tree: Node, query: str, rules: Rules) -> None:

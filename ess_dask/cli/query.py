@@ -34,13 +34,16 @@ def query(statement: tuple[str, ...], label: str, check: bool, form: str, explai
     FILTER] or [group by COLS]; FILTER is a -filt of aq_pp. Everything else, and everything with
     --format or --explain, is SQL. Records that do not fit the columns are left out.
     """
+    text = " ".join(statement)
+    if form or explain:
+        return _sql(text, label, form or "csv", check=check, explain=explain)
+
     from ess_dask.api.query import check_query, is_essentia
     from ess_dask.api.query import query as run_query
     from ess_dask.api.stream import StreamListener
 
-    text = " ".join(statement)
-    if form or explain or not is_essentia(text, label=label):
-        return _sql(text, label, form or "csv", check=check, explain=explain)
+    if not is_essentia(text, label=label):
+        return _sql(text, label, "csv", check=check)
     if check:
         check_query(text, label=label)
         return 0
@@ -48,7 +51,7 @@ def query(statement: tuple[str, ...], label: str, check: bool, form: str, explai
     return _summarise(report)
 
 
-def _sql(text: str, label: str, form: str, *, check: bool, explain: bool) -> int:
+def _sql(text: str, label: str, form: str, *, check: bool, explain: bool = False) -> int:
     from ess_dask.api.sql import prepare, rejected, sources_of
     from ess_dask.cli._rows import write_rows
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ess_dask.documents.fields import Before, FieldError
@@ -32,7 +33,7 @@ def make_flat(kind: type[Model], node: Map) -> Model | None:
 
 
 def _values(kind: type, node: Map) -> Iterator[tuple[str, Any]]:
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     limits = {each.name: each.metadata for each in dataclasses.fields(kind)}
     if any(_is_required(each) and each.name not in node for each in dataclasses.fields(kind)):
         raise _NotPlainError
@@ -40,6 +41,11 @@ def _values(kind: type, node: Map) -> Iterator[tuple[str, Any]]:
         if name not in limits or not isinstance(written, Scalar):
             raise _NotPlainError
         yield name, _value(hints[name], written, limits[name])
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

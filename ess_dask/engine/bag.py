@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from dask.bag import Bag
@@ -18,9 +19,13 @@ SLAB = 64
 
 def make_bag(batches: Sequence[Item], work: Callable[[Item], object]) -> Bag:
     """Return a bag of ``work(batch)``; one partition with one element for each batch, in order."""
-    import dask.bag
+    from dask.bag import Bag
 
-    bag: Bag = dask.bag.from_sequence(batches, npartitions=max(len(batches), 1)).map(work)
+    # A name of its own: one that tells what is in it takes longer to work out than small batches.
+    name = f"batches-{uuid.uuid4().hex}"
+    parts = [[batch] for batch in batches] or [[]]
+    graph: dict[Any, Any] = {(name, at): part for at, part in enumerate(parts)}
+    bag: Bag = Bag(graph, name, len(parts)).map(work)
     return bag
 
 

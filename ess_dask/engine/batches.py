@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from ess_dask.catalog.model import FileRef
@@ -38,3 +39,17 @@ def _groups(
         size += file.size
     if group:
         yield tuple(group)
+
+
+def growing(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield the same files in the same order, in batches of at most 1, 2, 4 .. files at first.
+
+    For who may have enough after a few rows: the first of these come without delay.
+    """
+    numbers = itertools.count()
+    most = 1
+    for batch in batches:
+        start = 0
+        while start < len(batch.files):
+            yield Batch(next(numbers), batch.files[start : start + most])
+            start, most = start + most, min(2 * most, BATCH_FILES)

@@ -30,6 +30,13 @@ def from_numpy(values: np.ndarray[Any, Any]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(buffer)])
 
 
+def zero(kind: pa.DataType) -> pa.Scalar:
+    """Return the 0 of a type of numbers of at most 128 bits."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(bytes(16))])[0]
+
+
 def to_numpy(column: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, Any]:
     """Return a column of numbers without nulls as NumPy; what is in one piece is not copied.
 

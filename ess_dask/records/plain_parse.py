@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.records.arrays import to_numpy
+from ess_dask.records.arrays import to_numpy, zero
 from ess_dask.records.cast import cast, cast_one, reason
 from ess_dask.records.parse import Failure
 from ess_dask.records.plain_read import (
@@ -86,7 +86,7 @@ def typed_rows(
             if array.null_count and read.guess.odd:
                 array = _settled(array, _Nulls(position, spec, texts), column, failures)
             if array.null_count and spec.blank == "zero":
-                array = array.fill_null(0)
+                array = array.fill_null(zero(array.type))
         else:
             array = _from_text(array, column, spec, read.guess, failures)
         arrays.append(array)

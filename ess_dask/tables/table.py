@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ess_dask.errors import TransientError, WorkerLostError
@@ -132,6 +133,15 @@ class MemoryTable:
         if not self.layout.merges:
             return sum(sum(segment.rows) for _, segment in self.version.segments)
         return sum(self.map(_num_rows))
+
+    @cached_property
+    def partition_bytes(self) -> tuple[int, ...]:
+        """About how many bytes each partition takes: its share, by rows, of each segment."""
+        sizes = [1.0] * self.layout.partitions
+        for _, segment in self.version.segments:
+            each = segment.bytes / max(1, sum(segment.rows))
+            sizes = [size + rows * each for size, rows in zip(sizes, segment.rows, strict=True)]
+        return tuple(map(int, sizes))
 
     def close(self) -> None:
         """Let the version go; what others use of it stays."""

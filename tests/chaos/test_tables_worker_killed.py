@@ -7,12 +7,14 @@ import threading
 import time
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
 from distributed import Client
 
+import ess_dask as ess
 from ess_dask.catalog.model import FileRef
 from ess_dask.clean.running import running
 from ess_dask.engine.model import Batch, Piece
@@ -204,6 +206,37 @@ def own_daemon(tmp_path, monkeypatch):
     from ess_dask.cluster import local
 
     local.stop()
+
+
+def test_a_local_worker_killed_in_the_middle_of_a_question_costs_no_row(own_daemon, tmp_path):
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    lines = [f"u{number * 7919 % 997},{number}" for number in range(24_000)]
+    (lake / "sale_20200101.csv").write_text("user,n\n" + "\n".join(lines) + "\n")
+    sale = ess.select(str(lake)).category(
+        "sale", "sale_*.csv", columns={"user": "string", "n": "int64"}
+    )
+    slow = (
+        "select a.user, count(*) as pairs, sum(a.n) as total from this a, range(2500) r(i) "
+        "where (a.n * 31 + i) % 7 < 5 group by a.user order by pairs desc, total"
+    )
+    with ess.connect() as cluster, sale.all().into("wood.sale", key="user") as table:
+        expected = duckdb.from_arrow(table.to_arrow()).query("this", slow).to_arrow_table()
+        client = cluster.session.client
+        killed = []
+
+        def kill_when_it_runs():
+            while not sum(client.run(len_running).values()):
+                time.sleep(0.005)
+            killed.append(next(iter(client.run(os.getpid).values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_when_it_runs)
+        killer.start()
+        answer = table.sql(slow)
+        killer.join(60)
+        assert killed and killed != list(client.run(os.getpid).values())
+        assert answer.to_arrow().to_pylist() == expected.to_pylist()
 
 
 def test_the_local_daemon_survives_its_worker_but_not_itself(own_daemon):

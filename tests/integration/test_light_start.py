@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-LAKE = {"sales_20140901.csv": "user,price\nann,1.5\nbob\ncid,-2\n"}
+LAKE = {"sales_20140901.csv": "user,price\nann,1.5\nbob\ncid,-2\neve,\n"}
 FOLD = """
 import sys
 import ess_dask as ess
@@ -23,8 +23,17 @@ run(ess, ["stream", "sales", "*", "*", "wc -l"])
 print([name for name in ("pandas", "distributed", "duckdb") if name in sys.modules])
 """
 
+QUERY = """
+import sys
+from ess_dask.cli.main import ess, run
+run(ess, ["select", "lake"])
+run(ess, ["category", "add", "sales", "sales_*.csv", "--columnspec", "S:user F:price"])
+run(ess, ["query", "select price from sales:*:* limit 2", "--format", "csv"])
+print([name for name in ("pandas", "distributed", "dask.bag") if name in sys.modules])
+"""
 
-@pytest.mark.parametrize(("code", "last"), [(FOLD, "1 []"), (STREAM, "[]")])
+
+@pytest.mark.parametrize(("code", "last"), [(FOLD, "1 []"), (STREAM, "[]"), (QUERY, "[]")])
 def test_heavy_packages_stay_out(code, last, tmp_path):
     (tmp_path / "lake").mkdir()
     for name, text in LAKE.items():

@@ -198,6 +198,27 @@ def test_a_limit_reads_no_more_than_it_needs(shop):
     assert done.stdout == '"m"\n2\n11\n'
 
 
+def test_a_limit_begins_with_one_file(shop, monkeypatch):
+    monkeypatch.setenv("ESS_CACHE_DIR", shop.env["ESS_CACHE_DIR"])
+    monkeypatch.setattr("ess_dask.query.sql.files.CategoryRows._answers", None)
+    lake = ess.select(str(shop.folder / "lake"))
+    columns = {"who": "string", "n": "int32", "price": "float64"}
+    sale = lake.category("sale", "sale_*.gz", columns=columns)
+    with pytest.warns(ess.RejectWarning, match="1 row was rejected"):
+        answer = lake.sql("select who, n from s limit 3", s=sale)
+    assert answer.to_arrow().to_pydict() == {"who": ["ann", "bob", "ann"], "n": [1, 10, 0]}
+    assert "read 1 files" in answer.explain()
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4, 11, 100])
+def test_the_first_rows_are_the_same_however_batches_grow(shop, limit):
+    every = shop.ess("query", "select n + 1 as m, who from sale:*:*").stdout.splitlines()
+    for env in ({"ESS_BATCH_BYTES": "1"}, {"ESS_THREADS": "1"}):
+        text = f"select n + 1 as m, who from sale:*:* limit {limit}"
+        done = shop.ess("query", text, env=env)
+        assert done.stdout.splitlines() == every[: limit + 1]
+
+
 def test_too_much_memory_and_too_long_are_told(shop):
     env = {"ESS_MEMORY_LIMIT": "100B"}
     done = shop.ess("query", "select n + 1 as m, who from sale:*:*", env=env, code=2)

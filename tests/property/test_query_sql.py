@@ -12,9 +12,11 @@ import pyarrow as pa
 import pytest
 
 from ess_dask.errors import EssError
+from ess_dask.query.sql import coded
 from ess_dask.query.sql.compile import compile_statement
 from ess_dask.query.sql.model import RESERVED, Side
 from ess_dask.query.sql.run import InProcess, Run, work_on
+from ess_dask.query.sql.there import Call, answers
 from ess_dask.tables.partition import split
 from tests.sqlgen import Statement, make_side, make_table
 
@@ -163,3 +165,34 @@ def test_the_answer_has_the_same_bytes_whoever_works(worlds):
         for workers in (1, 2, 3):
             got = world.answer(text, partial(Scattered, workers=workers, seed=number))
             assert bytes_of(got) == expected, text
+
+
+@dataclass
+class InMemory:
+    """The same partitions as a worker keeps them, several to a task."""
+
+    inner: InProcess
+    pack: int
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def map(self, work, beside, sides):
+        rows = (self.inner, *(other.inner for other in beside))
+        parts = [list(each) for each in zip(*(source.tables for source in rows), strict=True)]
+        call = Call(work, "", (True,) * len(rows), tuple(sides))
+        for start in range(0, len(parts), self.pack):
+            yield from answers(call, parts[start : start + self.pack], *sides.values())
+
+
+@pytest.mark.slow
+def test_the_answer_has_the_same_bytes_when_texts_are_numbered(worlds, monkeypatch):
+    monkeypatch.setattr(coded, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(coded, "REPEATED", 1)
+    for number in range(min(STATEMENTS // 4, 400)):
+        text = Statement(SEED * 1_000_003 + number).text
+        world = worlds[number % WORLDS]
+        got = world.answer(text, partial(InMemory, pack=1 + number % 3))
+        assert bytes_of(got) == bytes_of(world.answer(text)), text
+    assert any(pa.types.is_dictionary(column.type) for kept in coded._kept.values()
+               for column in kept.values())  # fmt: skip

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.clean.running import running
-from ess_dask.engine.batches import make_batches
+from ess_dask.engine.batches import BATCH_FILES, growing, make_batches
 from ess_dask.engine.executor import ThreadExecutor
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.window import run_ordered
@@ -34,6 +34,17 @@ def test_batches_keep_every_file_in_order_and_within_the_limits(sizes, limit_byt
         assert batch.files
         assert len(batch.files) <= limit_files
         assert batch.size <= limit_bytes or len(batch.files) == 1
+
+
+@given(st.integers(0, 3 * BATCH_FILES), st.integers(1, BATCH_FILES))
+def test_growing_batches_begin_with_one_file_and_hold_the_same_files(count, limit_files):
+    whole = make_batches(files([1] * count), 1000, limit_files)
+    batches = list(growing(whole))
+    assert [f for batch in batches for f in batch.files] == files([1] * count)
+    assert [batch.number for batch in batches] == list(range(len(batches)))
+    assert all(len(batch.files) <= min(2**batch.number, limit_files) for batch in batches)
+    assert not batches or len(batches[0].files) == 1
+    assert len(batches) <= len(whole) + 9
 
 
 class SpyExecutor(ThreadExecutor):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.engine.batches import growing
 from ess_dask.engine.model import Batch, BatchResult, Job
 from ess_dask.query.sql.model import Partitioned, Work
 from ess_dask.query.sql.run import DealtHere, work_on
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.engine.executor import Executor
+
+
+ALONE_BYTES = 1 << 20
+"""A first file of at most so many stored bytes is looked at before threads are begun: the rows that
+a limit asks for are often in it."""
 
 
 @dataclass(slots=True)
@@ -44,7 +50,7 @@ class Account:
 class CategoryRows(DealtHere):
     """Implements ``Partitioned`` for files. ``executor`` gives what the batches run on, ``window``
     is how many are in flight (0: two for each thread); ``pruned`` files of the category have a date
-    out of the range."""
+    out of the range; ``near``: it is this process that reads them."""
 
     job: Job
     batches: tuple[Batch, ...]
@@ -52,6 +58,7 @@ class CategoryRows(DealtHere):
     executor: Callable[[], AbstractContextManager[Executor]]
     window: int = 0
     pruned: int = 0
+    near: bool = False
     account: Account = field(default_factory=Account)
     key: tuple[str, ...] = ()
     placement: str = ""
@@ -68,21 +75,39 @@ class CategoryRows(DealtHere):
 
         Raises ``DataError`` or ``TransientError`` naming a file that failed: no answer without it.
         """
-        from ess_dask.engine.collect import raise_failures
-        from ess_dask.engine.window import run_ordered
-
         if not self.batches:
             yield work_on((no_rows(self.schema),), work, sides)
             return
         job = replace(self.job, read=_typed_only(self.job, work.columns[0]))
         answer = partial(_answer, job=job, work=work, sides=dict(sides))
+        batches = self.batches
+        if work.limit is not None:
+            batches = tuple(growing(batches))
+            if self.near and batches[0].size <= ALONE_BYTES:
+                yield self._taken(batches[0], answer(batches[0]))
+                batches = batches[1:]
+        if batches:
+            yield from self._answers(batches, answer)
+
+    def _answers(
+        self, batches: Sequence[Batch], answer: Callable[[Batch], list[Any]]
+    ) -> Iterator[pa.Table]:
+        from ess_dask.engine.window import run_ordered
+
         with self.executor() as executor:
-            answers = run_ordered(self.batches, answer, executor, limit=self.window)
+            answers = run_ordered(batches, answer, executor, limit=self.window)
             with closing(answers):
-                for batch, (table, result) in zip(self.batches, answers, strict=False):
-                    raise_failures(result)
-                    self.account.take(batch, result)
-                    yield table
+                for batch, found in zip(batches, answers, strict=False):
+                    yield self._taken(batch, found)
+
+    def _taken(self, batch: Batch, found: list[Any]) -> pa.Table:
+        from ess_dask.engine.collect import raise_failures
+
+        table, result = found
+        raise_failures(result)
+        self.account.take(batch, result)
+        answered: pa.Table = table
+        return answered
 
 
 def _typed_only(job: Job, columns: tuple[str, ...]) -> ReadSpec:

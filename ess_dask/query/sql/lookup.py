@@ -19,6 +19,8 @@ def key_values(tree: Node, side: Side, binder: Binder) -> tuple[Any, ...] | None
 
     A value that the key's type cannot hold is None: no row has it, whatever partition is asked.
     """
+    if not side.key:
+        return None
     found: set[tuple[str, ...]] = set()
     for node in walk(tree):
         ref = node.get("from_table")
@@ -26,7 +28,7 @@ def key_values(tree: Node, side: Side, binder: Binder) -> tuple[Any, ...] | None
             found.add(_constants(node, ref, side))
         elif node.get("type") == "JOIN" and _reads(node, side.name):
             return None
-    if len(found) != 1 or not side.key or () in found:
+    if len(found) != 1 or () in found:
         return None
     values = []
     for name, text in zip(side.key, found.pop(), strict=True):

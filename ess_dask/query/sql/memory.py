@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.clean.running import cancel_all, running
+from ess_dask.clean.running import cancel_all
 from ess_dask.query.sql.lookup import partition_of
 from ess_dask.query.sql.model import Deal, Partitioned, Work
-from ess_dask.query.sql.run import buckets_of, work_on
+from ess_dask.query.sql.packs import Pack, packs
+from ess_dask.query.sql.there import Call, answers, dealt_parts, part_of, together
 from ess_dask.tables.table import worker_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
     from distributed import Client, Future
 
@@ -29,6 +33,8 @@ class ClusterRows:
     futures: Sequence[Future[pa.Table]]
     schema: pa.Schema
     key: tuple[str, ...]
+    sizes: Sequence[int] = ()
+    """About how many bytes each partition has; () when that is not known. Only of what stays."""
 
     def map(
         self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table]
@@ -38,50 +44,85 @@ class ClusterRows:
         Raises ``WorkerLostError`` and ``TransientError`` as reading a table does. What still runs
         when the iterator is closed is cancelled on the workers.
         """
-        owner = uuid.uuid4().hex
-        pending = self._begin(_answer, work, owner, beside, sides)
-        try:
-            with worker_errors("the query"):
-                while pending:
-                    yield pending[0].result()
-                    pending.pop(0).release()
-        finally:
-            if pending:
-                _cancel(self.client, pending, owner)
+        tasks = self._tasks(answers, work, beside, sides)
+        for numbers in self._turns(work):
+            yield from tasks.in_turn(numbers)
 
     def dealt(
         self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
     ) -> DealtRows:
         """Return what ``work`` gives, dealt anew among the workers; it is done when it is asked."""
-        pending = self._begin(partial(_deal, deal), work, uuid.uuid4().hex, beside, sides)
+        tasks = self._tasks(partial(dealt_parts, deal), work, beside, sides)
+        pending = [tasks.begin((number,)) for numbers in self._turns(work) for number in numbers]
         futures = []
         for number in range(deal.partitions):
-            parts = [self.client.submit(_at, each, number, pure=False) for each in pending]
-            futures.append(self.client.submit(_together, parts, pure=False))
+            parts = [self.client.submit(part_of, each, number, pure=False) for each in pending]
+            futures.append(self.client.submit(together, parts, pure=False))
         return DealtRows(self.client, futures, deal)
 
-    def _begin(
+    def _tasks(
         self,
         function: Callable[..., Any],
         work: Work,
-        owner: str,
         beside: Sequence[Partitioned],
         sides: Mapping[str, pa.Table],
-    ) -> list[Future[Any]]:
-        others = [other.futures for other in beside if isinstance(other, ClusterRows)]
-        sent = _sent(self.client, sides)
-        return [
-            self.client.submit(
-                function, work, owner, tuple(sent), *parts, *sent.values(), pure=False
-            )
-            for parts in zip(self._chosen(work), *others, strict=True)
-        ]
+    ) -> _Tasks:
+        rows = (self, *(other for other in beside if isinstance(other, ClusterRows)))
+        call = Call(work, uuid.uuid4().hex, tuple(bool(each.sizes) for each in rows), tuple(sides))
+        return _Tasks(self.client, rows, function, call, _sent(self.client, sides))
 
-    def _chosen(self, work: Work) -> Sequence[Any]:
-        if work.at is None:
-            return self.futures
-        number = partition_of(work.at, self.schema, self.key, len(self.futures))
-        return self.futures[number : number + 1]
+    def _turns(self, work: Work) -> list[Sequence[int]]:
+        """Return the partitions that are asked together, one turn after the other."""
+        numbers = range(len(self.futures))
+        if work.at is not None:
+            number = partition_of(work.at, self.schema, self.key, len(numbers))
+            return [numbers[number : number + 1]]
+        # The first alone may have all the rows that a limit asks for.
+        return [numbers] if work.limit is None else [numbers[:1], numbers[1:]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tasks:
+    """The tasks of one ``function`` on partitions of ``rows``, read together; ``sent`` are the
+    sides."""
+
+    client: Client
+    rows: tuple[ClusterRows, ...]
+    function: Callable[..., Any]
+    call: Call
+    sent: Sequence[Future[pa.Table]]
+
+    def begin(self, pack: Pack) -> Future[Any]:
+        """Start the task of some partitions."""
+        parts = [[each.futures[number] for each in self.rows] for number in pack]
+        return self.client.submit(self.function, self.call, parts, *self.sent, pure=False)
+
+    def in_turn(self, numbers: Sequence[int]) -> Iterator[pa.Table]:
+        """Yield what the function gives for each of these partitions, in this order."""
+        pending: dict[int, tuple[Pack, Future[Any]]] = {}
+        made: dict[int, pa.Table] = {}
+        try:
+            with worker_errors("the query"):
+                for pack in self._packs(numbers):
+                    pending[pack[0]] = pack, self.begin(pack)
+                for number in numbers:
+                    if number not in made:
+                        # A pack stands under its first partition, whose turn comes first.
+                        pack, future = pending[number]
+                        made.update(zip(pack, future.result(), strict=True))
+                        del pending[number]
+                        future.release()
+                    yield made.pop(number)
+        finally:
+            if pending:
+                _cancel(self.client, [future for _, future in pending.values()], self.call.owner)
+
+    def _packs(self, numbers: Sequence[int]) -> list[Pack]:
+        if not all(each.sizes for each in self.rows):
+            return [(number,) for number in numbers]
+        futures = [self.rows[0].futures[number] for number in numbers]
+        sizes = [sum(each.sizes[number] for each in self.rows) for number in numbers]
+        return [tuple(numbers[at] for at in pack) for pack in packs(self.client, futures, sizes)]
 
 
 class MemoryRows(ClusterRows):
@@ -94,6 +135,7 @@ class MemoryRows(ClusterRows):
         # Tables of one cluster with as many partitions hold equal keys in the same number.
         self.placement = f"xxhash64/{memory.layout.partitions}"
         # Segments lie in memory as they were written.
+        self.sizes = memory.partition_bytes
         self.size = sum(segment.bytes for _, segment in memory.version.segments)
 
     def release(self) -> None:
@@ -112,34 +154,14 @@ class DealtRows(ClusterRows):
         self.key, self.placement = deal.key, deal.placement
 
 
-def _deal(deal: Deal, work: Work, owner: str, names: tuple[str, ...], *tables: pa.Table) -> Any:
-    return buckets_of(_answer(work, owner, names, *tables), deal)
-
-
-def _at(parts: list[pa.Table], number: int) -> pa.Table:
-    return parts[number]
-
-
-def _together(parts: list[pa.Table]) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.concat_tables(parts)
-
-
-def _sent(client: Any, sides: Mapping[str, pa.Table]) -> dict[str, Any]:
+def _sent(client: Client, sides: Mapping[str, pa.Table]) -> Sequence[Future[pa.Table]]:
     """Send tables to every worker, once."""
     if not sides:
-        return {}
-    futures = client.scatter(list(sides.values()), broadcast=True, hash=False)
-    return dict(zip(sides, futures, strict=True))
-
-
-def _answer(work: Work, owner: str, names: tuple[str, ...], *tables: pa.Table) -> pa.Table:
-    """Work on one partition of each source; the sides come behind them. Runs on a worker."""
-    count = len(work.names)
-    sides = dict(zip(names, tables[count:], strict=True))
-    with running.owned_by(owner):
-        return work_on(tables[:count], work, sides)
+        return ()
+    sent: Sequence[Future[pa.Table]] = client.scatter(
+        list(sides.values()), broadcast=True, hash=False
+    )
+    return sent
 
 
 def _cancel(client: Any, pending: list[Any], owner: str) -> None:

@@ -33,6 +33,10 @@ class Work:
     at: tuple[Any, ...] | None = None
     """The only values of the source's key that matter: they lie in one partition."""
 
+    def carried(self, place: int, table: pa.Table) -> list[str]:
+        """Return the columns to read of a source's partition: one where only rows are counted."""
+        return list(self.columns[place]) or table.schema.names[:1]
+
 
 class Partitioned(Protocol):
     """Rows that lie in parts, in a fixed order; a function of data and settings only."""

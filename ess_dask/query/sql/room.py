@@ -93,26 +93,64 @@ def timed_out() -> DataError:
     )
 
 
+@cache
+def _arrow_types() -> dict[str, pa.DataType]:
+    """Arrow's types by the names of DuckDB's, where there is one without more words: to ask DuckDB
+    itself takes milliseconds."""
+    import pyarrow as pa
+
+    return {
+        "BOOLEAN": pa.bool_(),
+        "TINYINT": pa.int8(),
+        "SMALLINT": pa.int16(),
+        "INTEGER": pa.int32(),
+        "BIGINT": pa.int64(),
+        "UTINYINT": pa.uint8(),
+        "USMALLINT": pa.uint16(),
+        "UINTEGER": pa.uint32(),
+        "UBIGINT": pa.uint64(),
+        "FLOAT": pa.float32(),
+        "DOUBLE": pa.float64(),
+        "VARCHAR": pa.string(),
+        "BLOB": pa.binary(),
+        "DATE": pa.date32(),
+        "TIMESTAMP": pa.timestamp("us"),
+    }
+
+
 class Binder:
     """Asks DuckDB what columns a query would give, on tables without rows. Close it when done."""
 
     def __init__(self, schemas: Mapping[str, pa.Schema]) -> None:
         with _making:
             self._connection = _database().cursor()
+        self._names: set[str] = set()
+        self._bound: dict[str, tuple[tuple[str, str], ...]] = {}
         for name, schema in schemas.items():
             self.add(name, schema)
 
     def add(self, name: str, schema: pa.Schema) -> None:
-        """Make a table known."""
+        """Make a table known, also in place of another one of that name."""
+        if name in self._names:
+            self._bound.clear()
+        self._names.add(name)
         self._connection.register(name, empty_table(schema))
 
     def columns(self, query: str) -> tuple[tuple[str, str], ...]:
         """Return (name, DuckDB's type) of each column; raise DuckDB's error if it does not fit."""
-        relation = self._connection.sql(query)
-        return tuple(zip(relation.columns, map(str, relation.types), strict=True))
+        if query not in self._bound:
+            relation = self._connection.sql(query)
+            types = map(str, relation.types)
+            self._bound[query] = tuple(zip(relation.columns, types, strict=True))
+        return self._bound[query]
 
     def schema(self, query: str) -> pa.Schema:
         """Return the Arrow columns that ``query`` gives."""
+        import pyarrow as pa
+
+        columns = self.columns(query)
+        if all(kind in _arrow_types() for _, kind in columns):
+            return pa.schema([pa.field(name, _arrow_types()[kind]) for name, kind in columns])
         # Without rows even where there is no table: range(1000000000) is one, too.
         return self._connection.sql(query).limit(0).to_arrow_table().schema
 

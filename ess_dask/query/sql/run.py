@@ -170,12 +170,18 @@ def work_on(tables: tuple[pa.Table, ...], work: Work, sides: Mapping[str, pa.Tab
 
     The rows have types that cross between workers: no dictionaries, no views.
     """
+    read = [
+        standard_table(table.select(work.carried(place, table)), table.schema)
+        for place, table in enumerate(tables)
+    ]
+    return answer_from(read, work, sides)
+
+
+def answer_from(tables: Sequence[pa.Table], work: Work, sides: Mapping[str, pa.Table]) -> pa.Table:
+    """Return what ``work`` gives for tables that have just the columns it reads."""
     import pyarrow as pa
 
-    seen = dict(sides)
-    for name, columns, table in zip(work.names, work.columns, tables, strict=True):
-        carried = list(columns) or table.schema.names[:1]
-        seen[name] = standard_table(table.select(carried), table.schema)
+    seen = dict(sides) | dict(zip(work.names, tables, strict=True))
     with told_plainly():
         made = answer(work.query, seen, work.seconds)
     return standard_table(made, pa.schema([]))
