@@ -121,7 +121,7 @@ def count_requests(kill_after, note):
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 aws.client("ec2", REGION)
 # Of this process alone: its connections are not those of its children.
-EC2 = aws.hurried_client("ec2", REGION, 30.0)
+EC2 = botocore.session.Session().create_client("ec2", region_name=REGION)
 
 
 def living():
