@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -26,6 +25,7 @@ from ess_dask.engine.stream import Output, Spool, StreamJob, run_once
 from ess_dask.errors import WorkerLostError
 from ess_dask.records.spec import ReadSpec
 from ess_dask.settings import load_settings
+from ess_dask.spool import spool_folder
 from ess_dask.udb.programs.inside import find_program
 
 Say = Callable[[str], None]
@@ -52,7 +52,7 @@ def execute(
     ``target``, but nothing of it goes to ``out``.
     """
     store, path = destination(out)
-    with tempfile.TemporaryDirectory(prefix="ess-exec-") as spool:
+    with spool_folder("exec") as spool:
         job = StreamJob(
             store=Datastore("local", str(Path.cwd())),
             read=ReadSpec(columns=()),

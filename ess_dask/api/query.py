@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ess_dask.api.stream import StreamListener, StreamReport
+from ess_dask.spool import spool_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def query(
     settings = load_settings()
     crew = Crew(settings.threads or usable_cores(), settings.window, settings.batch_bytes)
     listener.begin(len(selection.files))
-    with tempfile.TemporaryDirectory(prefix="ess-query-") as spool:
+    with spool_folder("query") as spool:
         task = Task(plan, Texts(store, category, plan.titles), spool)
         answer = answer_of(plan, target, Path(spool))
         with Interrupt(listener.say) as interrupt:

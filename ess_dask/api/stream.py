@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from ess_dask.engine.window import run_ordered
 from ess_dask.errors import DataError, TransientError, UsageError, WorkerLostError
 from ess_dask.records.spec import ReadSpec
 from ess_dask.settings import load_settings
+from ess_dask.spool import spool_folder
 from ess_dask.udb.programs.inside import find_program
 
 
@@ -124,7 +124,7 @@ def stream_files(
     listener = listener or StreamListener()
     away = _is_away(store, command, options, listener.say)
     listener.begin(len(files))
-    with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
+    with spool_folder("stream") as spool:
         job = _job(store, category, command, spool, options, away=away)
         with Interrupt(listener.say) as interrupt:
             told = listener.say if away else None
@@ -163,7 +163,7 @@ def iterate_files(
     fails; ends the commands that run when it is closed.
     """
     away = _is_away(store, command, options, tell)
-    with tempfile.TemporaryDirectory(prefix="ess-stream-") as spool:
+    with spool_folder("stream") as spool:
         job = _job(store, category, command, spool, options, away=away)
         # Not entered: Ctrl-C belongs to the program that iterates.
         never = Interrupt(lambda text: None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -97,9 +97,7 @@ def remove(ids: tuple[str, ...]) -> None:
 @access_options
 def stop(keep_tables: bool) -> None:
     """Stop the machines; they keep their disks, and what they hold in memory is lost."""
-    from ess_dask.tables.keeping import kept_over_stop
-
-    with kept_over_stop(say) if keep_tables else nullcontext():
+    with _tables_kept() if keep_tables else nullcontext():
         _verb("stop")(keep_tables, say)
 
 
@@ -170,6 +168,12 @@ def iplist(private: bool) -> None:
 
 
 cluster.add_command(top)
+
+
+def _tables_kept() -> AbstractContextManager[None]:
+    from ess_dask.tables.keeping import kept_over_stop
+
+    return kept_over_stop(say)
 
 
 def _verb(name: str) -> Callable[..., Any]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,16 +67,29 @@ class RunAccount:
 
 
 def list_runs(runs: Path, which: Which) -> list[RunView]:
-    """Return runs, the newest first; ``runs`` is the folder of their folders."""
+    """Return runs, the newest first; ``runs`` is the folder of their folders.
+
+    Those of the journal come in its order, whatever the clock said when they began. No more of them
+    are read than are shown.
+    """
     from ess_dask.runs.journal import open_journal
 
     with open_journal() as journal:
-        known = journal.records()
-    names = {record.run_id for record in known}
-    others = [_of_folder(folder) for folder in _folders(runs) if folder.name not in names]
-    wanted = [record for record in (*known, *others) if _is_wanted(record, which)]
-    wanted.sort(key=lambda record: (record.started, record.run_id), reverse=True)
-    return [view_of(record) for record in wanted[: which.limit]]
+        known = journal.ids()
+        others = [folder for folder in _folders(runs) if folder.name not in known]
+        found = _merged(journal.each(which.pipeline, since=which.since), others)
+        wanted = (record for record in found if _is_wanted(record, which))
+        return [view_of(record) for record in islice(wanted, which.limit)]
+
+
+def _merged(known: Iterable[RunRecord], others: Iterable[Path]) -> Iterator[RunRecord]:
+    """Put runs that are only folders between those of the journal, by when they began."""
+    waiting = sorted(others, key=lambda folder: (_begun(folder.name), folder.name))
+    for record in known:
+        while waiting and _begun(waiting[-1].name) > record.started:
+            yield _of_folder(waiting.pop())
+        yield record
+    yield from (_of_folder(folder) for folder in reversed(waiting))
 
 
 def _is_wanted(record: RunRecord, which: Which) -> bool:

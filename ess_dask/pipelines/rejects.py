@@ -124,15 +124,30 @@ def _check_known(place: Place, pipeline: str, run: str) -> None:
         known = any(run in ("", load.result.load_id) for load in loads)
     if not known:
         raise UsageError(
-            f"no run or pipeline {run or pipeline!r}",
-            hint="ess rejects list shows the runs; --warehouse URL looks into a warehouse, too",
+            f"no run or pipeline {run or pipeline!r}", hint=_like(place, run or pipeline)
         )
 
 
+def _like(place: Place, name: str) -> str:
+    from difflib import get_close_matches
+
+    from ess_dask.pipelines.load import shipped_pipelines
+
+    known = [*_recorded(place.runs), *shipped_pipelines()]
+    known += [path.name for path in place.runs.glob("*")]
+    if near := get_close_matches(name, known, 1):
+        return f"did you mean {near[0]!r}?"
+    return "ess rejects list shows the runs; --warehouse URL looks into a warehouse, too"
+
+
 def _is_recorded(runs: Path, pipeline: str) -> bool:
-    """Whether a run is recorded under this name; the newest are looked at first."""
-    reports = sorted(runs.glob("*/report.json"), reverse=True)
-    return any(_report(path.parent).get("pipeline") == pipeline for path in reports)
+    return pipeline in _recorded(runs)
+
+
+def _recorded(runs: Path) -> Iterator[str]:
+    """Yield the names that runs are recorded under; the newest are looked at first."""
+    for path in sorted(runs.glob("*/report.json"), reverse=True):
+        yield str(_report(path.parent).get("pipeline") or "")
 
 
 def _of_pipeline(place: Place, pipeline: str) -> pa.Table:

@@ -88,13 +88,24 @@ class Journal:
         backfill: str = "",
     ) -> list[RunRecord]:
         """Return runs, the one that began last first; ``since`` in seconds since 1970."""
+        return list(self.each(pipeline, limit=limit, since=since, backfill=backfill))
+
+    def each(
+        self,
+        pipeline: str = "",
+        *,
+        limit: int | None = None,
+        since: float | None = None,
+        backfill: str = "",
+    ) -> Iterator[RunRecord]:
+        """Yield what ``records`` returns; nobody reads further than the caller."""
         wanted = {"pipeline = ?": pipeline, "started >= ?": since, "backfill = ?": backfill}
         given = {text: value for text, value in wanted.items() if value not in ("", None)}
         # The constant lets SQLite take the partial index.
         texts = [*given, *["backfill != ''"] * bool(backfill)]
         where = f" where {' and '.join(texts)}" if texts else ""
         query = f"{_SELECT}{where} order by id desc limit ?"
-        return self._records(query, *given.values(), -1 if limit is None else limit)
+        return self._each(query, *given.values(), -1 if limit is None else limit)
 
     def alive(self, pipeline: str, target: str) -> list[RunRecord]:
         """Return the runs of a pipeline into a target that have not ended, the oldest first; their
@@ -118,6 +129,10 @@ class Journal:
         )
         row = self.connection.execute(query, (pipeline, target)).fetchone()
         return None if row is None else float(row[0])
+
+    def ids(self) -> set[str]:
+        """Return the ids of all runs."""
+        return {row[0] for row in self.connection.execute("select run_id from runs")}
 
     def has(self, run_id: str) -> bool:
         """Say whether there is a run with this very id."""
@@ -164,11 +179,11 @@ class Journal:
             raise
 
     def _records(self, query: str, *values: object) -> list[RunRecord]:
-        rows = self.connection.execute(query, values)
-        return [
-            RunRecord(run_id, pipeline, State(state), *rest)
-            for run_id, pipeline, state, *rest in rows
-        ]
+        return list(self._each(query, *values))
+
+    def _each(self, query: str, *values: object) -> Iterator[RunRecord]:
+        for run_id, pipeline, state, *rest in self.connection.execute(query, values):
+            yield RunRecord(run_id, pipeline, State(state), *rest)
 
     def _like(self, run_id: str) -> str:
         import difflib

@@ -367,6 +367,7 @@ def test_mistakes_get_one_clear_message(user, small_lake):
         (("show", "TYPO"), 2, "no run or pipeline 'TYPO'"),
         (("list", "TYPO"), 2, "no run or pipeline 'TYPO'"),
         (("list", "--run", "20140901T000000-00000000"), 2, "no run or pipeline"),
+        (("show", "woodworkin"), 2, "did you mean 'woodworking'?"),
         (("show", "./none.yaml"), 2, "none.yaml"),
         (("replay", "none.yaml"), 2, "none.yaml"),
         (("list", "--warehouse", "nosuch://x"), 2, "nosuch"),
@@ -384,6 +385,9 @@ def test_a_pipeline_that_rejected_nothing_is_known_all_the_same(user):
     for name in ("f", "p.yaml"):
         assert user.ess("rejects", "show", name).stdout.splitlines()[1:] == []
         assert user.ess("rejects", "list", name).stdout.splitlines()[1:] == []
+    [run] = (path.parent.name for path in (user.home / ".ess" / "runs").glob("*/report.json"))
+    said = user.ess("rejects", "show", run[:-1] + "x", code=2).stderr
+    assert f"did you mean {run!r}?" in said
 
 
 def test_a_pipeline_without_a_warehouse_has_nothing_to_replay(user, small_lake):

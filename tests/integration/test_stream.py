@@ -219,7 +219,8 @@ def test_ctrl_c_twice_leaves_nothing_running(logs, end_processes):
     os.kill(child.pid, signal.SIGINT)
     child.communicate(timeout=30)
     assert child.returncode == 130
-    assert sleepers(logs) == []
+    # Killed, they go as soon as the machine finds time for it.
+    wait_for(lambda: sleepers(logs) == [])
 
 
 def test_ctrl_c_is_noticed_whichever_thread_is_told_of_it(logs, end_processes):

@@ -35,15 +35,15 @@ class Cloud:
         self.instances, self.late, self.groups = list(instances), late, ["sg-1"] if group else []
         self.calls = []
 
-    def get_paginator(self, _):
-        return self
-
-    def paginate(self, Filters):
-        self.late -= 1
+    def describe_instances(self, Filters, NextToken="0"):
+        """Give one instance on a page."""
+        self.late -= NextToken == "0"
         wanted = {each["Name"]: each["Values"] for each in Filters}
         shown = [] if self.late >= 0 else self.instances
         shown = [each for each in shown if each["State"]["Name"] in wanted["instance-state-name"]]
-        yield {"Reservations": [{"ReservationId": "r-1", "Instances": shown}]}
+        at = int(NextToken)
+        page = {"Reservations": [{"ReservationId": "r-1", "Instances": shown[at : at + 1]}]}
+        return {**page, "NextToken": str(at + 1)} if at + 1 < len(shown) else page
 
     def terminate_instances(self, InstanceIds):
         self.calls.append(("terminate", *InstanceIds))

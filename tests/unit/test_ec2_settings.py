@@ -5,6 +5,7 @@ import json
 import os
 import re
 import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
@@ -274,3 +275,22 @@ def test_a_spot_notice_closes_the_worker_gracefully(monkeypatch, answering):
     asyncio.run(asyncio.wait_for(preload.watch(Worker(), 0.01), 10))
     assert closed == ["spot notice"]
     assert answering[1] == ["/meta-data/spot/instance-action"] * 2
+
+
+def test_an_add_that_was_not_finished_is_that_of_the_same_wish_and_of_late():
+    def begun(ago):
+        adding = state.Adding("0a1b", "[2]", time.time() - ago)
+        state.remember("ess-ada", "eu-west-1", "ada", adding=adding)
+
+    begun(60)
+    assert state.unfinished_add("ess-ada", "[2]", 90) == "0a1b"
+    assert state.unfinished_add("ess-ada", "[3]", 90) == ""
+    assert state.unfinished_add("other", "[2]", 90) == ""
+    begun(120)
+    assert state.unfinished_add("ess-ada", "[2]", 90) == ""
+    # The clock was set back: who knows when it was.
+    begun(-120)
+    assert state.unfinished_add("ess-ada", "[2]", 90) == ""
+    begun(0)
+    state.remember("ess-ada", "eu-west-1", "ada")
+    assert state.unfinished_add("ess-ada", "[2]", 90) == ""

@@ -13,7 +13,17 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
 
 GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
-GROUND |= {"allocator", "documents", "drawing", "locks", "markup", "redact", "retry", "secret"}
+GROUND |= {
+    "allocator",
+    "documents",
+    "drawing",
+    "locks",
+    "markup",
+    "redact",
+    "retry",
+    "secret",
+    "spool",
+}
 
 FLOORS = {
     "documents": {"errors", "folders"},

@@ -53,6 +53,31 @@ def test_the_newest_run_comes_first_and_each_wish_narrows(home):
     assert listed(home, pipeline="shop", limit=2) == [name_of(4), name_of(2)]
 
 
+def test_a_clock_that_was_set_back_does_not_change_the_order(home):
+    for number in (1, 9, 4):
+        (home / "runs" / name_of(number)).mkdir(parents=True)
+    journaled(record(5), record(8), record(2), record(3))
+    order = [name_of(number) for number in (9, 4, 3, 2, 8, 5, 1)]
+    assert listed(home) == order
+    assert [listed(home, limit=number) for number in range(8)] == [order[:n] for n in range(8)]
+    assert tell_run(home / "runs", "last").view.record.run_id == name_of(9)
+
+
+def test_no_more_records_are_read_than_are_shown(home, monkeypatch):
+    journaled(*(record(number, pipeline="ab"[number % 2]) for number in range(50)))
+    read = []
+    made = RunRecord
+
+    def noting(*values):
+        read.append(values[0])
+        return made(*values)
+
+    monkeypatch.setattr("ess_dask.runs.journal.RunRecord", noting)
+    assert listed(home, limit=3) == read
+    read.clear()
+    assert len(listed(home, limit=2, pipeline="b")) == len(read) == 2
+
+
 def test_a_run_that_is_only_a_folder_is_told_by_it(home):
     journaled(record(2))
     for number, report in ((1, {"exit_code": 3}), (3, {"exit_code": 130}), (5, None)):

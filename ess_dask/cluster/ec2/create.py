@@ -9,7 +9,6 @@ from ess_dask.cluster.ec2.aws import client
 from ess_dask.cluster.ec2.find import Place, find_cluster
 from ess_dask.cluster.ec2.making import (
     check_user_data,
-    launch_workers,
     machines,
     running_scheduler,
     tell,
@@ -76,13 +75,18 @@ def _make(plan: Plan, say: Say) -> None:
 
 
 def add_workers(place: Place, request: CreateRequest, say: Say) -> None:
-    """Launch further workers for a cluster that runs; what fails is ended again, the rest stays."""
+    """Launch further workers for a cluster that runs; what fails is ended again, the rest stays.
+
+    The same again after one that was killed goes on with what that one has launched.
+    """
     with changing(place.name):
         found = find_cluster(place)
         running_scheduler(found)
+        # Raises when nobody can connect from here.
+        found.endpoint()
         network = security_group.caller_network(settings_of(request))
         security_group.let_in(client("ec2", place.region), place, network)
-        launch_workers(found, request, say)
+        resume.add(found, request, say)
 
 
 def _check_nowhere_else(place: Place) -> None:

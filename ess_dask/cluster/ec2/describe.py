@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
-from ess_dask.cluster.ec2.aws import client
+from ess_dask.cluster.ec2.aws import client, pages
 from ess_dask.cluster.ec2.errors import asking
 from ess_dask.cluster.ec2.find import Cluster, Machine
 from ess_dask.cluster.ec2.idle import idle_seconds
@@ -51,8 +51,8 @@ def _disks(ec2: Any, found: Cluster) -> dict[str, int]:
         {"Name": f"tag:{key}", "Values": [value]} for key, value in group_tags(found.place).items()
     ]
     with asking("ec2:DescribeVolumes", str(found.place)):
-        pages = ec2.get_paginator("describe_volumes").paginate(Filters=filters)
-        for volume in (each for page in pages for each in page["Volumes"]):
+        answer = pages(ec2.describe_volumes, Filters=filters)
+        for volume in (each for page in answer for each in page["Volumes"]):
             for attached in volume["Attachments"]:
                 sizes[attached["InstanceId"]] += int(volume["Size"]) * GIB
     return sizes

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from ess_dask.cluster.ec2.aws import client, usual_region
+from ess_dask.cluster.ec2.aws import client, pages, usual_region
 from ess_dask.cluster.ec2.errors import asking
 from ess_dask.cluster.ec2.owner import login_name, owner_name
 from ess_dask.cluster.ec2.state import remembered_owner, remembered_region, tls_folder
@@ -181,10 +181,10 @@ def _describe(
     wanted = [{"Name": name, "Values": values} for name, values in filters.items()]
     wanted.append({"Name": "instance-state-name", "Values": list(states)})
     with asking("ec2:DescribeInstances", str(place)):
-        pages = client("ec2", place.region).get_paginator("describe_instances")
+        ask = client("ec2", place.region).describe_instances
         return [
             machine_of(instance, reservation["ReservationId"])
-            for page in pages.paginate(Filters=wanted)
+            for page in pages(ask, Filters=wanted)
             for reservation in page["Reservations"]
             for instance in reservation["Instances"]
         ]

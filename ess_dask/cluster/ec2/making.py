@@ -24,8 +24,16 @@ def launch_workers(found: Cluster, request: CreateRequest, say: Say, stop: str =
 
     ``stop`` marks those that replace workers which a stop ended.
     """
-    place, scheduler = found.place, running_scheduler(found)
-    plan = replace(plan_more(found, scheduler, request), stop=stop)
+    scheduler = running_scheduler(found)
+    launch_plan(replace(plan_more(found, scheduler, request), stop=stop), scheduler, say)
+
+
+def launch_plan(plan: Plan, scheduler: Machine, say: Say, there: tuple[str, ...] = ()) -> None:
+    """Launch the workers of a plan, wait for them and tell; what fails is ended, by its batch.
+
+    ``there`` are workers of the same batch that are launched already.
+    """
+    place = plan.place
     ec2 = client("ec2", place.region)
 
     def end_new() -> None:
@@ -33,8 +41,11 @@ def launch_workers(found: Cluster, request: CreateRequest, say: Say, stop: str =
         end_where(ec2, place, lambda each: each.tags.get("ess:batch") == ours, say, SETTLE)
 
     with launch.interruptible(end_new, say):
-        launch_more(plan, scheduler, say)
-        wait(plan, say)
+        if plan.workers:
+            launch_more(plan, scheduler, say)
+        else:
+            await_scheduler(place, scheduler)
+        wait(replace(plan, workers=there + plan.workers), say)
     tell(find_cluster(place), say)
 
 

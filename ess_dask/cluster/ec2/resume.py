@@ -1,11 +1,14 @@
 """``ess cluster create`` where there are machines already.
 
-They belong to a cluster that was made, or to a command that was killed while it made one.
+They belong to a cluster that was made, or to a command that was killed while it made one, or while
+it added workers.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import time
+from dataclasses import astuple, replace
 
 from ess_dask.cluster.ec2 import launch, making, security_group
 from ess_dask.cluster.ec2.aws import client
@@ -13,7 +16,7 @@ from ess_dask.cluster.ec2.find import Cluster, Machine, find_cluster
 from ess_dask.cluster.ec2.prepare import plan_more, settings_of
 from ess_dask.cluster.ec2.reach import await_scheduler
 from ess_dask.cluster.ec2.removal import wait_while
-from ess_dask.cluster.ec2.state import begun, remember
+from ess_dask.cluster.ec2.state import Adding, begun, remember, unfinished_add
 from ess_dask.cluster.verbs import CreateRequest, Say, counted
 from ess_dask.errors import UsageError
 
@@ -47,6 +50,30 @@ def take_over(found: Cluster, request: CreateRequest, say: Say) -> None:
         _complete(found, found.scheduler, replace(request, number=number), say)
         remember(place.name, place.region, place.owner)
     making.tell(find_cluster(place), say)
+
+
+def add(found: Cluster, request: CreateRequest, say: Say) -> None:
+    """Launch further workers; those of a command for the same that was killed are among them."""
+    place, scheduler = found.place, making.running_scheduler(found)
+    number = 1 if request.number is None else request.number
+    wanted = json.dumps(astuple(replace(request, number=number)))
+    batch = unfinished_add(place.name, wanted, launch.LIMIT)
+    there = [each.worker for each in found.workers if batch and _is_coming(each, batch)]
+    if there:
+        say(
+            f"{place}: going on with {len(there)} of {counted(number, 'worker')}, launched by a "
+            "command that was ended"
+        )
+    plan = plan_more(found, scheduler, replace(request, number=max(0, number - len(there))))
+    plan = replace(plan, batch=batch or plan.batch)
+    remember(place.name, place.region, place.owner, adding=Adding(plan.batch, wanted, time.time()))
+    # Not after a failure that left some: the next one finds them.
+    making.launch_plan(plan, scheduler, say, tuple(there))
+    remember(place.name, place.region, place.owner)
+
+
+def _is_coming(machine: Machine, batch: str) -> bool:
+    return machine.tags.get("ess:batch") == batch and machine.state in ("pending", "running")
 
 
 def _same(found: Cluster, number: int, half_made: bool) -> Machine:

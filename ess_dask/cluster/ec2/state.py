@@ -1,20 +1,33 @@
 """What is kept here of a cluster: its certificates, region and owner, in ``~/.ess/clusters/NAME``.
 
 Whether it runs, and where, is never kept: EC2 is asked each time. Without this folder the cluster
-can still be looked at and ended; only its certificates are nowhere else. A ``create`` writes that
-it begins and, at its end, that it is done: the next one goes on where one was killed.
+can still be looked at and ended; only its certificates are nowhere else. A ``create``, also with
+``--add``, writes that it begins and, at its end, that it is done: the next one goes on where one
+was killed.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ess_dask.cluster.state import holding, private_folder
 from ess_dask.folders import cache_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Adding:
+    """An unfinished ``create --add``: the mark of what it launches, what it was asked for, and when
+    it began (seconds since 1970)."""
+
+    batch: str
+    wanted: str
+    began: float
 
 
 def folder_of(name: str) -> Path:
@@ -43,15 +56,36 @@ def begun(name: str) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def remember(name: str, region: str, owner: str, making: int | None = None) -> None:
+def unfinished_add(name: str, wanted: str, seconds: float) -> str:
+    """Return the mark of a ``create --add`` for the same that was killed; '' when none is.
+
+    One that began longer ago than ``seconds`` has gone its way: the same again is one more then.
+    """
+    try:
+        found = Adding(**_remembered(name)["adding"])
+        recent = abs(time.time() - found.began) <= seconds
+    except (KeyError, TypeError):
+        return ""
+    return found.batch if recent and found.wanted == wanted else ""
+
+
+def remember(
+    name: str,
+    region: str,
+    owner: str,
+    making: int | None = None,
+    adding: Adding | None = None,
+) -> None:
     """Keep where and for whom a cluster is made; the folder is made with mode 0700.
 
-    ``making`` is the number of workers of a ``create`` that has begun, None when it is done.
+    ``making`` is the number of workers of a ``create`` that has begun, ``adding`` what is added;
+    None when it is done.
     """
     private_folder(folder_of(name).parent)
     folder = private_folder(folder_of(name))
     part = folder / "cluster.json.part"
-    part.write_text(json.dumps({"region": region, "owner": owner, "making": making}))
+    kept: dict[str, Any] = {"region": region, "owner": owner, "making": making}
+    part.write_text(json.dumps({**kept, "adding": asdict(adding) if adding else None}))
     part.replace(folder / "cluster.json")
 
 
