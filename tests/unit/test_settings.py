@@ -39,7 +39,7 @@ VALUES = {
     "progress": ("true", "false", "true", "false"),
     "query_timeout": ("1s", "2s", "3s", "4s"),
     "shared_folders": ("/a", "/b", "/c", "/d"),
-    "shared": ("/a", "/b", "/c", "/d"),
+    "shared_tables": ("/a", "/b", "/c", "/d"),
     "warehouse": ("duckdb:///a", "duckdb:///b", "duckdb:///c", "duckdb:///d"),
     "runs_folder": ("a", "b", "c", "d"),
     "log_format": ("json", "console", "json", "console"),

@@ -154,12 +154,16 @@ class DealtRows(ClusterRows):
         self.key, self.placement = deal.key, deal.placement
 
 
+WORKER_SECONDS = 30.0
+"""How long a question waits for a worker that can take its tables: killed ones come back."""
+
+
 def _sent(client: Client, sides: Mapping[str, pa.Table]) -> Sequence[Future[pa.Table]]:
     """Send tables to every worker, once."""
     if not sides:
         return ()
     sent: Sequence[Future[pa.Table]] = client.scatter(
-        list(sides.values()), broadcast=True, hash=False
+        list(sides.values()), broadcast=True, hash=False, timeout=WORKER_SECONDS
     )
     return sent
 
