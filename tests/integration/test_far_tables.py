@@ -223,6 +223,7 @@ def test_questions_and_an_import_go_on_while_a_worker_is_removed(far, session, a
         asking = threading.Thread(target=ask)
         asking.start()
         try:
+            wait_until(lambda: answers, 60)
             sink, tasks = far_bed.start_import(session, "plain", pause=0.1)
             going = address_of(session.client, spare)
             before_removal(session.client, [going], lambda text: None)
