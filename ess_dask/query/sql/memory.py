@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ess_dask.tables.table import MemoryTable
 
 
+WORKER_SECONDS = 30.0
+"""How long a question waits for a worker that can take its tables: killed ones come back."""
+
+
 class ClusterRows:
     """Implements what sources on the workers have in common: ``futures`` of their partitions, held
     by ``client``'s cluster, with rows that ``schema`` and ``key`` tell."""
@@ -152,10 +156,6 @@ class DealtRows(ClusterRows):
     def __init__(self, client: Client, futures: Sequence[Future[pa.Table]], deal: Deal) -> None:
         self.client, self.futures = client, futures
         self.key, self.placement = deal.key, deal.placement
-
-
-WORKER_SECONDS = 30.0
-"""How long a question waits for a worker that can take its tables: killed ones come back."""
 
 
 def _sent(client: Client, sides: Mapping[str, pa.Table]) -> Sequence[Future[pa.Table]]:
