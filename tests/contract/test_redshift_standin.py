@@ -5,7 +5,8 @@ import datetime as dt
 import gzip
 import io
 import json
-from decimal import Decimal
+import threading
+from decimal import Context, Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,8 @@ import redshift_connector
 from tests.redshift import one, only_standin, refused, run
 
 pytestmark = pytest.mark.slow
+
+EXACT = Context(prec=80)
 
 
 @pytest.fixture
@@ -34,7 +37,10 @@ def naive(*parts):
 
 def rows_of(count):
     return pa.table(
-        {"id": pa.array(range(count), pa.int64()), "name": [f"n{i}" for i in range(count)]}
+        {
+            "id": pa.array(range(count), pa.int64()),
+            "name": pa.array([f"n{i}" for i in range(count)], pa.string()),
+        }
     )
 
 
@@ -73,8 +79,6 @@ class TestConnecting:
                 assert [cursor.fetchone() for cursor in cursors] == [(i,) for i in range(5)]
 
     def test_a_statement_can_be_cancelled(self, redshift):
-        import threading
-
         import psycopg
 
         server = only_standin(redshift)
@@ -127,6 +131,56 @@ class TestCopyOfParquet:
         assert first[10:13] == ('é"\n\\,\t', "x  ", "00ff")
         assert json.loads(first[13]) == {"p": [1, 2], "q": "é"}
         assert second == (None,) * 14
+
+    def test_decimals_of_every_size(self, client, con):
+        largest = 10**38 - 1
+        for digits, scale in ((5, 0), (9, 2), (18, 3), (18, 5), (38, 0), (38, 6), (38, 37)):
+            numbers = [0, 1, -1, 9999, 10_000, -10_001, largest, -largest, 10**37, -(2**64)]
+            values = [Decimal(n % 10**digits if n > 0 else -(-n % 10**digits)).scaleb(-scale, EXACT)
+                      for n in numbers]  # fmt: skip
+            table = client.table(f"n int, d decimal({digits}, {scale})")
+            kind = pa.decimal128(digits, scale)
+            rows = {"n": pa.array(range(11), pa.int32()), "d": pa.array([*values, None], kind)}
+            run(con, client.copy(table, client.manifest(client.parquet(pa.table(rows)))))
+            assert run(con, f"select d::varchar from {table} order by n") == [
+                *((f"{value:.{scale}f}" if value else f"{0:.{scale}f}",) for value in values),
+                (None,),
+            ]
+            con.commit()  # else the next table is younger than the snapshot
+
+    def test_times_that_postgres_has_no_place_for(self, client, con):
+        only_standin(client.server)
+        for kind, type_ in (("date", pa.date32()), ("timestamp", pa.timestamp("us"))):
+            table = client.table(f"t {kind}")
+            width = {"date": pa.int32(), "timestamp": pa.int64()}[kind]
+            lowest = -(2 ** (width.bit_width - 1))
+            values = pa.array([lowest], width).view(type_)
+            source = client.manifest(client.parquet(pa.table({"t": values})))
+            assert "out of range" in refused(con, client.copy(table, source))["M"]
+            con.rollback()
+
+    def test_many_files_are_read_side_by_side_and_loaded_in_order(self, client, con):
+        only_standin(client.server)  # a cluster has no order
+        table = client.table("id bigint, name varchar(10)")
+        sizes = [40_000, 1, 70_000, 0, 3, 200, 9_000]
+        entries = [client.parquet(rows_of(size)) for size in sizes]
+        run(con, client.copy(table, client.manifest(*entries)))
+        found = run(con, f"select count(*), sum(id) from {table}")
+        assert found == [(sum(sizes), sum(size * (size - 1) // 2 for size in sizes))]
+        # A file begins where the number of its row is 0 again: the files came in their order.
+        starts = run(con, f"select id from {table} where id = 0 or id = 39999 or id = 8999")
+        long = [0, 8999, 39_999]
+        assert [row[0] for row in starts] == [*long, 0, *long, 0, 0, 0, 8999]
+
+    def test_one_bad_file_among_many(self, client, con):
+        table = client.table("id bigint, name varchar(10)")
+        good = [client.parquet(rows_of(30_000)) for _ in range(6)]
+        bad = client.parquet(pa.table({"id": [1], "name": ["x" * 11]}))
+        sql = client.copy(table, client.manifest(*good[:4], bad, *good[4:]))
+        assert bad["url"] in refused(con, sql)["D"]
+        con.rollback()
+        assert one(con, f"select count(*) from {table}") == 0
+        assert not [t for t in threading.enumerate() if t.name.startswith("redshift-slice")]
 
     def test_an_empty_text_is_not_a_null(self, client, con):
         table = client.table("k varchar(5)")

@@ -29,7 +29,8 @@ class Lookups:
         if statement.copy:
             found = target(statement.copy, self.ask(columns_query(statement.copy)))
             names = ", ".join(identifier(column.name) for column in found.columns)
-            sql = f"COPY {statement.copy.sql_name} ({names}) FROM STDIN WITH (FORMAT csv)"
+            form = "binary" if statement.copy.is_parquet else "csv"
+            sql = f"COPY {statement.copy.sql_name} ({names}) FROM STDIN WITH (FORMAT {form})"
             return Prepared(replace(statement, rewritten=sql), found)
         if statement.unload:
             fields = self._describe(statement.rewritten)

@@ -10,6 +10,8 @@ from ess_dask.testing.redshift.errors import ServerError
 from ess_dask.testing.redshift.sources import Source
 
 _ROWS = 1 << 16
+_BYTES = 16 << 20
+"""Of rows that are converted at once."""
 _NAMES = {
     "bool": "boolean", "halffloat": "float16", "float": "float", "double": "double",
     "string": "binary {} (UTF8)", "large_string": "binary {} (UTF8)",
@@ -33,7 +35,7 @@ _SIMPLE = {
 
 
 def parquet_batches(source: Source, columns: Sequence[Column], to_json: bool) -> Iterator[Any]:
-    """Yield a file's rows as Arrow tables that PostgreSQL's CSV can hold, one column for each.
+    """Yield a file's rows as Arrow batches that ``binary_rows`` takes, one column for each.
 
     What Redshift cannot read into these columns is its "Spectrum Scan Error".
     """
@@ -64,11 +66,12 @@ def parquet_batches(source: Source, columns: Sequence[Column], to_json: bool) ->
                 source,
             )
     try:
-        for batch in file.iter_batches(_ROWS):
-            yield pa.Table.from_arrays(
-                [_checked(c, batch.column(i), source) for i, c in enumerate(columns)],
-                [f"c{i}" for i in range(len(columns))],
-            )
+        for whole in file.iter_batches(_ROWS):
+            rows = max(_BYTES * whole.num_rows // max(whole.nbytes, 1), 1)
+            for start in range(0, whole.num_rows, rows):
+                batch = whole.slice(start, rows)
+                values = [_checked(c, batch.column(i), source) for i, c in enumerate(columns)]
+                yield pa.RecordBatch.from_arrays(values, [f"c{i}" for i in range(len(columns))])
     except (pa.ArrowInvalid, OSError) as error:
         raise scan_error(f"Invalid Parquet file: {error}", source) from error
 
@@ -132,7 +135,7 @@ def _is_json(kind: Any) -> bool:
 
 
 def _checked(column: Column, values: Any, source: Source) -> Any:
-    """Return values as CSV needs them, after the checks of what a type alone does not say."""
+    """Return values as they go on, after the checks of what a type alone does not say."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -155,23 +158,12 @@ def _checked(column: Column, values: Any, source: Source) -> Any:
         raise scan_error(
             f"Multibyte character not supported for CHAR: column {column.name}", source
         )
-    if column.type == "varbyte":
-        return hex_text(values)
     if column.type == "super":
         return json_text(values)
-    if pa.types.is_timestamp(values.type) and column.type == "timestamp without time zone":
+    if pa.types.is_timestamp(values.type):
         # A file's moment is in UTC: kept as it is, without the zone.
         return values.cast(pa.timestamp("us"))
     return values
-
-
-def hex_text(values: Any) -> Any:
-    r"""Return binary values as PostgreSQL's ``\x..`` texts."""
-    import polars as pl
-    import pyarrow as pa
-
-    plain = pl.Series(values.cast(pa.large_binary()))
-    return ("\\x" + plain.bin.encode("hex")).to_arrow()
 
 
 def json_text(values: Any) -> Any:

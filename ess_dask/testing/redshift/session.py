@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import selectors
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -307,10 +307,11 @@ class Session:
         """Send a COPY's rows; a failure of theirs becomes PostgreSQL's, whose text is replaced."""
         self._client.flush()
         try:
-            for chunk in load.chunks(self._around.s3_client(load.command)):
-                self._backend.send(b"d", chunk)
-                if self._state.status != IDLE:
-                    self._look_for_client()
+            with closing(load.chunks(self._around.s3_client(load.command))) as chunks:
+                for chunk in chunks:
+                    self._backend.send(b"d", chunk)
+                    if self._state.status != IDLE:
+                        self._look_for_client()
         except ServerError as error:
             step.error = error
             self._backend.send(b"f", wire.text("the load failed"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,34 +64,59 @@ def split_url(url: str) -> tuple[str, str]:
     return bucket, key
 
 
-def sources(client: Any, copy: Copy) -> Iterator[Source]:
-    """Yield the objects of a COPY in order: of its manifest, or of its prefix."""
-    found = 0
-    for source in (
-        _of_manifest(client, copy) if "MANIFEST" in copy.options else _of_prefix(client, copy)
-    ):
-        found += 1
-        yield source
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object that a COPY is to load; ``bytes`` where its manifest has to tell them."""
+
+    url: str
+    mandatory: bool = True
+    bytes: int | None = None
+
+
+def listed(client: Any, copy: Copy) -> list[Listed]:
+    """Return the objects of a COPY in order: of its manifest, or of its prefix."""
+    found = _of_manifest(client, copy) if "MANIFEST" in copy.options else _of_prefix(client, copy)
     if not found:
+        raise none_there(copy)
+    return found
+
+
+def none_there(copy: Copy) -> ServerError:
+    """Return Redshift's error of a COPY without any object."""
+    return ServerError(
+        f"The specified S3 prefix '{split_url(copy.source)[1]}' does not exist",
+        detail="error: The specified S3 prefix does not exist code: 8001",
+    )
+
+
+def fetched(client: Any, wanted: Listed) -> Source | None:
+    """Return an object with its bytes; None when it is not there and does not have to be."""
+    try:
+        data = read(client, wanted.url)
+    except ServerError:
+        if wanted.mandatory:
+            raise
+        return None
+    if wanted.bytes not in (None, len(data)):
         raise ServerError(
-            f"The specified S3 prefix '{split_url(copy.source)[1]}' does not exist",
-            detail="error: The specified S3 prefix does not exist code: 8001",
+            "Spectrum Scan Error",
+            detail="error: Spectrum Scan Error code: 15007 context: File size in the manifest "
+            f"({wanted.bytes}) is not the size of the file ({len(data)}): {wanted.url}",
         )
+    return Source(wanted.url, data)
 
 
-def _of_prefix(client: Any, copy: Copy) -> Iterator[Source]:
+def _of_prefix(client: Any, copy: Copy) -> list[Listed]:
     bucket, prefix = split_url(copy.source)
     with_errors = _S3Errors(copy.source)
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     with with_errors:
         keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-    for key in sorted(keys):
-        if not key.endswith("/"):
-            url = f"s3://{bucket}/{key}"
-            yield Source(url, read(client, url))
+    return [Listed(f"s3://{bucket}/{key}") for key in sorted(keys) if not key.endswith("/")]
 
 
-def _of_manifest(client: Any, copy: Copy) -> Iterator[Source]:
+def _of_manifest(client: Any, copy: Copy) -> list[Listed]:
+    found = []
     for entry in _entries(read(client, copy.source), copy.source):
         url, meta = entry["url"], entry.get("meta") or {}
         if copy.is_parquet and "content_length" not in meta:
@@ -100,19 +124,9 @@ def _of_manifest(client: Any, copy: Copy) -> Iterator[Source]:
                 f"Manifest file is not in correct json format: no content_length for {url}",
                 detail=f"error: columnar files need 'meta.content_length' context: {url}",
             )
-        try:
-            data = read(client, url)
-        except ServerError:
-            if entry.get("mandatory", False):
-                raise
-            continue
-        if copy.is_parquet and meta["content_length"] != len(data):
-            raise ServerError(
-                "Spectrum Scan Error",
-                detail="error: Spectrum Scan Error code: 15007 context: File size in the manifest "
-                f"({meta['content_length']}) is not the size of the file ({len(data)}): {url}",
-            )
-        yield Source(url, data)
+        size = meta["content_length"] if copy.is_parquet else None
+        found.append(Listed(url, bool(entry.get("mandatory", False)), size))
+    return found
 
 
 def _entries(data: bytes, url: str) -> list[dict[str, Any]]:

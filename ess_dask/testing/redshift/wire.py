@@ -87,9 +87,14 @@ class Peer:
         del self._bytes[:end]
         return body
 
-    def send(self, kind: bytes, body: bytes = b"") -> None:
-        """Send one message."""
-        self.send_bytes(message(kind, body))
+    def send(self, kind: bytes, body: bytes | memoryview = b"") -> None:
+        """Send one message; a large body is not copied."""
+        if len(body) < _CHUNK:
+            self.send_bytes(message(kind, bytes(body)))
+            return
+        self._unsent += _head(kind, len(body))
+        self.flush()
+        self._send_now(body)
 
     def send_bytes(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -102,6 +107,9 @@ class Peer:
         if not self._unsent:
             return
         data, self._unsent = self._unsent, bytearray()
+        self._send_now(data)
+
+    def _send_now(self, data: bytes | bytearray | memoryview) -> None:
         try:
             self.sock.sendall(data)
         except (OSError, ValueError) as error:
@@ -137,7 +145,11 @@ def _length(data: bytearray | bytes, at: int) -> int:
 
 def message(kind: bytes, body: bytes = b"") -> bytes:
     """Return a framed message."""
-    return kind + struct.pack("!i", len(body) + 4) + body
+    return _head(kind, len(body)) + body
+
+
+def _head(kind: bytes, size: int) -> bytes:
+    return kind + struct.pack("!i", size + 4)
 
 
 def startup(code: int, parameters: dict[str, str]) -> bytes:
