@@ -32,6 +32,26 @@ def arrow_type(kind: Kind) -> pa.DataType:
     return names[kind]
 
 
+def is_ascii(strings: pa.Array) -> bool:
+    """Whether an array of strings or bytes (large or not) holds only ASCII."""
+    return highest_byte(strings) < 0x80
+
+
+def highest_byte(strings: pa.Array) -> int:
+    """Return the highest byte of an array of strings or bytes (large or not), 0 for none."""
+    import numpy as np
+    import pyarrow as pa
+
+    _, offsets, data = strings.buffers()
+    if data is None or not len(strings):
+        return 0
+    wide = pa.types.is_large_string(strings.type) or pa.types.is_large_binary(strings.type)
+    ends = np.frombuffer(offsets, np.int64 if wide else np.int32)
+    start, end = int(ends[strings.offset]), int(ends[strings.offset + len(strings)])
+    part = np.frombuffer(data, np.uint8)[start:end]
+    return int(part.max()) if len(part) else 0
+
+
 def rows_to_table(
     rows: Sequence[Sequence[Value]], columns: Iterable[tuple[str, Reference]]
 ) -> pa.Table:

@@ -63,9 +63,7 @@ class DelimitedReader:
             for place, (column, slot) in enumerate(zip(spec.columns, spec.slots, strict=True))
             if column.kind and (column.kind is not Kind.S or slot in needed)
         ]
-        self._kept = [
-            (column.slot, column.kind) for column in self._columns if column.slot in needed
-        ]
+        self._kept = [column for column in self._columns if column.slot in needed]
 
     def read(self, block: Block) -> Reading:
         """Return the rows of a block, which starts with a record."""
@@ -78,13 +76,14 @@ class DelimitedReader:
             gathering, wrong = self._lines(data)
         frame = self._parsed(gathering.lines.data, self._columns, quoted=quoted)
         failed = self._failed(frame, gathering.lines, ~wrong, quoted=quoted)
-        values = frame.select(_value(column).alias(f"s{column.slot}") for column in self._columns)
+        frame = frame.select(column.field for column in self._kept)
         if failed.any():
             gathering.note(failed, gathering.singles(failed))
         if (out := failed | wrong).any():
-            values = values.filter(~out) if self._columns else values
+            frame = frame.filter(~out) if self._kept else frame
             gathering.forget(out)
-        return gathering.reading(values.select(f"s{slot}" for slot, _ in self._kept), self._kept)
+        values = frame.select(_value(column).alias(f"s{column.slot}") for column in self._kept)
+        return gathering.reading(values, [(column.slot, column.kind) for column in self._kept])
 
     def _lines(self, data: bytes) -> tuple[Gathering, Flags]:
         """Return the lines to parse, and which of them have not the fields of a row.
@@ -190,6 +189,7 @@ class DelimitedReader:
             ignore_errors=True,
             extra_columns="ignore",
             truncate_ragged_lines=True,
+            empty_string_is_null=False,
         )
 
 
@@ -217,9 +217,9 @@ def _value(column: _Column) -> pl.Expr:
 
     value = _trimmed(column)
     if column.kind is Kind.S:
-        return cased(value.fill_null(""), column.spec)
+        return cased(value, column.spec)
     if column.kind is Kind.IP:
-        return value.fill_null("0.0.0.0")  # noqa: S104 - the blank address
+        return pl.when(value == "").then(pl.lit(Kind.IP.blank)).otherwise(value)
     type_ = column_type(column.kind)
     return value.cast(type_, strict=False).fill_null(pl.lit(0, dtype=type_))
 
@@ -230,7 +230,7 @@ def _text_failed(column: _Column, *, ascii_only: bool) -> pl.Expr | None:
     if column.kind is Kind.S:
         return wrongly_cased(value, column.spec, ascii_only=ascii_only)
     if column.kind is Kind.IP:
-        return ~value.str.contains(CANONICAL_V4)
+        return (value != "") & ~value.str.contains(CANONICAL_V4)
     if not column.as_text:
         return None
     return value.cast(column_type(column.kind), strict=False).is_null() & (value != "")

@@ -307,16 +307,17 @@ def needed_slots(program: Program) -> set[int]:
 def _arrow(left: pl.DataFrame, columns: Any) -> Any:
     import pyarrow as pa
 
-    from ess_dask.aq.tables import arrow_type
+    from ess_dask.aq.tables import arrow_type, is_ascii
 
     arrays = []
     for at, (_, reference) in enumerate(columns):
         series = left[f"o{at}"]
         array = series.to_arrow()
         if reference.kind is Kind.S:
-            if series.str.len_bytes().sum() != series.str.len_chars().sum():
-                array = pa.array([text.encode("latin-1") for text in series.to_list()], pa.binary())
+            array = array.cast(pa.large_string())
+            if is_ascii(array):
+                array = array.cast(pa.binary())
             else:
-                array = array.cast(pa.large_string()).cast(pa.binary())
+                array = pa.array([text.encode("latin-1") for text in series.to_list()], pa.binary())
         arrays.append(array.cast(arrow_type(reference.kind)))
     return pa.table(arrays, names=[name for name, _ in columns])
