@@ -140,7 +140,7 @@ class BatchRun:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Finish, also where an input broke off: what stands before that has its effects."""
+        """Finish, also where an input broke off: the blocks before that have their effects."""
         try:
             if kind is None or issubclass(kind, Exception):
                 self.finish()
