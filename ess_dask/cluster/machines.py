@@ -19,6 +19,9 @@ from ess_dask.errors import ConfigError, TransientError
 if TYPE_CHECKING:
     from distributed import Client
 
+LOCAL_RECONNECT = 3.0
+"""Seconds in which a lost connection to this machine may come back."""
+
 _KINDS = {
     "local": "ess_dask.cluster.local",
     "ec2": "ess_dask.cluster.ec2",
@@ -91,7 +94,7 @@ def connect_only(endpoint: Endpoint, timeout: float = 15.0) -> Client:
 
     _silence()
     try:
-        return Client(
+        client = Client(
             endpoint.address,
             security=security(endpoint.tls),
             timeout=timeout,
@@ -99,6 +102,10 @@ def connect_only(endpoint: Endpoint, timeout: float = 15.0) -> Client:
             # Workers of other machines may be reached through the scheduler only.
             direct_to_workers=not endpoint.remote,
         )
+        if not endpoint.remote:
+            # A connection of this machine to itself is lost for good: its scheduler has ended.
+            client._timeout = min(timeout, LOCAL_RECONNECT)
+        return client
     except (OSError, TimeoutError, ValueError) as error:
         raise TransientError(
             f"the {endpoint.kind} cluster at {endpoint.address} does not answer "

@@ -95,7 +95,7 @@ def test_the_daemon_killed_is_told_and_the_rerun_completes(shop, until, end_proc
     os.kill(daemon, signal.SIGKILL)
     started = time.monotonic()
     _, err = child.communicate(timeout=60)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 14  # a reconnection alone would take 15
     assert b"Traceback" not in err
     # Killed when the very last partition was there already, the run has nothing to complain of.
     assert child.returncode == 1 or stage == "publishing", err
