@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 from collections.abc import Iterator
 from typing import TypeGuard
 
 from ess_dask.aq.inputs.opening import label_of
 from ess_dask.aq.inputs.reading import FilePlace, Inputs, Row, good_rows, typed_rows
 from ess_dask.aq.link import Rows, expected_behind, rows_in_front
+from ess_dask.aq.parsing.tokens import as_path
 from ess_dask.aq.program import Program
 from ess_dask.aq.rows.chain import compile_chain
 from ess_dask.aq.rows.state import RunEnded, State, blank_row, exported
@@ -70,8 +73,12 @@ def run_batches(state: State, block_bytes: int, small_bytes: int) -> None:
     batches = None
     chain = compile_chain(state.program.rules, state, lambda _: None)
     blank = blank_row(state.program.kinds)
-    for spec in state.program.inputs:
-        for file in spec.files:
+    with contextlib.ExitStack() as stack:
+        files = [(spec, file) for spec in state.program.inputs for file in spec.files]
+        for spec, file in files:
+            if batches is not None and not os.path.isfile(as_path(file)):  # noqa: PTH113 - bytes
+                # Who writes into a pipe may wait for what came of the file before.
+                batches.finish()
             source = rows_in_front(spec, file) or state.inputs.blocks(spec, file)
             blocks = gather(source, small_bytes)
             first, second = next(blocks, b""), next(blocks, None)
@@ -84,7 +91,7 @@ def run_batches(state: State, block_bytes: int, small_bytes: int) -> None:
             if batches is None:
                 from ess_dask.aq.vector.engine import BatchRun
 
-                batches = BatchRun(state, block_bytes)
+                batches = stack.enter_context(BatchRun(state, block_bytes))
             head = (first,) if second is None else (first, second)
             batches.run_file(spec, file, itertools.chain(head, blocks))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ess_dask.aq.columns import ColumnSpec
 from ess_dask.aq.errors import StoreError
@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 class Importer(Protocol):
     """Takes the rows of one ``-imp``."""
 
-    def add(self, rows: pa.Table) -> None:
-        """Take rows: the columns of ``ImportRequest.columns`` under their names, see ``tables``."""
+    def prepare(self, rows: pa.Table) -> Any:
+        """Return rows as ``add`` takes them; changes nothing, so that threads may call it.
+
+        ``rows``: the columns of ``ImportRequest.columns`` under their names, see ``tables``.
+        """
+
+    def add(self, ready: Any) -> None:
+        """Take what ``prepare`` returned, in the order of the rows."""
 
     def close(self) -> None:
         """Make the rows visible; nothing was before."""

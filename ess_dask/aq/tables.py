@@ -13,6 +13,8 @@ from ess_dask.aq.kinds import Kind, Value
 from ess_dask.aq.tree import Reference
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 
@@ -30,6 +32,31 @@ def arrow_type(kind: Kind) -> pa.DataType:
         Kind.IP: pa.string(),
     }
     return names[kind]
+
+
+def is_ascii(strings: pa.Array) -> bool:
+    """Whether an array of strings or bytes (large or not) holds only ASCII."""
+    return highest_byte(strings) < 0x80
+
+
+def highest_byte(strings: pa.Array) -> int:
+    """Return the highest byte of an array of strings or bytes (large or not), 0 for none."""
+    data = string_bytes(strings)
+    return int(data.max()) if len(data) else 0
+
+
+def string_bytes(strings: pa.Array) -> npt.NDArray[np.uint8]:
+    """Return all strings of an array (large or not), one behind the other."""
+    import numpy as np
+    import pyarrow as pa
+
+    _, offsets, data = strings.buffers()
+    if data is None or not len(strings):
+        return np.zeros(0, np.uint8)
+    wide = pa.types.is_large_string(strings.type) or pa.types.is_large_binary(strings.type)
+    ends = np.frombuffer(offsets, np.int64 if wide else np.int32)
+    start, end = int(ends[strings.offset]), int(ends[strings.offset + len(strings)])
+    return np.frombuffer(data, np.uint8)[start:end]
 
 
 def rows_to_table(

@@ -7,6 +7,7 @@ initialises (``min`` is not a minimum with 0). Integer sums wrap at the column's
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.tables.layout import ORDER, MergeRule, TableLayout
@@ -29,21 +30,28 @@ def arrange(table: pa.Table, layout: TableLayout) -> pa.Table:
 
 def merge_rows(table: pa.Table, layout: TableLayout) -> pa.Table:
     """Return one row per ``layout.merge_key``, in the order in which the keys first came."""
-    import numpy as np
+    if table.num_rows == 0:
+        return table
+    return merge_groups(table, layout, Groups.of(table, layout.merge_key))
+
+
+def merge_groups(table: pa.Table, layout: TableLayout, groups: Groups) -> pa.Table:
+    """Return one row for each group of rows, merged; a column without a rule has its first value.
+
+    ``table`` has the layout's columns or some of them.
+    """
     import polars as pl
     import pyarrow as pa
 
-    if table.num_rows == 0:
-        return table
-    leaders = _leaders(table, layout.merge_key)
-    firsts = np.flatnonzero(leaders == np.arange(len(leaders)))
-    merged = {name: table[name].take(pa.array(firsts)) for name in layout.merge_key}
-    grouped = _Groups(pl.DataFrame(pl.from_arrow(table)), leaders, firsts)
-    for rule in layout.merge:
-        merged[rule.column] = grouped.merge(rule, table[rule.column].type)
-    if layout.ordered:
-        merged[ORDER] = table[ORDER].take(pa.array(firsts))
-    return pa.table([merged[name] for name in table.column_names], schema=table.schema)
+    rules = {rule.column: rule for rule in layout.merge}
+    firsts, columns = pa.array(groups.firsts), []
+    for name in table.column_names:
+        if name in rules:
+            values = pl.Series(pl.from_arrow(table[name]))
+            columns.append(groups.merge(rules[name], values, table[name].type))
+        else:
+            columns.append(table[name].take(firsts))
+    return pa.table(columns, schema=table.schema)
 
 
 def sort_rows(table: pa.Table, columns: tuple[str, ...]) -> pa.Table:
@@ -72,37 +80,69 @@ def key_order(table: pa.Table, key: tuple[str, ...]) -> pa.Table:
     return table.combine_chunks().take(pa.array(rows.to_numpy()))
 
 
-class _Groups:
-    """Rows in groups, each named by its first row: ``leaders[i]`` is the group of row ``i``."""
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows by key, in groups that are numbered in the order in which their keys first came.
 
-    def __init__(self, frame: pl.DataFrame, leaders: Rows, firsts: Rows) -> None:
-        self._frame = frame
-        self._leaders = leaders
-        self._firsts = firsts
+    ``codes[i]`` is the group of row ``i``, ``firsts[g]`` the first row of group ``g``.
+    """
 
-    def merge(self, rule: MergeRule, kind: pa.DataType) -> pa.ChunkedArray:
-        """Return the merged column, one value per group in the order of ``firsts``."""
+    codes: Rows
+    firsts: Rows
+
+    @classmethod
+    def of(cls, table: pa.Table, key: tuple[str, ...]) -> Groups:
+        """Group the rows of a table."""
+        import numpy as np
+        import pyarrow as pa
+
+        if len(key) == 1 and table[key[0]].num_chunks == 1:
+            column = table[key[0]].chunk(0)
+            if pa.types.is_string(column.type):
+                return cls._of_strings(column)
+        leaders = _leaders(table, key)
+        firsts = np.flatnonzero(leaders == np.arange(len(leaders)))
+        numbers = np.zeros(len(leaders), np.intp)
+        numbers[firsts] = np.arange(len(firsts))
+        return cls(numbers[leaders], firsts)
+
+    @classmethod
+    def _of_strings(cls, column: pa.Array) -> Groups:
+        import numpy as np
+
+        coded = column.dictionary_encode("encode")
+        codes: Rows = coded.indices.to_numpy().astype(np.intp)
+        firsts = np.empty(len(coded.dictionary), np.intp)
+        # Of the rows that meet in one place the last one stays: the first, from the end.
+        firsts[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+        return cls(codes, firsts)
+
+    def merge(self, rule: MergeRule, values: pl.Series, kind: pa.DataType) -> pa.ChunkedArray:
+        """Return the merged column, one value per group."""
         import polars as pl
         import pyarrow as pa
 
-        values = self._frame[rule.column]
-        if rule.how == "add" and values.dtype.is_float():
-            return pa.chunked_array([self._fold_floats(values)]).cast(kind)
-        column = pl.DataFrame({"group": self._leaders, "value": values})
+        if rule.how == "add":
+            return pa.chunked_array([self._added(values)]).cast(kind)
+        column = pl.DataFrame({"group": self.codes, "value": values})
         merged = column.group_by("group", maintain_order=True).agg(_expression(rule, values.dtype))
         return pa.chunked_array([merged["value"].to_arrow()]).cast(kind)
 
-    def _fold_floats(self, values: pl.Series) -> pa.Array:
-        """Add floats one after the other: any other order of additions rounds differently."""
+    def _added(self, values: pl.Series) -> pa.Array:
+        """Add numbers one after the other: another order of additions rounds floats differently.
+
+        Integers wrap.
+        """
         import numpy as np
         import pyarrow as pa
 
         known = values.is_not_null().to_numpy()
-        sums = np.zeros(len(values), dtype=values.fill_null(0.0).to_numpy().dtype)
-        np.add.at(sums, self._leaders[known], values.drop_nulls().to_numpy())
-        seen = np.zeros(len(values), dtype=bool)
-        seen[self._leaders[known]] = True
-        return pa.array(sums[self._firsts], mask=~seen[self._firsts])
+        addends = values.drop_nulls().to_numpy()
+        sums = np.zeros(len(self.firsts), addends.dtype)
+        np.add.at(sums, self.codes[known], addends)
+        unseen = np.ones(len(sums), bool)
+        unseen[self.codes[known]] = False
+        return pa.array(sums, mask=unseen)
 
 
 def _expression(rule: MergeRule, dtype: Any) -> pl.Expr:
@@ -114,10 +154,6 @@ def _expression(rule: MergeRule, dtype: Any) -> pl.Expr:
         chosen = pending.first() if rule.how == "first" else pending.last()
         # Nothing but zeros and blanks: the key has its first one.
         return chosen.fill_null(value.first()) if rule.nozero else chosen
-    if rule.how == "add":
-        wide = pl.UInt64 if dtype.is_unsigned_integer() else pl.Int64
-        summed = value.drop_nulls().cast(wide).sum().cast(dtype, wrap_numerical=True)
-        return pl.when(value.is_not_null().any()).then(summed)
     if rule.how == "bor":
         return value.bitwise_or()
     extreme = pending.min() if rule.how == "min" else pending.max()

@@ -82,7 +82,7 @@ class SegmentWriter:
         """Write what is pending, make the file visible and return its description."""
         self._flush()
         assert self._writer and self._file and self._temporary
-        with _disk(self._path):
+        with disk_errors(self._path):
             self._writer.close()
             self._file.close()
             size = self._temporary.stat().st_size
@@ -115,7 +115,7 @@ class SegmentWriter:
         if not parts:
             return
         empty = pa.RecordBatch.from_pylist([], schema=schema)
-        with _disk(self._path):
+        with disk_errors(self._path):
             for number in range(self._layout.partitions):
                 part = parts.get(number)
                 writer.write_batch(_one_batch(part) if part is not None else empty)
@@ -124,7 +124,7 @@ class SegmentWriter:
     def _open(self) -> pa.ipc.RecordBatchFileWriter:
         import pyarrow as pa
 
-        with _disk(self._path):
+        with disk_errors(self._path):
             self._temporary = self._place.begin(self._path)
             self._file = pa.OSFile(str(self._temporary), "wb")
             self._writer = pa.ipc.new_file(self._file, self._layout.stored_schema)
@@ -172,7 +172,8 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _disk(path: str) -> Iterator[None]:
+def disk_errors(path: str) -> Iterator[None]:
+    """Say of a file that cannot be written which it is, and what to do."""
     try:
         yield
     except OSError as error:

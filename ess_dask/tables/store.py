@@ -98,6 +98,29 @@ class TableStore:
         self._registry.end_import(sink.folder, clean=True)
         return table
 
+    def replace(
+        self,
+        name: TableName,
+        sink: SegmentSink,
+        segment: Segment,
+        base: tuple[tuple[int, Segment], ...],
+    ) -> MemoryTable | None:
+        """Put a segment in the place of a version's segments ``base``; return the next version.
+
+        The segment has all rows that ``base`` had, in some form, and those of an import; its
+        ``ORDER`` is absolute. None, and nothing has changed, when the table has others by now.
+        Errors are those of ``publish``.
+        """
+        with self._registry.writing(name):
+            current = self._base(name, sink.layout)
+            if current.segments != base:
+                return None
+            sources = tuple(source for _, old in base for source in old.sources)
+            whole = replace(segment, sources=sources)
+            table = self._advance(name, current, ((0, whole),))
+        self._registry.end_import(sink.folder, clean=True)
+        return table
+
     def open(self, name: TableName) -> MemoryTable:
         """Return the current version of a table; ``UsageError`` when there is none."""
         while True:

@@ -102,11 +102,15 @@ class MemoryTable:
         """Return ``function(value)`` of each value, done by the workers, in order."""
         return self._gather(self._client.map(function, values, pure=False))
 
+    def partitions(self) -> list[pa.Table]:
+        """Return all partitions (``layout.stored_schema``), here."""
+        return self._gather(list(self._futures))
+
     def to_arrow(self) -> pa.Table:
         """Return all rows, here."""
         import pyarrow as pa
 
-        table = pa.concat_tables(self._gather(list(self._futures)))
+        table = pa.concat_tables(self.partitions())
         return self._in_order(table)
 
     def to_pandas(self) -> pd.DataFrame:

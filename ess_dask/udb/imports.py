@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from ess_dask.tables.fold import Block
+    from ess_dask.tables.segment import Segment
+
     Mask = npt.NDArray[np.bool_]
+    Segments = tuple[tuple[int, Segment], ...]
 
 
 def narrowed(request: ImportRequest, database: Database) -> ImportRequest:
@@ -83,15 +87,14 @@ class TableImport:
         target = memory.database.find(request.table)
         assert target is not None
         self._target: Entity = target
-        self._layout = memory.database.layout(target)
+        self._layout = layout = memory.database.layout(target)
         self._sink = memory.sink(target)
         self._sample = parse_sample(request.segment, "-imp")
         self._old = self._old_keys()
-        writer = SegmentWriter(self._sink.folder, self._layout)
-        held = memory.open(target)
-        self._merger = Merger(writer, self._layout, fresh=is_first and held is None)
-        if held is not None:
-            held.close()
+        self._base: Segments = ()
+        # Where others of this stream come first, nobody knows yet what they leave.
+        beginning = self._beginning if is_first else None
+        self._merger = Merger(SegmentWriter(self._sink.folder, self._layout), layout, beginning)
 
     def _old_keys(self) -> pl.DataFrame | None:
         """Return the keys there are, if the import looks at them."""
@@ -107,10 +110,15 @@ class TableImport:
     def _key_names(self) -> list[str]:
         return [field.name for field in self._target.key]
 
-    def add(self, rows: pa.Table) -> None:
-        """Take rows: the columns of the request under their names."""
+    def prepare(self, rows: pa.Table) -> pa.Table | Block:
+        """Return rows, the columns of the request under their names, as ``add`` takes them."""
         with store_errors():
-            self._merger.add(self._chosen(self._converted(rows)))
+            return self._merger.prepare(self._chosen(self._converted(rows)))
+
+    def add(self, ready: pa.Table | Block) -> None:
+        """Take rows that were prepared."""
+        with store_errors():
+            self._merger.add(ready)
 
     def close(self) -> None:
         """Make the rows visible; nothing was before."""
@@ -120,12 +128,37 @@ class TableImport:
                 self._turn.wait()
                 with self._memory.changing():
                     self._memory.define()
-                    self._memory.publish(self._target, self._sink, [segment] if segment else [])
+                    self._publish(segment)
             except BaseException:
                 self._memory.discard(self._sink)
                 raise
             finally:
+                self._merger.release()
                 self._memory.close()
+
+    def _publish(self, segment: Segment | None) -> None:
+        from ess_dask.tables.segment import SegmentWriter
+
+        if segment is not None and self._merger.replaces:
+            if self._memory.replace(self._target, self._sink, segment, self._base):
+                return
+            segment = self._merger.again(SegmentWriter(self._sink.folder, self._layout))
+        self._memory.publish(self._target, self._sink, [segment] if segment else [])
+
+    def _beginning(self, rows: int) -> tuple[pa.Table, int] | None:
+        """Return what so many rows are to be folded onto, None if that is more than they are."""
+        import pyarrow as pa
+
+        start = self._memory.next_place(self._target)
+        found = [self._layout.stored_schema.empty_table()]
+        held = self._memory.open(self._target)
+        if held is not None:
+            with held:
+                if held.count() > rows:
+                    return None
+                self._base = held.version.segments
+                found.extend(held.partitions())
+        return pa.concat_tables(found), start
 
     def abort(self) -> None:
         """Forget the rows."""

@@ -158,6 +158,26 @@ class Memory:
         with store_errors():
             self._session.store.publish(self.name(entity), sink, segments, fresh=fresh).close()
 
+    def next_place(self, entity: Entity) -> int:
+        """Return the ``ORDER`` of a row that comes behind all that were imported so far."""
+        from ess_dask.tables.segment import ORDINAL_SHIFT
+
+        return self._session.store.registry.reserve(self.name(entity), 1) << ORDINAL_SHIFT
+
+    def replace(
+        self,
+        entity: Entity,
+        sink: SegmentSink,
+        segment: Segment,
+        base: tuple[tuple[int, Segment], ...],
+    ) -> bool:
+        """Make rows visible in place of those of ``base``; False if there are others by now."""
+        with store_errors():
+            table = self._session.store.replace(self.name(entity), sink, segment, base)
+        if table is not None:
+            table.close()
+        return table is not None
+
     def rewrite(self, entity: Entity, change: Change, beside: Sequence[Sequence[Any]] = ()) -> None:
         """Replace the partitions of an object by what ``change`` makes of them."""
         with store_errors():

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.aq.tables import highest_byte
+
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
@@ -51,7 +53,10 @@ def stored_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _stored(chunk: pa.Array) -> pa.Array:
     import pyarrow as pa
 
-    if _highest(chunk) < _LEAD:
+    highest = highest_byte(chunk)
+    if highest < 0x80:
+        return chunk.view(pa.string())
+    if highest < _LEAD:
         try:
             return chunk.cast(pa.string())
         except pa.ArrowInvalid:
@@ -65,7 +70,7 @@ def bytes_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
     chunks = [
         chunk.cast(pa.binary())
-        if _highest(chunk) < _LEAD
+        if highest_byte(chunk) < _LEAD
         else _translated(chunk, from_stored, pa.binary())
         for chunk in column.chunks
     ]
@@ -79,7 +84,7 @@ def rule_column(column: pa.ChunkedArray) -> pl.Series:
 
     chunks = [
         chunk
-        if _highest(chunk) < 0x80
+        if highest_byte(chunk) < 0x80
         else _translated(chunk, lambda text: from_stored(text).decode("latin-1"), pa.string())
         for chunk in column.chunks
     ]
@@ -91,7 +96,7 @@ def table_column(series: pl.Series) -> pa.Array:
     import pyarrow as pa
 
     column = _plain(series)
-    if _highest(column) < 0x80:
+    if highest_byte(column) < 0x80:
         return column
     return _translated(column, lambda text: to_stored(text.encode("latin-1")), pa.string())
 
@@ -101,7 +106,7 @@ def output_column(series: pl.Series) -> pa.Array:
     import pyarrow as pa
 
     column = _plain(series)
-    if _highest(column) < 0x80:
+    if highest_byte(column) < 0x80:
         return column.cast(pa.binary())
     return _translated(column, lambda text: text.encode("latin-1"), pa.binary())
 
@@ -110,26 +115,6 @@ def _plain(series: pl.Series) -> pa.Array:
     import pyarrow as pa
 
     return series.to_arrow().cast(pa.large_string()).cast(pa.string())
-
-
-def _highest(chunk: pa.Array) -> int:
-    """Return the highest byte of a column's data, 0 for none."""
-    import numpy as np
-
-    buffer = chunk.buffers()[2]
-    if buffer is None or not len(chunk):
-        return 0
-    data = np.frombuffer(buffer, np.uint8)
-    start, end = _bounds(chunk)
-    part = data[start:end]
-    return int(part.max()) if len(part) else 0
-
-
-def _bounds(chunk: pa.Array) -> tuple[int, int]:
-    import numpy as np
-
-    offsets = np.frombuffer(chunk.buffers()[1], np.int32)
-    return int(offsets[chunk.offset]), int(offsets[chunk.offset + len(chunk)])
 
 
 def _translated(chunk: pa.Array, change: Any, kind: pa.DataType) -> pa.Array:

@@ -112,6 +112,23 @@ def test_many_imports_give_what_one_gives_whatever_the_workers(store, tmp_path, 
         assert grown.count() == whole.count() == whole.to_arrow().num_rows
 
 
+def test_a_version_is_replaced_by_one_that_holds_it_unless_there_is_another(store):
+    base = put(store, rows(0, 30), layout=VECTOR)
+    place = base.to_arrow()["k"].to_pylist()
+    sink = store.sink(VECTOR)
+    (segment,) = write(sink, pa.concat_tables(base.partitions()))
+    assert store.replace(NAME, sink, segment, ()) is None
+    with store.replace(NAME, sink, segment, base.version.segments) as table:
+        assert table.to_arrow()["k"].to_pylist() == place
+        assert bits(table) == bits(base) and len(table.version.segments) == 1
+        assert table.sources == base.sources
+    assert store.replace(NAME, store.sink(VECTOR), segment, base.version.segments) is None
+
+
+def bits(table):
+    return sorted(map(repr, table.to_arrow().to_pylist()))
+
+
 def test_a_vector_merges_over_imports(store):
     put(store, rows(0, 30), layout=VECTOR)
     merged = put(store, rows(30, 30), layout=VECTOR).to_arrow().to_pylist()

@@ -44,6 +44,21 @@ def shop(user):
     return Shop(user)
 
 
+def test_floats_are_summed_row_after_row_over_imports(shop):
+    """Folded onto nothing, onto what is there, and added by the workers: the same digits."""
+    shop.user.ess("create", "vector", "f", "s,pkey:id", "f,+add:x", "i,+add:n")
+    numbers = [key * 0.1 + row * 1e-3 for row in range(40) for key in range(5)]
+    data = "".join(f"k{at % 5},{x!r},1\n" for at, x in enumerate(numbers))
+    few = "".join(f"k{key},0.7,1\n" for key in range(2))
+    for text in (data, data, few):
+        shop.run("aq_pp", "-d", "s:id", "f:x", "i:n", "-imp", "d:f", data=text)
+    sums = [0.0] * 5
+    for at, x in [*enumerate(numbers), *enumerate(numbers), (0, 0.7), (1, 0.7)]:
+        sums[at % 5] += x
+    wanted = [f'"k{key}",{x:.17g},{80 + (key < 2)}\n' for key, x in enumerate(sums)]
+    assert shop.rows("d:f") == "".join(wanted)
+
+
 def test_a_database_from_first_import_to_the_end(shop):
     shop.load()
     assert "started the local cluster" in shop.err

@@ -211,3 +211,31 @@ def test_dirty_text_by_columns_is_rows(seed, size, stretch, make, tmp_path_facto
     folder = tmp_path_factory.mktemp("aq")
     words = make(random.Random(seed), folder)
     compare(words, folder, size, stretch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [60, 400, 1 << 20])
+@pytest.mark.parametrize(
+    ("policy", "files"),
+    [
+        ("eok,qui=1", ["plain", "dirty", "plain", "dirty"]),
+        ("eok=2", ["plain", "few", "plain", "dirty", "plain"]),
+        ("nox", ["plain", "dirty", "plain"]),
+        ("eok", ["plain", "none there", "plain"]),
+        ("eok", ["plain", "open quote", "plain"]),
+    ],
+)
+def test_files_that_follow_one_another(policy, files, size, tmp_path):
+    """Blocks of the next file are begun early; one that ends the run leaves nothing of them."""
+    plain = "".join(f"a{at},{at}\n" for at in range(60))
+    texts = {
+        "plain": plain,
+        "few": plain + "x\n" + plain,
+        "dirty": plain + "x\ny,1,2\nz,TBD\n,\n" + plain,
+        "open quote": plain + '"never,closed\n' + plain,
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    paths = [str(tmp_path / name) for name in files]
+    words = [f"-f,{policy}", *paths, "-d", "s:s", "i:i", "-filt", "i < 50", "-o", "OUT1"]
+    compare(words, tmp_path, size, 100)

@@ -155,9 +155,9 @@ def test_what_is_merged_early_is_merged_the_same(batches, limit):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ess_dask.udb.merging.FOLD_ROWS", limit)
         patch.setattr("ess_dask.udb.merging.HOLD_ROWS", 3)
-        merger = Merger(Written(), layout, fresh=False)
+        merger = Merger(Written(), layout, None)
         for rows in batches:
-            merger.add(raw_vector(rows, 0).drop_columns([ORDER]))
+            merger.add(merger.prepare(raw_vector(rows, 0).drop_columns([ORDER])))
         parts = merger.close() or []
     merged = merge_rows(pa.concat_tables([layout.stored_schema.empty_table(), *parts]), layout)
     found = {r["id"]: (r["s"], r["lo"], r["f"], r["z"]) for r in merged.to_pylist()}

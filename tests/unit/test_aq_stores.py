@@ -17,9 +17,12 @@ class Imported:
         self.tables = []
         self.closed = self.aborted = False
 
-    def add(self, rows):
+    def prepare(self, rows):
+        return rows
+
+    def add(self, ready):
         assert not self.closed
-        self.tables.append(rows)
+        self.tables.append(ready)
 
     def close(self):
         self.closed = True

@@ -156,7 +156,8 @@ class State:
         """Hand over the rows that wait for an import."""
         waiting = self.waiting.pop(index, None)
         if waiting:
-            self.importers[index].add(rows_to_table(waiting, request.columns))
+            importer = self.importers[index]
+            importer.add(importer.prepare(rows_to_table(waiting, request.columns)))
 
     def abort_imports(self) -> None:
         """Let no import become visible."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ess_dask.aq.addresses import CANONICAL_V4
 from ess_dask.aq.columns import ColumnSpec
 from ess_dask.aq.inputs.reading import Row
-from ess_dask.aq.inputs.records import wrong_count
+from ess_dask.aq.inputs.records import Broken, wrong_count
 from ess_dask.aq.inputs.typing import BLANKS, MAX_STRING
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.program import InputSpec
@@ -63,29 +63,45 @@ class DelimitedReader:
             for place, (column, slot) in enumerate(zip(spec.columns, spec.slots, strict=True))
             if column.kind and (column.kind is not Kind.S or slot in needed)
         ]
-        self._kept = [
-            (column.slot, column.kind) for column in self._columns if column.slot in needed
-        ]
+        self._kept = [column for column in self._columns if column.slot in needed]
 
     def read(self, block: Block) -> Reading:
         """Return the rows of a block, which starts with a record."""
         data = with_line_feeds(block.data)
         quoted = self._quoted and QUOTE in data
-        gathering = self._quoted_records(data, block) if quoted else self._lines(data)
+        if quoted:
+            gathering = self._quoted_records(data, block)
+            wrong = gathering.lines.none()
+        else:
+            gathering, wrong = self._lines(data)
         frame = self._parsed(gathering.lines.data, self._columns, quoted=quoted)
-        failed = self._failed(frame, gathering.lines, quoted=quoted)
-        values = frame.select(_value(column).alias(f"s{column.slot}") for column in self._columns)
+        failed = self._failed(frame, gathering.lines, ~wrong, quoted=quoted)
+        frame = frame.select(column.field for column in self._kept)
         if failed.any():
-            values = values.filter(~failed)
-            gathering.set_aside(failed)
-        return gathering.reading(values.select(f"s{slot}" for slot, _ in self._kept), self._kept)
+            gathering.note(failed, gathering.singles(failed))
+        if (out := failed | wrong).any():
+            frame = frame.filter(~out) if self._kept else frame
+            gathering.forget(out)
+        values = frame.select(_value(column).alias(f"s{column.slot}") for column in self._kept)
+        return gathering.reading(values, [(column.slot, column.kind) for column in self._kept])
 
-    def _lines(self, data: bytes) -> Gathering:
+    def _lines(self, data: bytes) -> tuple[Gathering, Flags]:
+        """Return the lines to parse, and which of them have not the fields of a row.
+
+        The parser gives a row for those, too, whatever it holds. It only must not meet one first:
+        the first line is to show it all columns.
+        """
         lines = TextLines.of(data)
         gathering = Gathering.of(lines, self._rows)
         fields = count_fields(lines.array, lines.ends, self._separator)
-        self._check(gathering, fields, lines.lengths() > self._longest)
-        return gathering
+        unusual = lines.holding(CR) | (lines.lengths() > self._longest)
+        wrong = self._wrong(fields) & ~unusual
+        if unusual.any() or wrong[:1].any():
+            self._check(gathering, fields, unusual)
+            return gathering, gathering.lines.none()
+        if wrong.any():
+            gathering.note(wrong, self._faults(fields[wrong]))
+        return gathering, wrong
 
     def _quoted_records(self, data: bytes, block: Block) -> Gathering:
         lines = TextLines.of(data)
@@ -95,32 +111,40 @@ class DelimitedReader:
             records = TextLines(data, ends)
             if not (records.lengths() > self._longest).any():
                 gathering = Gathering.of(records, self._rows)
-                self._check(gathering, quoting.fields(ends))
+                self._check(gathering, quoting.fields(ends), records.holding(CR))
                 return gathering
         suspects = irregular_lines(lines, self._separator) | (lines.lengths() > self._longest)
         gathering = self._rows.walk(lines, suspects.nonzero()[0], final=block.final)
         left = gathering.lines
         fields = Quoting.of(left.array, self._separator).fields(left.ends)
-        self._check(gathering, fields)
+        self._check(gathering, fields, left.holding(CR))
         return gathering
 
-    def _check(self, gathering: Gathering, fields: Indices, too_long: Flags | None = None) -> None:
-        """Take out the records that are not text for the parser or have not the fields of a row."""
-        lines, wanted = gathering.lines, len(self._spec.columns)
-        # The parser would take a carriage return for a line end.
-        unusual = lines.holding(CR)
-        if too_long is not None:
-            unusual |= too_long
-        wrong = fields != wanted if self._spec.rejects_extra else fields < wanted
-        wrong &= ~unusual
+    def _check(self, gathering: Gathering, fields: Indices, unusual: Flags) -> None:
+        """Take out the records that are not text for the parser or have not the fields of a row.
+
+        ``unusual`` are those of the first kind: the parser would take a carriage return for a line
+        end, and its values have no limit.
+        """
+        wrong = self._wrong(fields) & ~unusual
         if wrong.any():
-            found = [wrong_count(count, wanted) for count in fields[wrong].tolist()]
-            gathering.take_out(wrong, found)
+            gathering.take_out(wrong, self._faults(fields[wrong]))
             unusual = unusual[~wrong]
         gathering.set_aside(unusual)
 
-    def _failed(self, frame: pl.DataFrame, lines: TextLines, *, quoted: bool) -> Flags:
-        """Return which rows need a closer look at one of their values."""
+    def _wrong(self, fields: Indices) -> Flags:
+        """Return which records have not the fields of a row."""
+        wanted = len(self._spec.columns)
+        wrong: Flags = fields != wanted if self._spec.rejects_extra else fields < wanted
+        return wrong
+
+    def _faults(self, fields: Indices) -> list[Broken]:
+        return [wrong_count(count, len(self._spec.columns)) for count in fields.tolist()]
+
+    def _failed(
+        self, frame: pl.DataFrame, lines: TextLines, right: Flags, *, quoted: bool
+    ) -> Flags:
+        """Return which rows, of those with the right fields, need a closer look at a value."""
         import numpy as np
         import polars as pl
 
@@ -128,7 +152,7 @@ class DelimitedReader:
         ascii_only = lines.data.isascii()
         fails = [_text_failed(column, ascii_only=ascii_only) for column in self._columns]
         if known := [fail for fail in fails if fail is not None]:
-            failed |= _any(frame, known)
+            failed |= _any(frame, known) & right
         numbers = [
             column
             for column in self._columns
@@ -136,7 +160,7 @@ class DelimitedReader:
         ]
         if numbers:
             # Blank fields are null, and so are those that are no numbers.
-            nulls = _any(frame, [pl.col(column.field).is_null() for column in numbers])
+            nulls = _any(frame, [pl.col(column.field).is_null() for column in numbers]) & right
             texts = self._parsed(lines.joined(nulls), numbers, quoted=quoted, as_text=True)
             both = frame.filter(nulls).hstack(texts.rename(_text_name))
             odd = [
@@ -165,6 +189,7 @@ class DelimitedReader:
             ignore_errors=True,
             extra_columns="ignore",
             truncate_ragged_lines=True,
+            empty_string_is_null=False,
         )
 
 
@@ -192,9 +217,9 @@ def _value(column: _Column) -> pl.Expr:
 
     value = _trimmed(column)
     if column.kind is Kind.S:
-        return cased(value.fill_null(""), column.spec)
+        return cased(value, column.spec)
     if column.kind is Kind.IP:
-        return value.fill_null("0.0.0.0")  # noqa: S104 - the blank address
+        return pl.when(value == "").then(pl.lit(Kind.IP.blank)).otherwise(value)
     type_ = column_type(column.kind)
     return value.cast(type_, strict=False).fill_null(pl.lit(0, dtype=type_))
 
@@ -205,7 +230,7 @@ def _text_failed(column: _Column, *, ascii_only: bool) -> pl.Expr | None:
     if column.kind is Kind.S:
         return wrongly_cased(value, column.spec, ascii_only=ascii_only)
     if column.kind is Kind.IP:
-        return ~value.str.contains(CANONICAL_V4)
+        return (value != "") & ~value.str.contains(CANONICAL_V4)
     if not column.as_text:
         return None
     return value.cast(column_type(column.kind), strict=False).is_null() & (value != "")

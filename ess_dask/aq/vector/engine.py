@@ -21,6 +21,7 @@ from ess_dask.aq.link import Rows, survives
 from ess_dask.aq.program import (
     Combine,
     Grep,
+    Import,
     InputSpec,
     Program,
     Render,
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 
 Reader = DelimitedReader | LineReader
 _WORKERS = 2
-_WINDOW = 3
-"""Blocks under way at a time."""
+_WINDOW = 4
+"""Blocks under way at a time: those at work, and as many that wait."""
 _PARTS, _CUTS = 8, 2
 """A block with a row that columns cannot do is cut into so many parts, and so are these again."""
 _STRETCH_BYTES = 128 << 10
@@ -62,13 +63,10 @@ class Done:
     records: int
     written: int
     output: tuple[tuple[int, bytes | Rows], ...]
-    imported: tuple[tuple[Any, Any], ...]
+    imported: tuple[tuple[Import, Any], ...]
     variables: tuple[tuple[int, Value], ...]
     bad: tuple[BadRecord, ...]
     unfinished: bytes
-
-
-UnderWay = deque[tuple[Block | Rows, "Future[Done | None]"]]
 
 
 @dataclass(slots=True)
@@ -92,8 +90,14 @@ class _Source:
         return Block(text + block.data, block.final) if text else block
 
 
+UnderWay = deque[tuple[_Source, Block | Rows, "Future[Done | None]"]]
+
+
 class BatchRun:
-    """Runs a program over its inputs by batches."""
+    """Runs a program over its inputs by batches, within a ``with`` block.
+
+    Blocks of the next file are begun while those of the one before are under way.
+    """
 
     def __init__(self, state: State, block_bytes: int) -> None:
         # Loaded here, not by the threads at the same time.
@@ -112,39 +116,60 @@ class BatchRun:
         self._rules = Rules(self._program, state.table)
         self._blank = blank_row(self._program.kinds)
         self._chain: Run | None = None
+        self._under_way: UnderWay = deque()
+        self._pool = ThreadPoolExecutor(1 if self._stateful else _WORKERS)
         for rule in flat(self._program.rules):
             if isinstance(rule, Substitute | Grep | Combine):
                 # Loaded before the threads start, so that each table is loaded once.
                 state.table(rule)
 
     def run_file(self, spec: InputSpec, file: str, blocks: Iterator[bytes | Rows]) -> None:
-        """Run the blocks of one file."""
+        """Run the blocks of one file; the last ones may still be under way when it returns."""
         source = _Source(spec, FilePlace(label_of(file)), self._reader(spec))
-        with ThreadPoolExecutor(1 if self._stateful else _WORKERS) as pool:
-            under_way: UnderWay = deque()
-            try:
-                for block in cut_blocks(blocks, self._block_bytes):
-                    under_way.append((block, pool.submit(self._work, source, block)))
-                    if len(under_way) >= (1 if self._stateful else _WINDOW):
-                        self._take(source, under_way)
-                while under_way:
-                    self._take(source, under_way)
-            finally:
-                for _, future in under_way:
-                    future.cancel()
+        for block in cut_blocks(blocks, self._block_bytes):
+            self._under_way.append((source, block, self._pool.submit(self._work, source, block)))
+            if len(self._under_way) >= (1 if self._stateful else _WINDOW):
+                self._take()
+
+    def finish(self) -> None:
+        """Let all blocks that are under way have their effects."""
+        while self._under_way:
+            self._take()
+
+    def __enter__(self) -> BatchRun:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Finish, also where an input broke off: the blocks before that have their effects."""
+        try:
+            if kind is None or issubclass(kind, Exception):
+                self.finish()
+        finally:
+            self._drop()
+            self._pool.shutdown()
+
+    def _drop(self) -> None:
+        for _, _, future in self._under_way:
+            future.cancel()
+        self._under_way.clear()
 
     def _reader(self, spec: InputSpec) -> Reader:
         form = LineReader if spec.format.name in ("div", "fix") else DelimitedReader
         return form(spec, self._blank, self._needed)
 
-    def _take(self, source: _Source, under_way: UnderWay) -> None:
-        block, future = under_way.popleft()
-        if source.unfinished and isinstance(block, Block):
-            # The record before goes on in this block: what was made of it is void.
-            future.cancel()
-            self._run(source, block)
-        else:
-            self._settle(source, block, future.result())
+    def _take(self) -> None:
+        source, block, future = self._under_way.popleft()
+        try:
+            if source.unfinished and isinstance(block, Block):
+                # The record before goes on in this block: what was made of it is void.
+                future.cancel()
+                self._run(source, block)
+            else:
+                self._settle(source, block, future.result())
+        except BaseException:
+            # The run ends with this block: none behind it has effects.
+            self._drop()
+            raise
 
     def _run(self, source: _Source, block: Block, cuts: int = _CUTS) -> None:
         block = source.joined(block)
@@ -210,8 +235,10 @@ class BatchRun:
 
     def _done(self, batch: Batch, reading: Reading) -> Done:
         written = tuple((at, self._printed(at, left)) for at, left in batch.emitted)
+        importers = self._state.importers
         imported = tuple(
-            (rule, _arrow(left, rule.request.columns)) for rule, left in batch.imported
+            (rule, importers[rule.index].prepare(_arrow(left, rule.request.columns)))
+            for rule, left in batch.imported
         )
         variables = tuple(
             (slot, log[variable_name(slot)][-1]) for slot, log in batch.logs.items() if log.height
@@ -240,9 +267,9 @@ class BatchRun:
         state.written += done.written
         for at, data in done.output:
             state.writers[at].put(data)
-        for rule, table in done.imported:
+        for rule, ready in done.imported:
             state.import_waiting(rule.index, rule.request)
-            state.importers[rule.index].add(table)
+            state.importers[rule.index].add(ready)
         for slot, value in done.variables:
             state.variables[slot] = value
         first = place.records + 1
@@ -280,16 +307,17 @@ def needed_slots(program: Program) -> set[int]:
 def _arrow(left: pl.DataFrame, columns: Any) -> Any:
     import pyarrow as pa
 
-    from ess_dask.aq.tables import arrow_type
+    from ess_dask.aq.tables import arrow_type, is_ascii
 
     arrays = []
     for at, (_, reference) in enumerate(columns):
         series = left[f"o{at}"]
         array = series.to_arrow()
         if reference.kind is Kind.S:
-            if series.str.len_bytes().sum() != series.str.len_chars().sum():
-                array = pa.array([text.encode("latin-1") for text in series.to_list()], pa.binary())
+            array = array.cast(pa.large_string())
+            if is_ascii(array):
+                array = array.cast(pa.binary())
             else:
-                array = array.cast(pa.large_string()).cast(pa.binary())
+                array = pa.array([text.encode("latin-1") for text in series.to_list()], pa.binary())
         arrays.append(array.cast(arrow_type(reference.kind)))
     return pa.table(arrays, names=[name for name, _ in columns])

@@ -158,14 +158,26 @@ class Gathering:
     def set_aside(self, flags: Flags) -> None:
         """Leave flagged lines, one record each, to the row reader."""
         if flags.any():
-            self.take_out(flags, self.reader.singles(self.lines.joined(flags)))
+            self.take_out(flags, self.singles(flags))
+
+    def singles(self, flags: Flags) -> list[Row | Broken]:
+        """Return what flagged lines give, one record each."""
+        return self.reader.singles(self.lines.joined(flags))
 
     def take_out(self, flags: Flags, found: Sequence[Row | Broken]) -> None:
         """Take out flagged lines, one record each, of which is known what they give."""
+        self.note(flags, found)
+        self.lines = self.lines.kept(~flags)
+        self.forget(flags)
+
+    def note(self, flags: Flags, found: Sequence[Row | Broken]) -> None:
+        """Remember what flagged lines give; their text is still among the others."""
+        self.found.extend(zip(self.numbers[flags].tolist(), found, strict=True))
+
+    def forget(self, flags: Flags) -> None:
+        """Let no row of the frame stand for a flagged line: it is known what it gives."""
         import numpy as np
 
-        self.found.extend(zip(self.numbers[flags].tolist(), found, strict=True))
-        self.lines = self.lines.kept(~flags)
         self.numbers = np.asarray(self.numbers[~flags])
 
     def reading(self, frame: pl.DataFrame, columns: Iterable[tuple[int, Kind]]) -> Reading:

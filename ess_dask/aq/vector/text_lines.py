@@ -41,6 +41,12 @@ class TextLines:
 
         return np.frombuffer(self.data, np.uint8)
 
+    def none(self) -> Flags:
+        """Return flags that are set for no line."""
+        import numpy as np
+
+        return np.zeros(len(self), bool)
+
     def lengths(self) -> Indices:
         """Return the number of bytes of each line without its end."""
         import numpy as np
@@ -65,10 +71,8 @@ class TextLines:
 
     def holding(self, byte: int) -> Flags:
         """Return which lines hold a byte."""
-        import numpy as np
-
         if byte not in self.data:
-            return np.zeros(len(self), bool)
+            return self.none()
         flags: Flags = count_between(places(self.array, byte), self.ends) > 0
         return flags
 
