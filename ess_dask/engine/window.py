@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from ess_dask.engine.bag import partitions
 from ess_dask.engine.executor import Executor
 from ess_dask.errors import WorkerLostError
 
@@ -42,7 +41,7 @@ def run_ordered(
     Closing the iterator cancels what runs. ``lost`` gives the result of a batch whose workers died
     more often than it is tried; without it that error is raised.
     """
-    todo = zip(batches, partitions(batches, executor.prepared(work)), strict=True)
+    todo = zip(batches, executor.partitions(batches, work), strict=True)
     window: deque[tuple[Item, Any]] = deque()
     limit = limit or 2 * executor.slots
     done = False
