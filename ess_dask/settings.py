@@ -241,7 +241,7 @@ class Settings:
         default="duckdb:///warehouse.duckdb",
         metadata=_about("Where loads go when a pipeline does not say.", "URL"),
     )
-    shared: Annotated[str, Before(_as_place, {"type": "string"})] = field(
+    shared_tables: Annotated[str, Before(_as_place, {"type": "string"})] = field(
         default="",
         metadata=_about(
             "Where memory tables of a cluster on other machines keep their rows: s3://BUCKET/PREFIX"

@@ -232,7 +232,7 @@ def _is_away(
         return False
     if found := _OF_MASTER.search(command):
         what = f"{found[0].strip()} reaches tables in memory"
-        if _IMPORT.search(command) and not settings.shared:
+        if _IMPORT.search(command) and not settings.shared_tables:
             from ess_dask.tables.homes import no_shared_place
 
             # Each file would find it out for itself.

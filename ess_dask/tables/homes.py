@@ -2,7 +2,7 @@
 
 Of this machine's cluster both are in one folder of ``ESS_CACHE_DIR``. Of a cluster on other
 machines the account stays here and the segments lie in a place that all of them reach (setting
-``shared``), in a folder of the cluster's own, below it one for each instance:
+``shared_tables``), in a folder of the cluster's own, below it one for each instance:
 
     SHARED/KIND-NAME-SCOPE/INSTANCE/segments/IMPORT/SEGMENT.arrow
     SHARED/KIND-NAME-SCOPE/kept/                         tables that outlive their cluster
@@ -80,8 +80,8 @@ def no_shared_place() -> ConfigError:
     return ConfigError(
         "the workers are on other machines, and no place is set that all of them reach: "
         "memory tables cannot take rows",
-        hint="set ESS_SHARED (in a profile: shared) to s3://BUCKET/PREFIX, or to a folder "
-        "that all machines mount",
+        hint="set ESS_SHARED_TABLES (in a profile: shared_tables) to s3://BUCKET/PREFIX, or to a "
+        "folder that all machines mount",
     )
 
 
@@ -221,7 +221,7 @@ def _check_mounted(client: Client, root: Path) -> None:
         raise ConfigError(
             f"{root.parents[2]} is no folder that all machines mount: the workers at "
             f"{', '.join(blind[:3])} do not see it",
-            hint="set ESS_SHARED to one that they do, or to s3://BUCKET/PREFIX",
+            hint="set ESS_SHARED_TABLES to one that they do, or to s3://BUCKET/PREFIX",
         )
 
 

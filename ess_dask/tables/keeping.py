@@ -176,7 +176,7 @@ def bring_back(say: Callable[[str], None]) -> None:
 
     endpoint = attach()
     if endpoint is not None:
-        home = home_of(endpoint, load_settings().shared)
+        home = home_of(endpoint, load_settings().shared_tables)
         if home.shared or (home.folder / _MARK).exists():
             open_session(say).close()
 

@@ -65,7 +65,7 @@ def not_writable(folder: Path, who: str, why: str | None) -> AccessError:
     """Return the error of a folder in which files cannot be made; ``who`` '' is this process."""
     return AccessError(
         f"{folder}: {who + ' cannot' if who else 'cannot'} create files there: {why or 'refused'}",
-        hint="memory tables lie there (ESS_SHARED on a cluster of other machines): "
+        hint="memory tables lie there (ESS_SHARED_TABLES on a cluster of other machines): "
         "let the user of the workers write, or choose another folder or s3://BUCKET/PREFIX",
     )
 

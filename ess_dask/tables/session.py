@@ -137,7 +137,7 @@ def _connected(endpoint: Endpoint) -> Session:
     from ess_dask.tables.homes import home_of
     from ess_dask.tables.store import TableStore
 
-    shared = load_settings().shared if endpoint.remote else ""
+    shared = load_settings().shared_tables if endpoint.remote else ""
     client = connect(endpoint)
     try:
         return Session(client, TableStore(client, home_of(endpoint, shared)), endpoint)

@@ -121,7 +121,7 @@ def far_with_s3(folder, workers=2):
         "ESS_CACHE_DIR": str(home / "ess"),
         "ESS_WORK_DIR": str(home / "conf"),
         "ESS_CLUSTER": "custom",
-        "ESS_SHARED": "s3://bucket/ess",
+        "ESS_SHARED_TABLES": "s3://bucket/ess",
     }
     with (
         rclone_s3(buckets) as s3,

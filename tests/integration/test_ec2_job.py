@@ -64,7 +64,7 @@ def anna(ec2_standin, tmp_path_factory, small_lake):
     for bucket in ("lake", "tables"):
         s3.create_bucket(Bucket=bucket)
     person = Person(cloud, tmp_path_factory.mktemp("home") / "anna")
-    person.env |= {"ESS_SHARED": "s3://tables/of-anna", "ESS_BATCH_BYTES": "16KiB"}
+    person.env |= {"ESS_SHARED_TABLES": "s3://tables/of-anna", "ESS_BATCH_BYTES": "16KiB"}
     # What the repository has is what chooses the cluster.
     del person.env["ESS_CLUSTER"]
     shutil.copytree(ROOT / "configs", person.folder / "configs")

@@ -70,14 +70,14 @@ def test_an_import_by_far_workers_gives_the_rows_of_a_local_one(far, session, at
 
 
 def test_without_a_shared_place_an_import_is_refused_before_any_work(far, monkeypatch):
-    monkeypatch.delenv("ESS_SHARED")
+    monkeypatch.delenv("ESS_SHARED_TABLES")
     with far.session() as bare, pytest.raises(ConfigError, match="no place is set") as refused:
         far_bed.put(bare, "none.t")
-    assert "ESS_SHARED" in refused.value.hint
+    assert "ESS_SHARED_TABLES" in refused.value.hint
 
 
 def test_a_folder_that_the_workers_do_not_mount_is_refused(far, monkeypatch):
-    monkeypatch.setenv("ESS_SHARED", str(far.home / "alone"))
+    monkeypatch.setenv("ESS_SHARED_TABLES", str(far.home / "alone"))
     with far.session() as bare, pytest.raises(ConfigError, match="no folder that all machines"):
         far_bed.put(bare, "none.t")
 
@@ -88,7 +88,7 @@ def test_a_folder_that_the_workers_do_not_mount_is_refused(far, monkeypatch):
 )
 def test_a_place_that_cannot_be_written_is_named(far, monkeypatch, place, said):
     (far.home / "file").touch()
-    monkeypatch.setenv("ESS_SHARED", place if "://" in place else str(far.home / place))
+    monkeypatch.setenv("ESS_SHARED_TABLES", place if "://" in place else str(far.home / place))
     with far.session() as bare, pytest.raises(AccessError, match=said) as refused:
         far_bed.put(bare, "none.t")
     assert refused.value.hint
@@ -96,7 +96,7 @@ def test_a_place_that_cannot_be_written_is_named(far, monkeypatch, place, said):
 
 def test_a_folder_that_all_mount_will_do(far, at_home, monkeypatch):
     folder = far.buckets.parent / "mounted"
-    monkeypatch.setenv("ESS_SHARED", str(folder))
+    monkeypatch.setenv("ESS_SHARED_TABLES", str(folder))
     with far.session() as mounted:
         with far_bed.put(mounted, "mounted.t") as table:
             assert table.to_arrow().equals(at_home["plain"])

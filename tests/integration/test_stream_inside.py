@@ -37,7 +37,7 @@ def test_an_import_on_other_machines_without_a_place_for_rows_is_one_error(logs)
     words = ["stream", "logs", "*", "*", f"{READ} -imp d:t"]
     told = logs.ess(*words, code=2, env={"ESS_CLUSTER": "ec2"})
     assert told.stdout == "" and told.stderr.count("no place is set that all of them reach") == 1
-    assert "set ESS_SHARED" in told.stderr
+    assert "set ESS_SHARED_TABLES" in told.stderr
 
 
 def in_processes(command):

@@ -145,7 +145,7 @@ def test_nothing_of_the_users_environment_travels(monkeypatch):
 )
 def test_commands_that_reach_tables_run_here_and_that_is_said(monkeypatch, command, reaches):
     monkeypatch.setenv("ESS_CLUSTER", "custom")
-    monkeypatch.setenv("ESS_SHARED", "/srv/tables")
+    monkeypatch.setenv("ESS_SHARED_TABLES", "/srv/tables")
     said = []
     assert _is_away(BUCKET, command, StreamOptions(), said.append) == (not reaches)
     assert [text.partition(" ")[0] for text in said] == ([reaches] if reaches else [])
