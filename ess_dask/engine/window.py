@@ -36,9 +36,9 @@ def run_ordered(
 ) -> Generator[Result, None, None]:
     """Yield ``work(batch)`` for each batch, in order; ``limit`` of them in flight (0: two a slot).
 
-    ``work`` must be picklable (a cluster gets it as a ``dask.bag``). Once ``drain`` says so no further batch is begun, and the running
-    ones are still yielded; what it raises (an ``Interrupt``, the second time) ends the children.
-    Closing the iterator cancels what runs. ``lost`` gives the result of a batch whose workers died
+    ``work`` must be picklable: a cluster gets it as a ``dask.bag``. Once ``drain`` says so no
+    further batch is begun, and the running ones are still yielded; what it raises (an
+    ``Interrupt``, the second time) ends the children. Closing the iterator cancels what runs. ``lost`` gives the result of a batch whose workers died
     more often than it is tried; without it that error is raised.
     """
     todo = zip(batches, executor.partitions(batches, work), strict=True)
