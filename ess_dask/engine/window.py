@@ -38,8 +38,9 @@ def run_ordered(
 
     ``work`` must be picklable: a cluster gets it as a ``dask.bag``. Once ``drain`` says so no
     further batch is begun, and the running ones are still yielded; what it raises (an
-    ``Interrupt``, the second time) ends the children. Closing the iterator cancels what runs. ``lost`` gives the result of a batch whose workers died
-    more often than it is tried; without it that error is raised.
+    ``Interrupt``, the second time) ends the children. Closing the iterator cancels what runs.
+    ``lost`` gives the result of a batch whose workers died more often than it is tried; without it
+    that error is raised.
     """
     todo = zip(batches, executor.partitions(batches, work), strict=True)
     window: deque[tuple[Item, Any]] = deque()
