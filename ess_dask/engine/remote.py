@@ -8,7 +8,7 @@ batch runs again elsewhere.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ess_dask.clean.running import running
 from ess_dask.cluster.blocks import WorkerGoneError, check_there, fetch, pinned, value_of
 from ess_dask.cluster.nodes import Node, no_nodes, shown, some_nodes
+from ess_dask.engine.bag import partitions
 from ess_dask.engine.crew import Crew, Member, belonging, numbers
 from ess_dask.engine.elsewhere import Parcel, boxed
 from ess_dask.engine.executor import SIGNAL_SECONDS
@@ -131,6 +132,10 @@ class RemoteExecutor:
     def prepared(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return the work as it travels."""
         return partial(run_away, work=work, away=self._away)
+
+    def partitions(self, batches: Iterable[Any], work: Callable[[Any], Any]) -> Iterator[Delayed]:
+        """Yield each partition of the job's bag, its work as it travels."""
+        return partitions(batches, self.prepared(work))
 
     def submit(self, partition: Delayed) -> _Task:
         """Start one partition on a worker."""

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from ess_dask.engine.bag import partitions
 from ess_dask.engine.executor import Executor
 from ess_dask.errors import WorkerLostError
 
@@ -37,12 +36,13 @@ def run_ordered(
 ) -> Generator[Result, None, None]:
     """Yield ``work(batch)`` for each batch, in order; ``limit`` of them in flight (0: two a slot).
 
-    ``work`` must be picklable. Once ``drain`` says so no further batch is begun, and the running
-    ones are still yielded; what it raises (an ``Interrupt``, the second time) ends the children.
-    Closing the iterator cancels what runs. ``lost`` gives the result of a batch whose workers died
-    more often than it is tried; without it that error is raised.
+    ``work`` must be picklable: a cluster gets it as a ``dask.bag``. Once ``drain`` says so no
+    further batch is begun, and the running ones are still yielded; what it raises (an
+    ``Interrupt``, the second time) ends the children. Closing the iterator cancels what runs.
+    ``lost`` gives the result of a batch whose workers died more often than it is tried; without it
+    that error is raised.
     """
-    todo = zip(batches, partitions(batches, executor.prepared(work)), strict=True)
+    todo = zip(batches, executor.partitions(batches, work), strict=True)
     window: deque[tuple[Item, Any]] = deque()
     limit = limit or 2 * executor.slots
     done = False

@@ -99,6 +99,28 @@ def test_nothing_to_do():
     executor.close()
 
 
+@pytest.mark.slow
+def test_files_are_read_here_without_dask(tmp_path):
+    (tmp_path / "a.csv").write_text("n,m\n1,2\n3,4\n")
+    script = """
+        import sys
+        import ess_dask as ess
+        numbers = ess.select(".").category("n", "*.csv", columns={"n": "int8"})
+        assert numbers.all().clean("select * from records where n > 1").count() == 1
+        print(sorted({name.partition(".")[0] for name in sys.modules} & {"dask", "distributed"}))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        timeout=60,
+        env={**os.environ, "HOME": str(tmp_path), "ESS_CACHE_DIR": str(tmp_path / ".ess")},
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_drained_it_begins_nothing_new():
     executor = ThreadExecutor(1)
     interrupt = Interrupt(lambda text: None)
