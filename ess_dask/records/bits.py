@@ -50,11 +50,14 @@ def nth(words: Words, counted: Indices, which: Indices) -> Indices:
     import numpy as np
 
     at = np.searchsorted(counted, which, "right")
-    before = np.where(at > 0, counted[at - 1], 0)
-    octets = words[at].view(np.uint8).reshape(-1, 8)
-    order = np.cumsum(np.unpackbits(octets, axis=1, bitorder="little"), axis=1, dtype=np.int8)
-    inside = (order <= (which - before)[:, None]).sum(axis=1)
-    found: Indices = at * 64 + inside
+    words = words[at]
+    skip = which - np.where(at > 0, counted[at - 1], 0)
+    more = np.flatnonzero(skip > 0)
+    while len(more):
+        words[more] &= words[more] - np.uint64(1)
+        skip[more] -= 1
+        more = more[skip[more] > 0]
+    found: Indices = at * 64 + np.bitwise_count((words - np.uint64(1)) & ~words)
     return found
 
 
@@ -67,10 +70,18 @@ def count_between(words: Words, ends: Indices) -> Indices:
     import numpy as np
 
     counted = np.cumsum(np.bitwise_count(words), dtype=np.int64)
+    counts: Indices = np.diff(count_up_to(words, counted, ends), prepend=0)
+    return counts
+
+
+def count_up_to(words: Words, counted: Indices, ends: Indices) -> Indices:
+    """Return how many places are set before each of ``ends``; ``counted`` as for ``nth``."""
+    import numpy as np
+
     place = ends >> 6
     behind = np.bitwise_count(words[place] >> (ends & 63).view(np.uint64))
-    counts: Indices = np.diff(counted[place] - behind, prepend=0)
-    return counts
+    count: Indices = counted[place] - behind
+    return count
 
 
 def behind(words: Words) -> Words:

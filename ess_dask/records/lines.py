@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ess_dask.records.bits import behind, nth, places, positions
-from ess_dask.records.split import CR, LF, count_fields
+from ess_dask.records.bits import count_up_to, nth, places
+from ess_dask.records.split import CR, LF
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,32 +64,69 @@ class Lines:
 
     def texts(self, lines: Indices) -> list[bytes]:
         """Return these lines without their ends."""
+        return self._texts(*self.extent(lines))
+
+    def _texts(self, starts: Indices, stops: Indices) -> list[bytes]:
         view = self.data.data
-        starts, stops = self.extent(lines)
         pairs = zip(starts.tolist(), stops.tolist(), strict=True)
         return [bytes(view[start:stop]) for start, stop in pairs]
 
-    def wipe(self, lines: Indices) -> None:
-        """Make these lines nothing but line ends, in place."""
+    def take_irregular(self, delimiter: int, width: int) -> tuple[Indices, Indices, list[bytes]]:
+        """Take lines that do not have ``width`` fields out of the text: they become line ends.
+
+        Returns which, ascending, how many fields each has, and their texts. Few are missed: those
+        that make up for one another (one field too few, one too many) with no more than 128 bytes
+        between them.
+        """
         import numpy as np
 
-        starts, stops = self.extent(lines)
+        separators = places(self.data, delimiter)
+        suspects = self._suspects(separators, width)
+        starts, stops = self.extent(suspects)
+        counted = np.cumsum(np.bitwise_count(separators), dtype=np.int64)
+        counts = count_up_to(separators, counted, stops) - count_up_to(separators, counted, starts)
+        counts += 1
+        wrong = np.flatnonzero(counts != width)
+        starts, stops = starts[wrong], stops[wrong]
+        texts = self._texts(starts, stops)
         sizes = stops - starts
         before = np.cumsum(sizes) - sizes
         self.data[np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))] = LF
+        return suspects[wrong], counts[wrong], texts
 
-    def fields(self, delimiter: int) -> Indices:
-        """Return the number of fields of each line."""
-        return count_fields(self.data, positions(self.ends), delimiter)
+    def _suspects(self, separators: Words, width: int) -> Indices:
+        """Return the lines about which the sums are not as they would be were all lines regular.
 
-    def blank(self) -> Indices:
-        """Return the lines that are nothing but an LF."""
+        Compared are the first line ends of each two words: the separators and the ends between.
+        """
         import numpy as np
 
-        found = self.ends & behind(self.ends)
-        # The first line has nothing before it.
-        found[0] |= self.ends[0] & np.uint64(1)
-        if not found.any():
-            return np.zeros(0, np.int64)
-        at = positions(found)
-        return np.searchsorted(positions(self.ends), at)
+        ends = self.ends
+        # Sums may run over: only their differences are looked at.
+        head = np.bitwise_count(separators & (ends - np.uint64(1)) & ~ends).astype(np.uint16)
+        tail = np.bitwise_count(separators) - head
+        at = np.flatnonzero(ends)
+        if not len(at):
+            return at
+        found = np.diff(np.cumsum(head, dtype=np.uint16)[at], prepend=np.uint16(0))
+        found[1:] += tail[at[:-1]]
+        regular = np.uint16((width - 1) & 0xFFFF)
+        wanted = np.bitwise_count(ends)[at[:-1]] * regular
+        changed = np.flatnonzero(found != np.concatenate([[regular], wanted]))
+        line = self.counted[at[changed]] - np.bitwise_count(ends[at[changed]])
+        before = at[np.maximum(changed - 1, 0)]
+        last = self.counted[before] - np.bitwise_count(ends[before])
+        firsts = np.where(changed > 0, last + 1, 0)
+        # Behind the last that was looked at there is nothing to compare with.
+        firsts = np.append(firsts, len(self) - int(np.bitwise_count(ends[at[-1]])) + 1)
+        sizes = np.append(line + 1, len(self)) - firsts
+        earlier = np.cumsum(sizes) - sizes
+        lines: Indices = np.repeat(firsts - earlier, sizes) + np.arange(int(sizes.sum()))
+        return lines
+
+    def empty(self) -> Indices:
+        """Return the lines that are nothing but a line end."""
+        import numpy as np
+
+        starts, stops = self.extent(np.arange(len(self)))
+        return np.flatnonzero(starts == stops)

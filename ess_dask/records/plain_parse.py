@@ -138,8 +138,9 @@ class _Nulls:
         """Return the texts of some rows."""
         import numpy as np
 
-        # The parser takes them much faster apart than Python does.
-        text = np.frombuffer(b"\n".join([*self.lines(rows), b""]), np.uint8)
+        # The parser takes them much faster apart than Python does. It would take a byte order mark
+        # off the first line: that is an empty one, which is passed over.
+        text = np.frombuffer(b"\n".join([b"", *self.lines(rows), b""]), np.uint8)
         return read_columns(text, self.fields, self.spec, NO_NUMBERS)[0].column(0)
 
 

@@ -83,6 +83,10 @@ def read_closely(data, spec):
 @example(["2.5,2.5", "2,2.5", "-1,-1"], ["uint8", "float32"], "\n", "null", False, 200)
 @example(["", "1,2", "", "", "3,4", ""], ["int8", "int8"], "\r\n", "zero", False, 200)
 @example(["c,d", "\ufeff1,2"], ["string", "int8"], "\n", "null", True, 1 << 20)
+@example(["1,2", "\ufeff1,0"], ["int8", "string"], "\n", "null", False, 1 << 20)
+@example(["1,2", "", "1,2,3", "4", "5,6,7"], ["int8", "int8"], "\n", "null", False, 1 << 20)
+@example(["1,2", "", "1,2,3", "4", "5,6,7"], ["int8", "int8"], "\r\n", "null", False, 1 << 20)
+@example(["", "1,2,3", "TBD,4", "x"], ["int8", "int8"], "\n", "null", False, 1 << 20)
 def test_plain_text_reads_as_if_looked_at_closely(texts, types, end, blank, header, chunk):
     # A title beyond the longest record ends the reading, either way.
     assume(not header or not texts or len(texts[0].encode()) <= 64)
