@@ -65,7 +65,7 @@ class Feed:
         final = self._ended and not self._size
         if final and any(parts) and next(part for part in reversed(parts) if part)[-1] != eol:
             parts.append(memoryview(bytes((eol,))))
-        return _joined(parts), final
+        return bytearray().join(parts), final
 
     def drop_line(self, eol: int) -> int:
         """Drop bytes up to and including the next line end; return their number."""
@@ -81,16 +81,3 @@ class Feed:
                 return dropped + at + 1
             dropped += len(block)
         return dropped
-
-
-def _joined(parts: list[memoryview]) -> bytearray:
-    import numpy as np
-
-    # By NumPy: other threads can run while it copies.
-    buffer = bytearray(sum(map(len, parts)))
-    target = np.frombuffer(buffer, np.uint8)
-    at = 0
-    for part in parts:
-        target[at : at + len(part)] = np.frombuffer(part, np.uint8)
-        at += len(part)
-    return buffer
