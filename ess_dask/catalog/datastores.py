@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ess_dask.catalog.credentials import file_reference
 from ess_dask.catalog.model import Datastore
+from ess_dask.credentials import file_reference
 from ess_dask.errors import UsageError
 
 LOCAL = "local"

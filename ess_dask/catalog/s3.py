@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ess_dask import retry
-from ess_dask.catalog.credentials import Keys, resolve
 from ess_dask.catalog.model import Datastore
 from ess_dask.catalog.s3_errors import explain, is_unreachable
+from ess_dask.credentials import Keys, resolve
 from ess_dask.errors import EssError, TransientError
 
 if TYPE_CHECKING:

@@ -1,10 +1,11 @@
-"""Options of ``ess cluster`` that say where in AWS and as whom; for this command only."""
+"""Options of ``ess cluster`` that say where in AWS and as whom."""
 
 from __future__ import annotations
 
 import functools
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import click
@@ -16,8 +17,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
     ("--region", "R", "AWS region (default: the one remembered, then that of AWS)."),
-    ("--credentials", "CSV", "Credentials file from AWS."),
-    ("--aws_profile", "NAME", "Profile of ~/.aws."),
+    ("--credentials", "CSV", "Credentials file from AWS; its path is kept with the cluster."),
+    ("--aws_profile", "NAME", "Profile of ~/.aws; its name is kept with the cluster."),
     ("--aws_access_key", "KEY", "Key id; not stored."),
     ("--aws_secret_access_key", "KEY", "Secret; not stored."),
 )
@@ -38,8 +39,8 @@ def access_options(command: F) -> F:
             raise UsageError("--aws_access_key and --aws_secret_access_key belong together")
         if bool(credentials) + bool(aws_profile) + bool(keys[0]) > 1:
             raise UsageError("--credentials, --aws_profile and the keys exclude each other")
-        _use(credentials, aws_profile, keys)
-        return command(*args, **others)
+        with _in_force(credentials, aws_profile, keys):
+            return command(*args, **others)
 
     decorated: Any = wrapped
     for name, metavar, about in reversed(_OPTIONS):
@@ -48,19 +49,20 @@ def access_options(command: F) -> F:
     return result
 
 
-def _use(credentials: str, profile: str, keys: tuple[str, str]) -> None:
-    """Put what was given where the AWS chain of this process looks first."""
-    if credentials:
-        from ess_dask.catalog.credentials import file_reference, resolve
+def _in_force(
+    credentials: str, profile: str, keys: tuple[str, str]
+) -> AbstractContextManager[None]:
+    """Ask AWS with what was given; typed keys stand in the environment of this process only."""
+    from ess_dask.cluster.ec2.access import given
+    from ess_dask.credentials import FROM_ENVIRONMENT, file_reference
 
-        found = resolve(file_reference(credentials))
-        keys = (found.access_key, found.secret_key)
+    if credentials:
+        return given(file_reference(credentials))
     if profile:
-        # Keys in the environment would win over the profile that was asked for.
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            os.environ.pop(name, None)
-        os.environ["AWS_PROFILE"] = profile
+        return given(f"profile:{profile}")
     if keys[0]:
         os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"] = keys
         os.environ.pop("AWS_SESSION_TOKEN", None)
         os.environ.pop("AWS_PROFILE", None)
+        return given(FROM_ENVIRONMENT)
+    return nullcontext()

@@ -107,9 +107,9 @@ def _use_keys(access_key: str, secret_key: str) -> bool:
 
 
 def _known_or_new(catalog: Catalog, source: str, wanted: _Access) -> Datastore:
-    from ess_dask.catalog.credentials import FROM_ENVIRONMENT
     from ess_dask.catalog.datastores import is_source, make_datastore
     from ess_dask.catalog.registry import find_store
+    from ess_dask.credentials import FROM_ENVIRONMENT
 
     known = catalog.datastore(source)
     if known is None and not is_source(source):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.catalog.credentials import resolve
 from ess_dask.cluster.choice import remembered
+from ess_dask.credentials import resolve
 from ess_dask.doctor.model import Check, fail, of_error, ok, skipped
 from ess_dask.errors import EssError
 
@@ -32,27 +33,32 @@ _LINKS = {
 def check_credentials(subject: Subject) -> tuple[Check, ...]:
     """Say of each kind of credentials in use where they come from; the answer of S3 says more.
 
-    A check for each reference that a datastore holds, and one for what the cluster or the warehouse
-    takes from AWS's own chain.
+    A check for each reference that a datastore or the cluster holds, and one for what the cluster
+    or the warehouse takes from AWS's own chain.
     """
     references = {store.credentials for store in subject.stores if not store.is_local}
-    if _asks_aws(subject):
-        references.add("")
+    references |= _of_others(subject)
     if not references:
         return (skipped("credentials", "nothing here needs AWS"),)
     return tuple(_check(reference) for reference in sorted(references))
 
 
-def _asks_aws(subject: Subject) -> bool:
+def _of_others(subject: Subject) -> set[str]:
+    """Return what the warehouse and the cluster in force ask AWS with."""
+    from ess_dask.cluster.ec2.find import name_in
+    from ess_dask.cluster.ec2.state import remembered_credentials
     from ess_dask.doctor.warehouse import redshift_url
 
-    try:
+    found: set[str] = set()
+    # What is wrong with them is said by the checks of the warehouse and of the cluster.
+    with suppress(EssError):
         url = redshift_url(subject.url)
         if url is not None and (url.address.iam or url.address.secret or url.options.stage):
-            return True
-        return (subject.settings.cluster or remembered()) == "ec2"
-    except EssError:
-        return False  # the checks of the warehouse and of the cluster say it
+            found.add("")
+    with suppress(EssError):
+        if (subject.settings.cluster or remembered()) == "ec2":
+            found.add(remembered_credentials(name_in(subject.settings)))
+    return found
 
 
 def _check(reference: str) -> Check:

@@ -58,8 +58,8 @@ def _client(store: Datastore, seconds: float) -> Any:
     from botocore.config import Config
     from botocore.session import Session
 
-    from ess_dask.catalog.credentials import resolve
     from ess_dask.catalog.s3 import endpoint_of
+    from ess_dask.credentials import resolve
 
     keys, endpoint = resolve(store.credentials), endpoint_of(store)
     limit = max(1.0, seconds / 2 - 0.5)

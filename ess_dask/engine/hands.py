@@ -52,8 +52,8 @@ def working(
 
     Raises what ``machines.ensure_started`` and ``machines.connect`` raise.
     """
-    from ess_dask.catalog.credentials import keys_of_files
     from ess_dask.cluster.passing import pass_environment
+    from ess_dask.credentials import keys_of_files
     from ess_dask.engine.workplace import prepare
 
     endpoint = machines.ensure_started(say, kind)

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.catalog.credentials import Keys, to_lend
 from ess_dask.catalog.model import Datastore
 from ess_dask.clean.running import running
 from ess_dask.cluster.environment import ON_WORKER
+from ess_dask.credentials import Keys, to_lend
 from ess_dask.engine.elsewhere import remove_parcels
 from ess_dask.errors import TransientError
 from ess_dask.retry import retrying
@@ -64,7 +64,7 @@ def _plugin(language: Mapping[str, str], keys: Mapping[str, Keys]) -> Any:
             return f"<{self.name}>"
 
         def setup(self, worker: Any) -> None:
-            from ess_dask.catalog.credentials import lend
+            from ess_dask.credentials import lend
             from ess_dask.engine.workplace import settle
 
             self._folder = worker.local_directory

@@ -116,8 +116,8 @@ def _silently(text: str) -> None:
 
 
 def _session(endpoint: Endpoint, say: Callable[[str], None]) -> Session:
-    from ess_dask.catalog.credentials import keys_of_files
     from ess_dask.cluster.passing import pass_environment
+    from ess_dask.credentials import keys_of_files
     from ess_dask.tables.keeping import may_be_kept, restore_tables
 
     session = _connected(endpoint)

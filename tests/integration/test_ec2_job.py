@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from ess_dask.testing.ec2.person import Person
+from ess_dask.testing.ec2.server import ENV
 from tests.conftest import ROOT, WOODWORKING
 
 pytestmark = [
@@ -56,9 +57,15 @@ for path in sorted(Path({folder!r}).glob("purchase_*")):
 """
 
 
+BARE = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+"""An environment without keys: EC2 is asked with those that the cluster was made with."""
+
+KEYS = ENV["AWS_ACCESS_KEY_ID"], ENV["AWS_SECRET_ACCESS_KEY"]
+
+
 @pytest.fixture(scope="module")
 def anna(ec2_standin, tmp_path_factory, small_lake):
-    """Give a person with a cluster of two workers and the small lake in S3."""
+    """Give a person with a cluster of two workers, made with a file of keys, and the small lake."""
     cloud = ec2_standin
     s3 = cloud.boto("s3")
     for bucket in ("lake", "tables"):
@@ -71,7 +78,11 @@ def anna(ec2_standin, tmp_path_factory, small_lake):
     (person.folder / "shop.yaml").write_text(PIPELINE)
     (person.folder / "fixes.py").write_text(FIXES)
     person.python(UPLOAD.format(folder=str(small_lake[0]), prefix="raw"))
-    person.ess("--profile", "ec2", "cluster", "create", "--number", "2")
+    line = ",".join(["anna", *KEYS])
+    text = f"User Name,Access Key Id,Secret Access Key\n{line}\n"
+    (person.folder / "keys.csv").write_text(text)
+    words = ["cluster", "create", "--number", "2", "--credentials", "keys.csv"]
+    person.ess("--profile", "ec2", *words, env=BARE)
     person.env["ESS_PROFILE"] = "ec2"
     yield person
     person.ess("cluster", "terminate", "-y")
@@ -148,6 +159,22 @@ def test_commands_run_on_every_machine(anna):
     here = anna.ess("stream", "purchase", "2014-09-01", "2014-09-03", "wc -l").stdout.split()
     del anna.env["ESS_CLUSTER"]
     assert lines == here and len(lines) == 3
+
+
+def test_the_keys_that_the_cluster_was_made_with_serve_the_commands_that_follow(anna):
+    assert "hello" in anna.ess("exec", "echo hello", env=BARE).stdout
+    wrong = {**BARE, "AWS_ACCESS_KEY_ID": "AKIAWRONGWRONGWRONG", "AWS_SECRET_ACCESS_KEY": "x"}
+    assert len(json.loads(anna.ess("cluster", "status", "--json", env=wrong).stdout)) >= 2
+    (anna.folder / "keys.csv").rename(anna.folder / "moved.csv")
+    told = anna.ess("exec", "echo hello", code=2, env=BARE).stderr
+    assert str(anna.folder / "keys.csv") in told
+    assert "ess cluster status --credentials FILE.csv" in told
+    anna.ess("cluster", "status", "--credentials", "moved.csv", env=BARE)
+    assert "hello" in anna.ess("exec", "echo hello", env=BARE).stdout
+    for path in (anna.home / ".ess").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not [key for key in KEYS if key.encode() in content], path
 
 
 @pytest.mark.skipif(not WOODWORKING.exists(), reason="the real files are not here")

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from ess_dask.catalog.credentials import keys_of_files
 from ess_dask.cluster.passing import PASSED, passed_values
+from ess_dask.credentials import keys_of_files
 
 
 @pytest.fixture(autouse=True)

@@ -163,7 +163,9 @@ def test_a_cluster_that_lives_in_another_region_is_not_forgotten(cloud, monkeypa
     cloud()
     for module in (find, verbs):
         clients = {"eu-west-1": there, "us-east-1": here}
-        monkeypatch.setattr(module, "client", lambda _, region, clients=clients: clients[region])
+        monkeypatch.setattr(
+            module, "client", lambda _, region, __, clients=clients: clients[region]
+        )
     monkeypatch.setattr(verbs, "here", lambda: PLACE)
     state.remember("ess-ada", "eu-west-1", "ada")
     with pytest.raises(UsageError, match="in eu-west-1 still has 1 machine") as told:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ess_dask import credentials
 from ess_dask.api.stream import StreamOptions, _files_each, _is_away
-from ess_dask.catalog import credentials
 from ess_dask.catalog.model import Datastore
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import Running

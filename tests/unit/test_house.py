@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
 GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
 GROUND |= {
     "allocator",
+    "credentials",
     "documents",
     "drawing",
     "locks",

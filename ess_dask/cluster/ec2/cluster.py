@@ -18,6 +18,7 @@ from dask_cloudprovider.aws.ec2 import EC2Cluster, EC2Scheduler, EC2Worker
 from distributed.core import Status  # noqa: TID253 - base classes; `launch` imports this module
 from distributed.deploy.cluster import Cluster  # noqa: TID253
 
+from ess_dask.cluster.ec2.aws import use_credentials
 from ess_dask.cluster.ec2.errors import THROTTLED, ended
 from ess_dask.cluster.ec2.find import PORT, Machine
 from ess_dask.cluster.ec2.plan import Plan
@@ -154,6 +155,7 @@ class EssCluster(EC2Cluster):  # type: ignore[misc]
         with dask.config.set({"cloudprovider.ec2": nothing}):
             super().__init__(**_options(plan), security=security(tls), asynchronous=True)
         self.quiet = True
+        use_credentials(self.boto_session, plan.place.credentials)
         self.boto_session = _Session(self.boto_session, self._hardened)
 
     async def _start(self) -> None:

@@ -20,6 +20,7 @@ from ess_dask.cluster.ec2.prepare import plan_cluster, settings_of
 from ess_dask.cluster.ec2.state import (
     changing,
     forget,
+    keep_credentials,
     remember,
     remembered_region,
     tls_folder,
@@ -59,9 +60,10 @@ def _prepare(plan: Plan, network: str) -> str:
         forget(place.name)
         # First: it makes the folder for this user only, whatever the umask.
         remember(place.name, place.region, place.owner, making=len(plan.workers))
+        keep_credentials(place.name, place.credentials)
         ensure_certificates(tls_folder(place.name))
         check_user_data(plan)
-        ec2 = client("ec2", place.region)
+        ec2 = client("ec2", place.region, place.credentials)
         return security_group.make_group(ec2, place, plan.network.vpc, network)
     except BaseException:
         forget(place.name)
@@ -85,7 +87,7 @@ def add_workers(place: Place, request: CreateRequest, say: Say) -> None:
         # Raises when nobody can connect from here.
         found.endpoint()
         network = security_group.caller_network(settings_of(request))
-        security_group.let_in(client("ec2", place.region), place, network)
+        security_group.let_in(client("ec2", place.region, place.credentials), place, network)
         resume.add(found, request, say)
 
 

@@ -18,7 +18,7 @@ from ess_dask.cluster.verbs import MachineState
 
 def describe(found: Cluster, now: datetime) -> tuple[MachineState, ...]:
     """Return what EC2 says of each machine; idle time is the scheduler's, asked of itself."""
-    ec2 = client("ec2", found.place.region)
+    ec2 = client("ec2", found.place.region, found.place.credentials)
     kinds = find_kinds(ec2, found.place, (each.type for each in found.machines))
     disks = _disks(ec2, found)
     return tuple(

@@ -100,7 +100,8 @@ def told(error: Exception, action: str, thing: str) -> EssError:
         return AccessError(
             f"{thing}: no AWS credentials were found",
             hint="set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give "
-            "--credentials FILE.csv or --aws_profile NAME",
+            "--credentials FILE.csv or --aws_profile NAME to ess cluster create or status: it is "
+            "kept for the other commands",
         )
     said = " ".join(str(error).split())
     if isinstance(error, boto.ConnectionError | boto.HTTPClientError):
@@ -116,7 +117,10 @@ def told(error: Exception, action: str, thing: str) -> EssError:
     if isinstance(error, boto.TokenRetrievalError | boto.SSOError | boto.CredentialRetrievalError):
         return AccessError(f"{thing}: {said}", hint="log in again: aws sso login")
     if isinstance(error, boto.ProfileNotFound):
-        return AccessError(f"{thing}: {said}", hint="check the profile in ~/.aws/config")
+        return AccessError(
+            f"{thing}: {said}",
+            hint="check ~/.aws/config, or give another one: ess cluster status --aws_profile NAME",
+        )
     return ConfigError(f"{thing}: {said}", hint="check region, profile and settings")
 
 

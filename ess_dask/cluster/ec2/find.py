@@ -12,14 +12,23 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ess_dask.cluster.ec2.access import credentials_of
 from ess_dask.cluster.ec2.aws import client, pages, usual_region
 from ess_dask.cluster.ec2.errors import asking
 from ess_dask.cluster.ec2.owner import login_name, owner_name
-from ess_dask.cluster.ec2.state import remembered_owner, remembered_region, tls_folder
+from ess_dask.cluster.ec2.state import (
+    keep_credentials,
+    remembered_owner,
+    remembered_region,
+    tls_folder,
+)
 from ess_dask.cluster.endpoint import Endpoint
 from ess_dask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ess_dask.settings import Settings
 
 LIVE = ("pending", "running", "stopping", "stopped")
 """States of a machine that still costs something; the others are gone or going."""
@@ -33,13 +42,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 class Place:
     """Which cluster is meant: its name, its owner and its region.
 
-    ``formerly`` are owners under whose tag the caller's clusters may stand as well.
+    ``formerly`` are owners under whose tag the caller's clusters may stand as well, ``credentials``
+    is the reference with which AWS is asked ('': its own chain).
     """
 
     name: str
     owner: str
     region: str
     formerly: tuple[str, ...] = ()
+    credentials: str = ""
 
     @property
     def owners(self) -> list[str]:
@@ -123,33 +134,41 @@ class Cluster:
 def here() -> Place:
     """Return the cluster that the settings mean.
 
-    Raises ``ConfigError`` for a name that cannot be one, and when no region is known.
+    Raises as ``name_in`` and ``credentials_of``, and ``ConfigError`` when no region is known.
     """
     from ess_dask.settings import load_settings
 
     settings = load_settings()
-    login = login_name()
-    name = settings.cluster_name or f"ess-{login}"
+    login, name = login_name(), name_in(settings)
+    credentials = credentials_of(name)
+    region = settings.region or remembered_region(name) or usual_region(credentials)
+    formerly = tuple(filter(None, (remembered_owner(name), login)))
+    return Place(name, owner_name(region, credentials) or login, region, formerly, credentials)
+
+
+def name_in(settings: Settings) -> str:
+    """Return the name of the cluster that settings mean; ``ConfigError`` when it cannot be one."""
+    name = settings.cluster_name or f"ess-{login_name()}"
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} cannot name a cluster",
             hint="letters, digits, '.', '_' and '-', at most 63: set ESS_CLUSTER_NAME",
         )
-    region = settings.region or remembered_region(name) or usual_region()
-    formerly = (remembered_owner(name), login)
-    return Place(name, owner_name(region) or login, region, tuple(filter(None, formerly)))
+    return name
 
 
 def find_cluster(place: Place, states: Iterable[str] = LIVE) -> Cluster:
     """Return the machines of a cluster that are in one of ``states``, at its owner's place.
 
-    Needs ``ec2:DescribeInstances``. Raises ``AccessError``, ``ConfigError`` or ``TransientError``
-    for what AWS answers.
+    Needs ``ec2:DescribeInstances``. Credentials that find some are kept with the cluster. Raises
+    ``AccessError``, ``ConfigError`` or ``TransientError`` for what AWS answers.
     """
     filters = {"tag:ess:cluster": [place.name], "tag:ess:owner": place.owners}
     found = _describe(place, filters, states)
     owner = next((each for each in place.owners if each in map(_owner, found)), place.owner)
     machines = (each for each in found if _owner(each) == owner)
+    if found and not elsewhere(place):
+        keep_credentials(place.name, place.credentials)
     return Cluster(replace(place, owner=owner), _sorted(machines))
 
 
@@ -164,7 +183,7 @@ def find_all(place: Place) -> tuple[Cluster, ...]:
         if _NAME.fullmatch(name := machine.tags["ess:cluster"]):
             clusters[name, _owner(machine)].append(machine)
     return tuple(
-        Cluster(Place(name, owner, place.region), _sorted(machines))
+        Cluster(replace(place, name=name, owner=owner, formerly=()), _sorted(machines))
         for (name, owner), machines in sorted(clusters.items())
     )
 
@@ -181,7 +200,7 @@ def _describe(
     wanted = [{"Name": name, "Values": values} for name, values in filters.items()]
     wanted.append({"Name": "instance-state-name", "Values": list(states)})
     with asking("ec2:DescribeInstances", str(place)):
-        ask = client("ec2", place.region).describe_instances
+        ask = client("ec2", place.region, place.credentials).describe_instances
         return [
             machine_of(instance, reservation["ReservationId"])
             for page in pages(ask, Filters=wanted)

@@ -29,7 +29,7 @@ def remove_workers(found: Cluster, chosen: Sequence[Machine], say: Say) -> None:
             )
     running = [each for each in chosen if each.state in ("pending", "running")]
     endpoint = found.endpoint() if running else None
-    ec2 = client("ec2", found.place.region)
+    ec2 = client("ec2", found.place.region, found.place.credentials)
     if endpoint:
         from ess_dask.cluster.graceful import working_on_if_it_fails
         from ess_dask.cluster.machines import connect

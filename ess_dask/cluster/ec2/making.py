@@ -34,7 +34,7 @@ def launch_plan(plan: Plan, scheduler: Machine, say: Say, there: tuple[str, ...]
     ``there`` are workers of the same batch that are launched already.
     """
     place = plan.place
-    ec2 = client("ec2", place.region)
+    ec2 = client("ec2", place.region, place.credentials)
 
     def end_new() -> None:
         ours = plan.batch
@@ -98,7 +98,7 @@ def tell(found: Cluster, say: Say) -> None:
     where = scheduler.public_ip or scheduler.private_ip
     say(f"{place} runs: scheduler {where} and {counted(len(found.workers), 'worker')}")
     kinds = {(each.type, each.spot) for each in found.machines}
-    prices = {(kind, spot): price(place.region, kind, spot) for kind, spot in kinds}
+    prices = {each: price(place.region, *each, place.credentials) for each in kinds}
     costs = total(prices[each.type, each.spot] for each in found.machines)
     say(f"it costs {costs or 'per machine and hour (its price is not known here)'}, plus disks")
     idle = float(scheduler.tags.get("ess:idle-timeout", 0))

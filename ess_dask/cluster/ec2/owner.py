@@ -32,15 +32,18 @@ def login_name() -> str:
     return _plain(name) or "unknown"
 
 
-def owner_name(region: str) -> str:
-    """Return the name of the caller in AWS, as ``anna.0a1b2c3d``; '' when STS does not say it."""
-    key = access_key()
+def owner_name(region: str, credentials: str = "") -> str:
+    """Return the name of the caller in AWS, as ``anna.0a1b2c3d``; '' when STS does not say it.
+
+    ``credentials`` is the reference by which he is the caller, '' AWS's own chain.
+    """
+    key = access_key(credentials)
     if not key:
         return ""
     mark = hashlib.sha256(key.encode()).hexdigest()[:16]
     known = _known()
     if mark not in known:
-        arn = _asked(region)
+        arn = _asked(region, credentials)
         if not arn:
             return ""
         known[mark] = owner_of(arn)
@@ -61,11 +64,12 @@ def owner_of(arn: str) -> str:
     return f"{name}.{hashlib.sha256(arn.encode()).hexdigest()[:8]}"
 
 
-def _asked(region: str) -> str:
+def _asked(region: str, credentials: str) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return str(hurried_client("sts", region, _SECONDS).get_caller_identity()["Arn"])
+        sts = hurried_client("sts", region, _SECONDS, credentials)
+        return str(sts.get_caller_identity()["Arn"])
     except (BotoCoreError, ClientError):
         # Whatever is wrong with keys or network: EC2, which is asked next, says it as well.
         return ""

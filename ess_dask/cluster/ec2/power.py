@@ -35,7 +35,7 @@ def stop_cluster(found: Cluster, say: Say) -> bool:
         say(f"{place} {'is stopped already' if found.machines else 'does not exist'}")
         _wait_stopped(place, found.machines)
         return False
-    ec2 = client("ec2", place.region)
+    ec2 = client("ec2", place.region, place.credentials)
     wait_while(place, {each.id for each in awake}, ["pending"], "running")
     spot = [each for each in awake if each.spot]
     staying = [each for each in awake if not each.spot]
@@ -74,7 +74,7 @@ def start_cluster(found: Cluster, say: Say) -> None:
     if scheduler is None:
         raise UsageError(f"{place} has no scheduler", hint="ess cluster terminate, then create")
     network = security_group.caller_network(load_settings())
-    ec2 = client("ec2", place.region)
+    ec2 = client("ec2", place.region, place.credentials)
     if security_group.let_in(ec2, place, network):
         say(f"{network} may connect now")
     asleep = [each for each in found.machines if each.state in ("stopping", "stopped")]
@@ -91,7 +91,7 @@ def start_machines(place: Place, machines: Sequence[Machine], say: Say) -> None:
     """Start machines that are stopped or just stopping; returns when they run."""
     if not machines:
         return
-    ec2 = client("ec2", place.region)
+    ec2 = client("ec2", place.region, place.credentials)
     ids = {each.id for each in machines}
     wait_while(place, ids, ["stopping"], "stopped")
     # Before they run: whatever comes between, idle machines end and do not only stop.

@@ -39,7 +39,7 @@ def plan_cluster(place: Place, request: CreateRequest) -> Plan:
     """Return the plan of a new cluster; raises what EC2 or the settings do not allow."""
     settings = settings_of(request)
     number = 1 if request.number is None else request.number
-    ec2 = client("ec2", place.region)
+    ec2 = client("ec2", place.region, place.credentials)
     kind = find_kind(ec2, place, settings.instance_type)
     return Plan(
         place=place,
@@ -59,7 +59,7 @@ def plan_more(cluster: Cluster, scheduler: Machine, request: CreateRequest) -> P
     """Return the plan of further workers: like the scheduler, where nothing else is asked for."""
     settings = settings_of(request)
     place = cluster.place
-    ec2 = client("ec2", place.region)
+    ec2 = client("ec2", place.region, place.credentials)
     kind = find_kind(ec2, place, request.type or scheduler.type)
     alike = kind.architecture == scheduler.architecture
     like = _replaced(
@@ -189,7 +189,7 @@ def _software(ec2: Any, place: Place, settings: Settings, kind: Kind) -> Softwar
 def _newest_ami(place: Place, kind: Kind) -> str:
     name = _NEWEST.format(kind.architecture)
     with asking("ssm:GetParameter", f"{place}, the newest Amazon Linux"):
-        answer = client("ssm", place.region).get_parameter(Name=name)
+        answer = client("ssm", place.region, place.credentials).get_parameter(Name=name)
     return str(answer["Parameter"]["Value"])
 
 

@@ -31,7 +31,7 @@ def known_price(region: str, kind: str, spot: bool) -> float | None:
     return float(found[0]) if found and time.time() - found[1] < _KEPT_SECONDS else None
 
 
-def price(region: str, kind: str, spot: bool) -> float | None:
+def price(region: str, kind: str, spot: bool, credentials: str = "") -> float | None:
     """Return the price per hour; AWS is asked when it is not known. None: it does not say."""
     from botocore import exceptions as boto
 
@@ -39,7 +39,8 @@ def price(region: str, kind: str, spot: bool) -> float | None:
     if known is not None:
         return known
     with suppress(boto.BotoCoreError, boto.ClientError, ValueError, KeyError, IndexError):
-        found = _spot_price(region, kind) if spot else _list_price(region, kind)
+        ask = _spot_price if spot else _list_price
+        found = ask(region, kind, credentials)
         _keep(_key(region, kind, spot), found)
         return found
     return None
@@ -53,7 +54,7 @@ def total(prices: Iterable[float | None]) -> str:
     return f"${sum(each for each in found if each is not None):.2f} per hour"
 
 
-def _list_price(region: str, kind: str) -> float:
+def _list_price(region: str, kind: str, credentials: str) -> float:
     fields = {
         "instanceType": kind,
         "regionCode": region,
@@ -63,16 +64,15 @@ def _list_price(region: str, kind: str) -> float:
         "capacitystatus": "Used",
     }
     filters = [{"Type": "TERM_MATCH", "Field": key, "Value": to} for key, to in fields.items()]
-    answer = hurried_client("pricing", PRICE_LIST, _SECONDS).get_products(
-        ServiceCode="AmazonEC2", Filters=filters
-    )
+    pricing = hurried_client("pricing", PRICE_LIST, _SECONDS, credentials)
+    answer = pricing.get_products(ServiceCode="AmazonEC2", Filters=filters)
     terms = json.loads(answer["PriceList"][0])["terms"]["OnDemand"]
     dimension = next(iter(next(iter(terms.values()))["priceDimensions"].values()))
     return float(dimension["pricePerUnit"]["USD"])
 
 
-def _spot_price(region: str, kind: str) -> float:
-    answer = hurried_client("ec2", region, _SECONDS).describe_spot_price_history(
+def _spot_price(region: str, kind: str, credentials: str) -> float:
+    answer = hurried_client("ec2", region, _SECONDS, credentials).describe_spot_price_history(
         InstanceTypes=[kind],
         ProductDescriptions=["Linux/UNIX"],
         StartTime=datetime.now(UTC),

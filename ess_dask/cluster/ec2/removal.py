@@ -25,7 +25,7 @@ PATIENCE = 600.0
 
 def remove_everything(place: Place, say: Callable[[str], None]) -> int:
     """End all machines of a cluster and delete its security groups; return how many there were."""
-    ec2 = client("ec2", place.region)
+    ec2 = client("ec2", place.region, place.credentials)
     ended = 0
 
     def end_all() -> None:

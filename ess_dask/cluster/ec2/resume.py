@@ -40,7 +40,7 @@ def take_over(found: Cluster, request: CreateRequest, say: Say) -> None:
     if found.scheduler is None or found.endpoint() is None:
         raise _something_else(found)
     network = security_group.caller_network(settings_of(request))
-    security_group.let_in(client("ec2", place.region), place, network)
+    security_group.let_in(client("ec2", place.region, place.credentials), place, network)
     if not half_made:
         await_scheduler(place, found.scheduler, _PATIENCE)
         say(f"{place} runs already, with {counted(number, 'worker')}")

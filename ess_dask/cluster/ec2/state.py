@@ -1,4 +1,5 @@
-"""What is kept here of a cluster: its certificates, region and owner, in ``~/.ess/clusters/NAME``.
+"""What is kept here of a cluster: its certificates, region and owner, and where the credentials for
+it are found, in ``~/.ess/clusters/NAME``.
 
 Whether it runs, and where, is never kept: EC2 is asked each time. Without this folder the cluster
 can still be looked at and ended; only its certificates are nowhere else. A ``create``, also with
@@ -9,9 +10,10 @@ was killed.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,26 @@ def remembered_region(name: str) -> str:
 def remembered_owner(name: str) -> str:
     """Return the owner under whose tag a cluster was made, '' when that is not known here."""
     return str(_remembered(name).get("owner", ""))
+
+
+def remembered_credentials(name: str) -> str:
+    """Return the reference to the credentials for a cluster; '' is AWS's own chain."""
+    return str(_read(_credentials_path(name)).get("credentials", ""))
+
+
+def keep_credentials(name: str, reference: str) -> None:
+    """Keep where the credentials for a cluster are; '' changes nothing.
+
+    Nothing is done for a cluster of which nothing is kept here.
+    """
+    if reference in ("", remembered_credentials(name)):
+        return
+    # A file of its own: who only looks at a cluster writes beside the command that changes it.
+    path = _credentials_path(name)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with suppress(FileNotFoundError):
+        part.write_text(json.dumps({"credentials": reference}))
+        part.replace(path)
 
 
 def begun(name: str) -> int | None:
@@ -90,8 +112,16 @@ def remember(
 
 
 def _remembered(name: str) -> dict[str, Any]:
+    return _read(folder_of(name) / "cluster.json")
+
+
+def _credentials_path(name: str) -> Path:
+    return folder_of(name) / "credentials.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder_of(name) / "cluster.json").read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

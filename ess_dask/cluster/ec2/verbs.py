@@ -114,7 +114,7 @@ def terminate(everything: bool, confirm: Confirm, say: Say) -> None:
     for cluster in found:
         name = cluster.place.name
         with changing(name):
-            groups = find_groups(client("ec2", place.region), cluster.place)
+            groups = find_groups(client("ec2", place.region, place.credentials), cluster.place)
             ended = remove_everything(cluster.place, say)
             if not ended and not groups:
                 hint = elsewhere(cluster.place)

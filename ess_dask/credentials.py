@@ -103,7 +103,9 @@ def resolve(reference: str) -> Keys:
     if kind == FROM_ENVIRONMENT:
         return _read_environment()
     if reference:
-        raise ConfigError(f"unknown kind of credentials {kind!r}", hint="select the store again")
+        raise ConfigError(
+            f"unknown kind of credentials {kind!r}", hint="give --credentials or a profile again"
+        )
     return Keys()
 
 
@@ -119,8 +121,8 @@ def _read_environment() -> Keys:
     secret = os.environ.get("AWS_SECRET_ACCESS_KEY", "")
     if not (access and secret):
         raise AccessError(
-            "the keys of this datastore were given on the command line and are not stored",
-            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or select it with --credentials",
+            "the keys were given on the command line and are not stored",
+            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --credentials FILE.csv",
         )
     # Botocore reads them (and a session token next to them) from the same place.
     return Keys()
