@@ -46,7 +46,7 @@ def choose(kind: str) -> None:
     "--number",
     metavar="N",
     type=click.IntRange(0, 1000),
-    help="Workers beside the machine of the scheduler (default: 1); with --add: further ones.",
+    help="Workers beside the scheduler (default: 1; 0 on EC2 only); with --add: further ones.",
 )
 @click.option("--type", metavar="T", default="", help="Instance type, such as m7g.xlarge.")
 @click.option("--add", is_flag=True, help="Add workers to the cluster that runs.")
@@ -60,7 +60,7 @@ def choose(kind: str) -> None:
     "--error_return_code",
     is_flag=True,
     expose_value=False,
-    help="For scripts of Essentia: a failure ends with its exit code in any case.",
+    help="For scripts of Essentia; changes nothing: a failure ends with its exit code in any case.",
 )
 @access_options
 def create(**options: Any) -> None:
@@ -97,8 +97,10 @@ def remove(ids: tuple[str, ...]) -> None:
 @access_options
 def stop(keep_tables: bool) -> None:
     """Stop the machines; they keep their disks, and what they hold in memory is lost."""
+    # Before anything is kept: it may not apply.
+    stop_cluster = _verb("stop")
     with _tables_kept() if keep_tables else nullcontext():
-        _verb("stop")(keep_tables, say)
+        stop_cluster(keep_tables, say)
 
 
 @cluster.command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,15 @@ from typing import TYPE_CHECKING
 from ess_dask.cluster.endpoint import Endpoint
 from ess_dask.cluster.process import gone, send, session_memory
 from ess_dask.cluster.state import (
+    STOPPED,
     DaemonState,
     check_compatible,
     daemon_folder,
     private_folder,
+    read_state,
     running,
     starting,
+    write_state,
 )
 from ess_dask.errors import LockedError
 
@@ -84,7 +88,11 @@ def start(options: LocalOptions | None = None) -> DaemonState:
     folder = private_folder(daemon_folder())
     with starting(folder):
         found = running(folder)
-        return check_compatible(found) if found else launch(folder, options)
+        if found:
+            return check_compatible(found)
+        state = launch(folder, options)
+        (folder / STOPPED).unlink(missing_ok=True)
+        return state
 
 
 def ensure_started(say: Callable[[str], None]) -> DaemonState:
@@ -103,11 +111,14 @@ def ensure_started(say: Callable[[str], None]) -> DaemonState:
 def stop(timeout: float = 20.0) -> DaemonState | None:
     """Stop the daemon and its workers; return what was stopped, None when none ran.
 
-    Asks first; after ``timeout`` seconds kills the daemon's process group.
+    Asks first; after ``timeout`` seconds kills the daemon's process group. See ``stopped``.
     """
     state = find()
     if state is None:
         return None
+    # A full disk must not keep it from being stopped: the next one has what the settings say then.
+    with suppress(OSError):
+        write_state(state, STOPPED)
     for number in (signal.SIGTERM, signal.SIGKILL):
         send(state, number)
         if gone(state.path, timeout):
@@ -115,6 +126,11 @@ def stop(timeout: float = 20.0) -> DaemonState | None:
     raise LockedError(
         f"the local cluster (pid {state.pid}) does not end", hint=f"see {state.path / 'log'}"
     )
+
+
+def stopped() -> DaemonState | None:
+    """Return the daemon that was stopped last; None when nothing is known, or one ran since."""
+    return read_state(daemon_folder(), STOPPED)
 
 
 def status() -> LocalStatus:

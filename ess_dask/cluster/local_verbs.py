@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ess_dask.cluster import local
 from ess_dask.cluster.local import attach, connect, find
@@ -18,26 +19,37 @@ from ess_dask.cluster.state import DaemonState, daemon_folder
 from ess_dask.cluster.verbs import Confirm, CreateRequest, MachineState, Say, counted
 from ess_dask.errors import InterruptedRunError, UsageError
 
+if TYPE_CHECKING:
+    from ess_dask.cluster.options import LocalOptions
+
 LOOPBACK = "127.0.0.1"
 
 
 def create(request: CreateRequest, say: Say) -> None:
     """Start the daemon with ``request.number`` workers, or with ``request.add`` so many more.
 
-    Raises ``UsageError`` when it runs with another number. What describes machines (``type``,
-    ``spot``, ``image``, ``ami``) means nothing here, and is said to.
+    Raises ``UsageError`` for none, and when it runs with another number or idle time. What
+    describes machines (``type``, ``spot``, ``image``, ``ami``) means nothing here, and is said to.
     """
     without = [name for name in ("type", "spot", "image", "ami") if getattr(request, name)]
     if without:
         say(f"without meaning for a local cluster: {', '.join(without)}")
-    state = attach()
     number = 1 if request.number is None else request.number
+    if not number and not request.add:
+        raise UsageError(
+            "a local cluster has at least one worker",
+            hint="--number 1; a scheduler alone, whose workers come later, is for machines: "
+            "ess cluster set ec2",
+        )
+    state = attach()
+    if state and request.idle_timeout:
+        _check_idle_time(state, request)
     if request.add:
         _start_workers(_running(state), number, (), say)
     elif state is None:
-        _start(request, say)
+        _start(_wanted(request), say)
     elif request.number in (None, state.workers):
-        say(f"the local cluster runs already, with {counted(state.workers, 'worker')}")
+        _say_running(state, say)
     else:
         raise UsageError(
             f"the local cluster runs with {counted(state.workers, 'worker')}",
@@ -97,8 +109,15 @@ def stop(keep_tables: bool, say: Say) -> None:
 
 
 def start(say: Say) -> None:
-    """Start the daemon with the number of workers that is set; one that runs goes on."""
-    create(CreateRequest(), say)
+    """Start the daemon with the workers and the idle time that it was stopped with.
+
+    Where none was stopped, with those that are set; one that runs goes on.
+    """
+    state = attach()
+    if state is None:
+        _start(_as_it_was(), say)
+    else:
+        _say_running(state, say)
 
 
 def terminate(everything: bool, confirm: Confirm, say: Say) -> None:
@@ -152,12 +171,37 @@ def iplist(private: bool) -> tuple[str, ...]:
     return () if find() is None else (LOOPBACK,)
 
 
-def _start(request: CreateRequest, say: Say) -> None:
+def _wanted(request: CreateRequest) -> LocalOptions:
     from ess_dask.cluster.options import options_from_settings
 
     options = options_from_settings(idle_timeout=request.idle_timeout)
-    if request.number is not None:
-        options = replace(options, workers=max(1, request.number))
+    return options if request.number is None else replace(options, workers=request.number)
+
+
+def _as_it_was() -> LocalOptions:
+    options, before = _wanted(CreateRequest()), local.stopped()
+    if before is None:
+        return options
+    return replace(options, workers=before.workers, idle_timeout=before.idle_timeout)
+
+
+def _check_idle_time(state: DaemonState, request: CreateRequest) -> None:
+    from ess_dask.documents.fields import show_seconds
+
+    wanted = _wanted(request).idle_timeout
+    if wanted != state.idle_timeout:
+        has, asked = (show_seconds(each) if each else "0" for each in (state.idle_timeout, wanted))
+        raise UsageError(
+            f"the local cluster runs with --idle-timeout {has}, not {asked}",
+            hint="to begin anew with it: ess cluster terminate, then create",
+        )
+
+
+def _say_running(state: DaemonState, say: Say) -> None:
+    say(f"the local cluster runs already, with {counted(state.workers, 'worker')}")
+
+
+def _start(options: LocalOptions, say: Say) -> None:
     state = local.start(options)
     say(f"the local cluster runs: pid {state.pid}, {counted(state.workers, 'worker')}")
     idle = f"after {state.idle_timeout:.0f} s without clients and tables"

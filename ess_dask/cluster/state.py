@@ -3,6 +3,7 @@
     lock         held by the daemon as long as it lives: the only proof of life
     start.lock   held while a command starts a daemon
     state.json   address, process id, versions; written when the workers are ready
+    stopped.json what was stopped, for who starts it again; gone when another one is started
     log          what the daemon and its workers print
     tls/         certificates (``tls.py``)
     scratch/     spilled data of the workers
@@ -29,6 +30,9 @@ from ess_dask._version import __version__
 from ess_dask.errors import AccessError, ConfigError, LockedError
 from ess_dask.folders import cache_dir
 from ess_dask.locks import is_held
+
+READY = "state.json"
+STOPPED = "stopped.json"
 
 POLL = 0.02
 """Seconds between two looks at a lock or a file."""
@@ -128,10 +132,10 @@ def running(folder: Path, timeout: float = 60.0) -> DaemonState | None:
     return None
 
 
-def read_state(folder: Path) -> DaemonState | None:
-    """Return what ``state.json`` says; None when it is not there or not ours."""
+def read_state(folder: Path, name: str = READY) -> DaemonState | None:
+    """Return what ``state.json``, or ``name``, says; None when it is not there or not ours."""
     try:
-        found = json.loads((folder / "state.json").read_bytes())
+        found = json.loads((folder / name).read_bytes())
         return state_of(found | {"folder": str(folder)})
     except (OSError, ValueError, TypeError):
         return None
@@ -148,14 +152,14 @@ def state_of(found: Mapping[str, Any]) -> DaemonState:
     return DaemonState(**{**said, "pid": int(said["pid"])})
 
 
-def write_state(state: DaemonState) -> None:
-    """Write ``state.json`` in one step, mode 0600."""
-    part = state.path / "state.json.part"
+def write_state(state: DaemonState, name: str = READY) -> None:
+    """Write ``state.json``, or ``name``, in one step, mode 0600."""
+    part = state.path / f"{name}.part"
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         json.dump(asdict(state), out)
-    part.replace(state.path / "state.json")
+    part.replace(state.path / name)
 
 
 def hold(folder: Path, name: str, timeout: float) -> int | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _START = {
     "ec2": "ess cluster create, or ess cluster start",
-    "custom": "ess cluster start, or start its scheduler",
+    "custom": "the next command that needs it starts it by ssh; one of others: start its scheduler",
 }
 
 

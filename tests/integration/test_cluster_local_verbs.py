@@ -45,7 +45,14 @@ def workers(ess):
 
 
 def test_a_script_for_machines_works_at_home(ess):
-    text = ess("create", "--number", "2", "--type", "m7g.xlarge", "--spot", "--idle-timeout", "20m")
+    none = ess("create", "--number", "0", code=2)
+    assert "a local cluster has at least one worker" in none and "ess cluster set ec2" in none
+    assert ess("status", "--json") == "[]\n"
+    # --error_return_code changes nothing: neither a success nor, below, the code of a failure.
+    text = ess(
+        "create", "--number", "2", "--type", "m7g.xlarge", "--spot", "--idle-timeout", "20m",
+        "--error_return_code",
+    )  # fmt: skip
     assert "without meaning for a local cluster: type, spot" in text
     assert "2 workers" in text
     assert "it costs nothing, and ends after 1200 s without clients and tables by itself" in text
@@ -54,7 +61,12 @@ def test_a_script_for_machines_works_at_home(ess):
 
     # Given again it says what runs; another number is refused, unless it adds.
     assert "runs already, with 2 workers" in ess("create", "--number", "2")
+    assert "runs already" in ess("create", "--idle-timeout", "1200s")
     assert "runs with 2 workers" in ess("create", "--number", "3", code=2)
+    assert "runs with 2 workers" in ess("create", "--error_return_code", "--number", "3", code=2)
+    for add in ([], ["--add"]):
+        other = ess("create", *add, "--idle-timeout", "5m", code=2)
+        assert "runs with --idle-timeout 20m, not 5m" in other and "terminate" in other
     assert "started 2: 3 workers" in ess("create", "--number", "1", "--add")
     assert workers(ess) == ["0", "1", "2"]
 
@@ -90,15 +102,22 @@ def test_a_script_for_machines_works_at_home(ess):
     assert ess("iplist") == ""
 
 
-def test_start_brings_it_back_and_terminate_leaves_nothing(home, ess):
-    assert "1 worker" in ess("start")
+def test_start_brings_back_what_was_stopped_and_terminate_leaves_nothing(home, ess, monkeypatch):
+    """As many workers as it had, not as it was made with; the settings count where none was."""
+    monkeypatch.setenv("ESS_WORKERS", "3")
+    assert "2 workers" in ess("start")
+    assert workers(ess) == ["0", "1"]
+    assert local.attach().idle_timeout == 1200
     pid = local.attach().pid
-    assert "runs already" in ess("start")
+    assert "runs already, with 2 workers" in ess("start")
     ess("terminate", "-y")
     assert wait_until(lambda: not session_processes(pid))
     assert not (home / "ess" / "daemon").exists()
     ess("terminate", "-y")
     assert "forgotten" in ess("reset")
+    monkeypatch.setenv("ESS_WORKERS", "1")
+    assert "1 worker" in ess("start")
+    ess("terminate", "-y")
 
 
 def test_the_daemon_ends_when_all_its_workers_have():

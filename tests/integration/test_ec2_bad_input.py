@@ -118,4 +118,6 @@ def test_another_region_than_the_one_it_was_made_in_is_named(anna):
     (folder / "cluster.json").write_text('{"region": "eu-west-1"}')
     told = anna.ess("cluster", "terminate", "-y", "--region", "us-west-2").stderr
     assert "it was made in eu-west-1: --region eu-west-1" in told
+    told = anna.ess("cluster", "create", "--add", "--region", "us-west-2", code=2).stderr
+    assert "does not exist" in told and "it was made in eu-west-1: --region eu-west-1" in told
     assert "does not exist" in anna.ess("cluster", "terminate", "-y").stderr

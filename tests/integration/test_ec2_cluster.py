@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import resource
 import shutil
 from pathlib import Path
 
@@ -84,6 +85,7 @@ import resource, sys
 read = []
 sys.addaudithook(lambda what, given: what == "open" and read.append(str(given[0])))
 from ess_dask.cli.main import ess, run
+sys.stderr = sys.stdout
 code = run(ess, ["cluster", *{words!r}])
 used = resource.getrusage(resource.RUSAGE_SELF)
 heavy = [name for name in {heavy!r} if name in sys.modules]
@@ -119,10 +121,7 @@ def test_a_cluster_lives_in_separate_commands(anna, cloud):
     assert anna.python(WORK.format(workers=2)).split() == ["2", "328350"]
     assert anna.ess("exec", "echo hello").stdout.count("hello") == 2
     looks_as_it_should(anna, cloud)
-    assert "runs already" in anna.ess("cluster", "create", "--number", "2").stderr
-    other = anna.ess("cluster", "create", "--number", "3", code=2).stderr
-    assert "exists already" in other and "--add" in other
-
+    a_create_of_what_is_there(anna, cloud)
     anna.ess("cluster", "create", "--add", "--spot", "--type", "m5.large")
     first, *others = machines(anna)
     assert len(others) == 2
@@ -161,13 +160,30 @@ def test_a_cluster_lives_in_separate_commands(anna, cloud):
     only_allowed_actions(cloud)
 
 
+def a_create_of_what_is_there(anna, cloud):
+    """The same again is no error; what was typed and is not so there is never passed over."""
+    same = ["--number", "2", "--type", "m7i.xlarge", "--idle-timeout", "60m"]
+    assert "runs already" in anna.ess("cluster", "create", *same, "--error_return_code").stderr
+    launched = len(cloud.requests("RunInstances"))
+    other = anna.ess("cluster", "create", "--number", "3", code=2).stderr
+    assert "exists already" in other and "--add" in other
+    kind = ["--type", "m5.large", "--spot", "--idle-timeout", "5m"]
+    other = anna.ess("cluster", "create", "--number", "2", *kind, code=2).stderr
+    assert "--type m7i.xlarge, not m5.large; 2 workers without --spot; --idle-t" in other
+    assert "ess cluster terminate, then create" in other
+    other = anna.ess("cluster", "create", "--add", *kind, "--error_return_code", code=2).stderr
+    assert "exists already, with --idle-timeout 1h, not 5m" in other
+    assert len(cloud.requests("RunInstances")) == launched
+
+
 def light(anna, *words):
-    """Run a verb of ``ess cluster``, which imports and reads little."""
-    said = anna.python(LIGHT.format(words=words, heavy=HEAVY)).splitlines()[-1]
-    code, heavy, seconds = re.fullmatch(r" (\d+) (.*) ([\d.]+)", said).groups()
-    assert (code, heavy) == ("0", "[]")
+    """Run a verb of ``ess cluster``, which imports and reads little; return what it said."""
+    *said, last = anna.python(LIGHT.format(words=words, heavy=HEAVY)).splitlines()
+    code, heavy, seconds = re.fullmatch(r" (\d+) (.*) ([\d.]+)", last).groups()
+    assert (code, heavy) == ("0", "[]"), said
     # 0.4 s on a machine that has nothing else to do.
     assert float(seconds) < 2.5
+    return "\n".join(said)
 
 
 def looks_as_it_should(anna, cloud):
@@ -185,7 +201,11 @@ def looks_as_it_should(anna, cloud):
     only_certificates_open_the_port(anna, scheduler["public_ip"])
     # Nothing but the protocol of Dask: no HTTP, neither there nor on a worker (which has a nanny).
     assert set(listening(cloud, scheduler["id"])) == {8786}
-    assert len(set(listening(cloud, machines(anna)[0]["id"]))) == 2
+    worker = machines(anna)[0]["id"]
+    assert len(set(listening(cloud, worker))) == 2
+    most = str(min(65_536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    for each in (scheduler["id"], worker):
+        assert open_files(cloud, each) == {(most, most)}
     is_hardened(cloud)
 
 
@@ -231,6 +251,14 @@ def listening(cloud, instance_id):
     ]
 
 
+def open_files(cloud, instance_id):
+    """Return the limits (soft, hard) of the processes in the container."""
+    look = "cd /proc; for each in [0-9]*; do grep -qa docker $each/cmdline || "
+    look += "{ grep -qa distributed[.] $each/cmdline && grep 'open files' $each/limits; }; done"
+    lines = cloud.run_on(instance_id, ["sh", "-c", look]).stdout.splitlines()
+    return {tuple(line.split()[3:5]) for line in lines}
+
+
 def is_hardened(cloud):
     launched = cloud.requests("RunInstances")
     assert launched
@@ -250,7 +278,7 @@ def is_hardened(cloud):
 def stops_and_starts(anna, cloud):
     """The spot worker cannot be stopped: it ends, and another one of its type comes back."""
     spot = {each.id for each in cloud.instances(*LIVE) if each.lifecycle == "spot"}
-    said = anna.ess("cluster", "stop").stderr
+    said = light(anna, "stop")
     assert "1 spot worker ended; they come back with: ess cluster start" in said
     assert [each.state for each in cloud.instances(*LIVE)] == ["stopped", "stopped"]
     assert "stopped already" in anna.ess("cluster", "stop").stderr

@@ -32,15 +32,22 @@ def test_a_create_goes_on_where_one_was_killed_while_machines_boot(ec2, tmp_path
     from ess_dask.testing.ec2.client import until
 
     anna = Person(ec2, tmp_path / "anna")
-    first = anna.start("cluster", "create", "--number", "1")
+    first = anna.start("cluster", "create", "--number", "1", "--spot", "--type", "m5.large")
     until(lambda: ec2.instances("running", "pending"), 120, lambda: "nothing was launched")
     first.kill()
     first.wait(10)
+    # What it was told counts: nothing else can be had by the way, and nothing is forgotten.
+    other = anna.ess("cluster", "create", "--number", "1", "--type", "m7i.xlarge", code=2).stderr
+    assert "exists already, with --type m5.large, not m7i.xlarge" in other
     said = anna.ess("cluster", "create", "--number", "1").stderr.splitlines()
     assert "was begun by a command that was ended: going on with its scheduler and 0 of" in said[0]
     assert "runs: scheduler" in said[-3]
     assert said[-1].endswith("end it with: ess cluster terminate")
-    assert len(ec2.instances("running")) == 2
+    running = ec2.instances("running")
+    assert {(each.type, each.lifecycle == "spot") for each in running} == {
+        ("m5.large", False), ("m5.large", True),
+    }  # fmt: skip
+    assert len(running) == 2
     assert anna.ess("exec", "echo hello").stdout.count("hello") == 1
     again = anna.ess("cluster", "create", "--number", "1").stderr.splitlines()
     assert again[0].endswith("runs already, with 1 worker") and again[-3:] == said[-3:]

@@ -49,6 +49,7 @@ def run(far):
         )
         assert done.returncode == code, (words, done.stderr)
         assert "Traceback" not in done.stderr, done.stderr
+        run.said = done.stderr
         return done.stdout
 
     return run
@@ -104,6 +105,11 @@ def test_the_servers_of_far_machines_answer(far, run):
     lines = run("ess", "udbd", "ckmem").splitlines()
     assert len(lines) == 2 and "worker w0 (127.0.0.1): " in lines[0] and "kB used" in lines[0]
     assert "scheduler: " in run("ess", "udbd", "cklog", "--lines", "5")
+    # Nobody stops machines of others: that is said before a table is kept, or closed to changes.
+    run("ess", "cluster", "stop", "--keep-tables", code=2)
+    assert "does not apply to a custom cluster" in run.said and "kept" not in run.said
+    with far.session() as session:
+        far_bed.put(session, "some.more").close()
     run("ess", "udbd", "stop", "--keep-tables")
     assert "is already running." in run("ess", "udbd", "start") and far.objects()
     run("ess", "udbd", "stop")

@@ -102,6 +102,16 @@ def test_packages_are_installed_exactly_or_not_at_all(tls):
     assert " registry/ess:1 python -m " in files["/etc/systemd/system/ess.service"]["content"]
 
 
+@pytest.mark.parametrize("role", ["scheduler", "worker"])
+@pytest.mark.parametrize("requirements", ["", "dask==1\n"])
+def test_a_process_may_have_many_connections_whatever_docker_gives(tls, role, requirements):
+    """A thousand workers are three thousand of them to a scheduler; the usual limit is 1,024."""
+    files, _ = opened(user_data(boot(tls, role, requirements=requirements)))
+    unit = files["/etc/systemd/system/ess.service"]["content"]
+    [start] = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+    assert " --ulimit nofile=65536:65536 " in start.partition(" python -m ")[0]
+
+
 def test_an_image_is_here_before_the_machine_no_longer_switches_itself_off(tls):
     """The service calls that off when it begins, and would wait for a registry that hangs."""
     for requirements in ("", "dask==1\n"):

@@ -25,6 +25,7 @@ from ess_dask.cluster.ec2.state import (
     remembered_region,
     tls_folder,
 )
+from ess_dask.cluster.ec2.typed import check_typed
 from ess_dask.cluster.tls import ensure_certificates
 from ess_dask.cluster.verbs import CreateRequest, Say
 from ess_dask.errors import UsageError
@@ -45,21 +46,22 @@ def create_cluster(place: Place, request: CreateRequest, say: Say) -> None:
         network = security_group.caller_network(settings_of(request))
         plan = plan_cluster(place, request)
         # Not yet under the clean-up: a group of this name that another one made stays his.
-        group = _prepare(plan, network)
+        group = _prepare(plan, request, network)
         with launch.interruptible(lambda: undo(place, say), say):
             _make(replace(plan, group=group), say)
             remember(place.name, place.region, place.owner)
         tell(find_cluster(place), say)
 
 
-def _prepare(plan: Plan, network: str) -> str:
+def _prepare(plan: Plan, request: CreateRequest, network: str) -> str:
     """Make certificates and security group; return the group. After an error none is left."""
     place = plan.place
     try:
         # What an earlier cluster of this name left: a new one has certificates of its own.
         forget(place.name)
         # First: it makes the folder for this user only, whatever the umask.
-        remember(place.name, place.region, place.owner, making=len(plan.workers))
+        making = replace(request, number=len(plan.workers))
+        remember(place.name, place.region, place.owner, making=making)
         keep_credentials(place.name, place.credentials)
         ensure_certificates(tls_folder(place.name))
         check_user_data(plan)
@@ -79,11 +81,13 @@ def _make(plan: Plan, say: Say) -> None:
 def add_workers(place: Place, request: CreateRequest, say: Say) -> None:
     """Launch further workers for a cluster that runs; what fails is ended again, the rest stays.
 
-    The same again after one that was killed goes on with what that one has launched.
+    The same again after one that was killed goes on with what that one has launched. Raises
+    ``UsageError`` for an idle time other than the cluster's, which is its scheduler's.
     """
     with changing(place.name):
         found = find_cluster(place)
         running_scheduler(found)
+        check_typed(found, CreateRequest(idle_timeout=request.idle_timeout))
         # Raises when nobody can connect from here.
         found.endpoint()
         network = security_group.caller_network(settings_of(request))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ess_dask.cluster.ec2 import launch
 from ess_dask.cluster.ec2.aws import client
-from ess_dask.cluster.ec2.find import Cluster, Machine, Place, find_cluster
+from ess_dask.cluster.ec2.find import Cluster, Machine, Place, elsewhere, find_cluster
 from ess_dask.cluster.ec2.plan import Plan
 from ess_dask.cluster.ec2.prepare import plan_more
 from ess_dask.cluster.ec2.prices import price, total
@@ -62,7 +62,8 @@ def running_scheduler(found: Cluster) -> Machine:
     """Return the machine of a scheduler that runs; ``UsageError`` says why there is none."""
     scheduler = found.scheduler
     if scheduler is None:
-        raise UsageError(f"{found.place} does not exist", hint="ess cluster create")
+        hint = elsewhere(found.place) or "ess cluster create"
+        raise UsageError(f"{found.place} does not exist", hint=hint)
     if scheduler.state != "running":
         raise UsageError(f"{found.place} is {scheduler.state}", hint="ess cluster start")
     return scheduler

@@ -17,6 +17,7 @@ from ess_dask.cluster.ec2.prepare import plan_more, settings_of
 from ess_dask.cluster.ec2.reach import await_scheduler
 from ess_dask.cluster.ec2.removal import wait_while
 from ess_dask.cluster.ec2.state import Adding, begun, remember, unfinished_add
+from ess_dask.cluster.ec2.typed import check_typed
 from ess_dask.cluster.verbs import CreateRequest, Say, counted
 from ess_dask.errors import UsageError
 
@@ -27,13 +28,17 @@ _PATIENCE = 60.0
 def take_over(found: Cluster, request: CreateRequest, say: Say) -> None:
     """Return when the cluster that was asked for runs and answers, and say all that a create says.
 
-    What a killed command has not launched is launched now; when that fails nothing is left, as
-    with the first one. Raises ``UsageError`` when what is there is something else, ``ConfigError``
-    when nobody can connect to it from here, ``TransientError`` when it does not answer.
+    What a killed command has not launched is launched now, as that one was told; when that fails
+    nothing is left, as with the first one. Raises ``UsageError`` when what is there, or what was
+    begun, is something else, ``ConfigError`` when nobody can connect to it from here,
+    ``TransientError`` when it does not answer.
     """
     number = 1 if request.number is None else request.number
-    place, half_made = found.place, begun(found.place.name) == number
-    scheduler = _same(found, number, half_made)
+    place, unfinished = found.place, begun(found.place.name)
+    if unfinished and unfinished.number != number:
+        unfinished = None
+    scheduler = _same(found, number, unfinished is not None)
+    check_typed(found, request, unfinished)
     wait_while(place, {scheduler.id}, ["pending"], "running")
     found = find_cluster(place)
     # Raises when nobody can connect from here: then it is no use to say that it runs.
@@ -41,13 +46,13 @@ def take_over(found: Cluster, request: CreateRequest, say: Say) -> None:
         raise _something_else(found)
     network = security_group.caller_network(settings_of(request))
     security_group.let_in(client("ec2", place.region, place.credentials), place, network)
-    if not half_made:
+    if unfinished is None:
         await_scheduler(place, found.scheduler, _PATIENCE)
         say(f"{place} runs already, with {counted(number, 'worker')}")
         making.tell(found, say)
         return
     with launch.interruptible(lambda: making.undo(place, say), say):
-        _complete(found, found.scheduler, replace(request, number=number), say)
+        _complete(found, found.scheduler, unfinished, say)
         remember(place.name, place.region, place.owner)
     making.tell(find_cluster(place), say)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ess_dask.cluster.state import holding, private_folder
+from ess_dask.cluster.verbs import CreateRequest
 from ess_dask.folders import cache_dir
 
 
@@ -72,10 +73,12 @@ def keep_credentials(name: str, reference: str) -> None:
         part.replace(path)
 
 
-def begun(name: str) -> int | None:
-    """Return how many workers an unfinished ``create`` was to make; None when none is."""
-    number = _remembered(name).get("making")
-    return number if isinstance(number, int) else None
+def begun(name: str) -> CreateRequest | None:
+    """Return what an unfinished ``create`` was to make; None when none is."""
+    try:
+        return CreateRequest(**_remembered(name)["making"])
+    except (KeyError, TypeError):
+        return None
 
 
 def unfinished_add(name: str, wanted: str, seconds: float) -> str:
@@ -95,19 +98,21 @@ def remember(
     name: str,
     region: str,
     owner: str,
-    making: int | None = None,
+    making: CreateRequest | None = None,
     adding: Adding | None = None,
 ) -> None:
     """Keep where and for whom a cluster is made; the folder is made with mode 0700.
 
-    ``making`` is the number of workers of a ``create`` that has begun, ``adding`` what is added;
-    None when it is done.
+    ``making`` is what a ``create`` that has begun was asked for, ``adding`` what is added; None
+    when it is done.
     """
     private_folder(folder_of(name).parent)
     folder = private_folder(folder_of(name))
     part = folder / "cluster.json.part"
-    kept: dict[str, Any] = {"region": region, "owner": owner, "making": making}
-    part.write_text(json.dumps({**kept, "adding": asdict(adding) if adding else None}))
+    kept: dict[str, Any] = {"region": region, "owner": owner}
+    kept["making"] = asdict(making) if making else None
+    kept["adding"] = asdict(adding) if adding else None
+    part.write_text(json.dumps(kept))
     part.replace(folder / "cluster.json")
 
 

@@ -26,6 +26,9 @@ JOIN_SECONDS = 600
 
 SPOT_POLL_SECONDS = 5
 
+OPEN_FILES = 65_536
+"""What a process on a machine may have open: a scheduler has three connections to each worker."""
+
 _UNIT = """[Unit]
 Description=ess {role}
 After=network-online.target docker.service
@@ -137,7 +140,9 @@ def _docker_options() -> str:
     variables = "-e DASK_CONFIG=/etc/ess/dask -e PYTHONPATH=/opt/ess/lib"
     # What commands and files leave at home stays over a restart of the container.
     variables += " -e HOME=/opt/ess/home"
-    return f"--rm --init --network=host --user 0 {volumes} {variables}"
+    # Docker's own limit is another one on each kind of machine, down to 1,024.
+    limit = f"--ulimit nofile={OPEN_FILES}:{OPEN_FILES}"
+    return f"--rm --init --network=host --user 0 {limit} {volumes} {variables}"
 
 
 def _unit(boot: Boot) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import sys
 import time
@@ -28,13 +29,16 @@ LOGS = Path("/var/lib/docker/logs")
 
 _VALUED = {
     "-e", "--env", "-v", "--volume", "-w", "--workdir", "--entrypoint", "--name", "--env-file",
-    "--net", "--network", "--mount", "--restart",
+    "--net", "--network", "--mount", "--restart", "--ulimit",
 }  # fmt: skip
 _MEANS_NOTHING_VALUED = {
-    "-u", "--user", "--ulimit", "--shm-size", "--log-driver", "--log-opt", "-m", "--memory",
+    "-u", "--user", "--shm-size", "--log-driver", "--log-opt", "-m", "--memory",
     "--cpus", "--label", "-l", "--hostname", "-h", "--pull", "--stop-timeout", "--ipc", "--cap-add",
     "--cap-drop", "--security-opt", "--oom-score-adj", "-p", "--publish", "--gpus", "--tmpfs",
 }  # fmt: skip
+_OPEN_FILES = "nofile=1024:524288"
+"""What a container gets where nobody says otherwise."""
+
 _SWITCHES = {"--rm", "-d", "--detach", "-i", "-t", "-it", "-ti", "--init", "--privileged"}
 _SWITCHES |= {"--read-only", "--quiet", "-q", "--interactive", "--tty"}
 
@@ -168,6 +172,7 @@ def _contain(options: Options) -> NoReturn:
     os.setsid()
     environment = _environment(options)
     try:
+        _limit_files([_OPEN_FILES, *options.all("--ulimit")])
         _enter(options)
         folder = options.last("-w", "--workdir") or "/"
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -182,6 +187,17 @@ def _contain(options: Options) -> NoReturn:
     except BaseException as error:
         print(f"docker: {error}", file=sys.stderr)  # noqa: T201
         os._exit(125)
+
+
+def _limit_files(limits: list[str]) -> None:
+    """Set ``nofile=SOFT[:HARD]`` as far as this machine lets us; other limits mean nothing."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for limit in limits:
+        name, _, values = limit.partition("=")
+        if name == "nofile":
+            soft, _, hard = values.partition(":")
+            found = (min(int(soft), most), min(int(hard or soft), most))
+            resource.setrlimit(resource.RLIMIT_NOFILE, found)
 
 
 def _enter(options: Options) -> None:
