@@ -66,7 +66,7 @@ def test_an_answer_gets_a_name_and_is_asked_again(shell):
 def test_a_limit_stops_reading(shell):
     done = shell("%ess --limit 1 --explain select n from sale:*:*")
     assert "1. first 1\n" in done["out"]
-    assert "read 1 files" in done["out"]
+    assert "read 1 file, " in done["out"]
 
 
 def test_variables_stand_behind_from(shell):

@@ -63,7 +63,7 @@ def test_explain_tells_what_ran_where(shop):
     assert "on every partition of sale:*:2014-09-02 (who, n)" in planned.stderr
     done = shop.ess("query", text, "--explain", "--format", "ndjson")
     assert [json.loads(line)["who"] for line in done.stdout.splitlines()] == ["ann", "bob"]
-    for words in ("read 2 files", "2 rejected", "moved", " s; 1 partitions answered"):
+    for words in ("read 2 files", "2 rejected", "moved", " s; 1 partition answered"):
         assert words in done.stderr
 
 
@@ -207,7 +207,7 @@ def test_a_limit_begins_with_one_file(shop, monkeypatch):
     with pytest.warns(ess.RejectWarning, match="1 row was rejected"):
         answer = lake.sql("select who, n from s limit 3", s=sale)
     assert answer.to_arrow().to_pydict() == {"who": ["ann", "bob", "ann"], "n": [1, 10, 0]}
-    assert "read 1 files" in answer.explain()
+    assert "read 1 file, " in answer.explain()
 
 
 @pytest.mark.parametrize("limit", [0, 1, 4, 11, 100])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from ess_dask.markup import show_bytes
+from ess_dask.markup import count, show_bytes
 from ess_dask.query.sql.files import CategoryRows
 from ess_dask.query.sql.flat import ParquetRows
 from ess_dask.query.sql.memory import MemoryRows
@@ -35,21 +35,25 @@ def _source(source: Partitioned) -> str:
     if isinstance(source, MemoryRows):
         layout = source.memory.layout
         key = ", ".join(layout.key) or "none"
-        return f"in memory, {layout.partitions} partitions by {key}, {show_bytes(source.size)}"
+        return f"in memory, {_partitions(layout.partitions)} by {key}, {show_bytes(source.size)}"
     if isinstance(source, ParquetRows):
-        return f"{len(source.files)} Parquet files"
+        return count(len(source.files), "Parquet file", "Parquet files")
     return "rows of this process"
 
 
 def _category(source: CategoryRows) -> str:
-    files = sum(len(batch.files) for batch in source.batches)
+    files = count(sum(len(batch.files) for batch in source.batches), "file", "files")
+    batches = count(len(source.batches), "batch", "batches")
     size = show_bytes(sum(batch.size for batch in source.batches))
     pruned = f" ({source.pruned} pruned by date)" if source.pruned else ""
-    text = f"{files} files of the range{pruned}, {size} stored, {len(source.batches)} batches"
+    text = f"{files} of the range{pruned}, {size} stored, {batches}"
     account = source.account
     if account.files:
-        read = f"read {account.files} files, {show_bytes(account.bytes)}, {account.rows:,} rows"
-        text += f"; {read}, {account.rejected:,} rejected"
+        files = count(account.files, "file", "files")
+        rows = count(account.rows, "row", "rows")
+        text += (
+            f"; read {files}, {show_bytes(account.bytes)}, {rows}, {account.rejected:,} rejected"
+        )
     return text
 
 
@@ -66,7 +70,7 @@ def _stage(number: int, stage: Stage, plan: SqlPlan, done: Done | None) -> Itera
         yield f"      {stage.map}"
     if stage.deal:
         key = ", ".join(stage.deal.key)
-        yield f"   dealt anew by {key} into {stage.deal.partitions} partitions"
+        yield f"   dealt anew by {key} into {_partitions(stage.deal.partitions)}"
     if stage.merge:
         yield "   once, here:"
         yield f"      {stage.merge}"
@@ -75,13 +79,17 @@ def _stage(number: int, stage: Stage, plan: SqlPlan, done: Done | None) -> Itera
 
 
 def _account(done: Done) -> str:
-    text = f"{done.rows:,} rows in {done.seconds:.3f} s"
+    text = f"{count(done.rows, 'row', 'rows')} in {done.seconds:.3f} s"
     if done.stage.deal:
         return f"begun in {done.seconds:.3f} s"
     if done.stage.sources:
-        moved = f"{done.moved_rows:,} rows ({show_bytes(done.moved_bytes)}) moved"
-        text += f"; {done.partitions} partitions answered, {moved}"
+        moved = f"{count(done.moved_rows, 'row', 'rows')} ({show_bytes(done.moved_bytes)}) moved"
+        text += f"; {_partitions(done.partitions)} answered, {moved}"
     return text
+
+
+def _partitions(number: int) -> str:
+    return count(number, "partition", "partitions")
 
 
 def as_json(run: Run) -> str:
