@@ -63,6 +63,10 @@ ONLY_SHOWN = {
         "ess cluster create --number 2",
     ],
     "docs/how-to/ec2.md": ['pip install "ess-dask[ec2]"'],
+    "docs/how-to/ec2-standin.md": [
+        "mkdir walk && cd walk",
+        "ESS_CACHE_DIR=$PWD/state python -m ess_dask.testing.ec2 -- bash",
+    ],
     "docs/how-to/redshift-connect.md": [
         'ess redshift sql "select current_user, version()"',
         'ess redshift sql "select * from sales limit 5" --label prod --format csv',
@@ -89,12 +93,21 @@ NEEDS = {
 NEEDS_EC2 = {"docs/how-to/ec2.md"}
 
 
-@pytest.fixture
-def ec2(user, ec2_standin):
-    """Give the reader a stand-in for EC2, and the address he has in its network."""
-    from ess_dask.testing.ec2.network import ADDRESS
+PUT_LAKE = """
+from pathlib import Path
+import boto3
+s3 = boto3.client("s3")
+s3.create_bucket(Bucket="my-lake")
+for path in Path({folder!r}).glob("purchase_*"):
+    s3.upload_file(str(path), "my-lake", path.name)
+"""
 
-    user.env["ESS_MY_ADDRESS"] = ADDRESS
+
+@pytest.fixture
+def ec2(ec2_standin, small_lake):
+    """Give the reader a stand-in for EC2, with the bucket ``my-lake``."""
+    program = PUT_LAKE.format(folder=str(small_lake[0]))
+    ec2_standin.run([sys.executable, "-c", program]).check_returncode()
     yield ec2_standin
     ec2_standin.reset()
 

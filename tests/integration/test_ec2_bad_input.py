@@ -9,6 +9,9 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
+NO_WAY_OUT = {"ESS_MY_ADDRESS": "", "HTTPS_PROXY": "http://127.0.0.1:9"}
+"""Nobody says the address, and who would be asked cannot be reached; no name is looked up."""
+
 
 @pytest.fixture
 def cloud(ec2):
@@ -77,6 +80,7 @@ def test_a_worker_that_gets_no_capacity_ends_what_came_before_it(anna, cloud):
         (["create", "--idle-timeout", "soon"], {}, 2, "is not a duration"),
         (["create", "--image", "no such; image"], {}, 2, "not the name of a docker image"),
         (["create"], {"ESS_MY_ADDRESS": "0.0.0.0/0"}, 2, "half the internet"),
+        (["create"], NO_WAY_OUT, 1, "hint: set ESS_MY_ADDRESS to the address"),
         (["create"], {"ESS_SUBNET": "subnet-12345678"}, 2, "subnet-12345678 does not exist"),
         (["create"], {"AWS_SECRET_ACCESS_KEY": "", "AWS_ACCESS_KEY_ID": ""}, 3, "no AWS cred"),
         (["status"], {"AWS_ACCESS_KEY_ID": "AKIAWRONGWRONGWRONG"}, 3, "were refused"),

@@ -1,8 +1,9 @@
-"""The main job from S3 through two machines on EC2 into the warehouse, and questions to its memory.
+"""The shipped pipeline from S3 through two machines on EC2 into the warehouse; its memory asked.
 
 The machines are those of the stand-in: they boot the user data as it is, in a private network.
 """
 
+import hashlib
 import json
 import shutil
 import time
@@ -19,30 +20,10 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-PIPELINE = """
-name: shop
-source:
-  store: s3://lake/raw
-  category: purchase
-  pattern: "*purchase_*.gz"
-  columns:
-    {purchaseDate: timestamp, userID: string, articleID: int32, price: float64, refID: int32}
-clean:
-  - python: fixes:with_tax
-  - sql: select * from records where price > 0
-memory: {table: wood.sales, key: userID}
-load: {to: "duckdb:///shop.duckdb", table: sales}
-rejects: {limit: "5%"}
-"""
-FIXES = """
-def with_tax(rows):
-    rows["taxed"] = rows["price"] * 1.25
-    return rows
-"""
 ASK = """
 import ess_dask as ess
 with ess.connect() as cluster:
-    table = cluster.table("wood.sales")
+    table = cluster.table("wood.allsales")
     found = table.sql("select userID, count(*) n, sum(articleID) s from this group by 1 order by 1")
     print(found.to_pandas().to_csv(index=False))
 """
@@ -52,7 +33,7 @@ UPLOAD = """
 from pathlib import Path
 import boto3
 s3 = boto3.client("s3")
-for path in sorted(Path({folder!r}).glob("purchase_*")):
+for path in sorted(Path({folder!r}).glob("*.gz")):
     s3.upload_file(str(path), "lake", f"{prefix}/{{path.name}}")
 """
 
@@ -64,8 +45,17 @@ KEYS = ENV["AWS_ACCESS_KEY_ID"], ENV["AWS_SECRET_ACCESS_KEY"]
 
 
 @pytest.fixture(scope="module")
-def anna(ec2_standin, tmp_path_factory, small_lake):
-    """Give a person with a cluster of two workers, made with a file of keys, and the small lake."""
+def month(tmp_path_factory):
+    """Give (folder, account) of the shop's month, with fewer rows a day than it has at first."""
+    from ess_dask.testing.lake import LakeShape, make_lake
+
+    folder = tmp_path_factory.mktemp("month")
+    return folder, make_lake(folder, LakeShape(purchases_per_day=300, browses_per_day=20))
+
+
+@pytest.fixture(scope="module")
+def anna(ec2_standin, tmp_path_factory, month):
+    """Give a person with a cluster of two workers, made with a file of keys; the month is in S3."""
     cloud = ec2_standin
     s3 = cloud.boto("s3")
     for bucket in ("lake", "tables"):
@@ -75,9 +65,7 @@ def anna(ec2_standin, tmp_path_factory, small_lake):
     # What the repository has is what chooses the cluster.
     del person.env["ESS_CLUSTER"]
     shutil.copytree(ROOT / "configs", person.folder / "configs")
-    (person.folder / "shop.yaml").write_text(PIPELINE)
-    (person.folder / "fixes.py").write_text(FIXES)
-    person.python(UPLOAD.format(folder=str(small_lake[0]), prefix="raw"))
+    person.python(UPLOAD.format(folder=str(month[0]), prefix="raw"))
     line = ",".join(["anna", *KEYS])
     text = f"User Name,Access Key Id,Secret Access Key\n{line}\n"
     (person.folder / "keys.csv").write_text(text)
@@ -91,23 +79,54 @@ def anna(ec2_standin, tmp_path_factory, small_lake):
     assert not left
 
 
-def warehouse(anna, query):
-    with duckdb.connect(str(anna.folder / "shop.duckdb"), read_only=True) as connection:
+def woodworking(anna, *words, pipeline="woodworking", env=None, **values):
+    """Run the pipeline that comes with the product, with these values set; return its report."""
+    values = {"source.store": "s3://lake/raw", "load.to": "duckdb:///shop.duckdb"} | values
+    sets = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    return json.loads(anna.ess("run", pipeline, *words, *sets, "--json", env=env).stdout)
+
+
+def warehouse(anna, query, file="shop.duckdb"):
+    with duckdb.connect(str(anna.folder / file), read_only=True) as connection:
         return connection.execute(query).fetchall()
 
 
-def test_every_row_once_and_tables_that_survive_a_removed_machine_and_a_stop(anna, small_lake):
-    lake = small_lake[1]
+def digest(anna, file):
+    """Return a digest of all that a warehouse holds but for times and ids; rows in their order."""
+    held = [
+        warehouse(anna, query, file)
+        for query in (
+            "select * exclude (_ess_load) from sales",
+            "select * exclude (load_id) from _ess_rejects order by uri, line",
+            "select * exclude (load_id, loaded_at) from _ess_ledger order by uri",
+        )
+    ]
+    return hashlib.sha256(repr(held).encode()).hexdigest()
+
+
+def workers_of(anna, report):
+    """Return the names of the workers that a run's batches were on."""
+    lines = (anna.home / ".ess" / "runs" / report["run_id"] / "batches.ndjson").read_text()
+    return {json.loads(line)["worker"] for line in lines.splitlines()}
+
+
+def test_every_row_once_and_tables_that_survive_a_removed_machine_and_a_stop(anna, month):
+    lake = month[1]
     del anna.env["ESS_PROFILE"]
-    report = json.loads(anna.ess("run", "--profile", "ec2", "shop.yaml", "--json").stdout)
+    report = woodworking(anna, "--profile", "ec2")
     anna.env["ESS_PROFILE"] = "ec2"
-    assert (report["files"], report["rows_read"]) == (16, lake.purchases)
-    assert (report["rows_loaded"], report["rows_rejected"]) == (lake.loadable, lake.bad)
-    count = "select count(*), count(distinct _ess_file), bool_and(taxed = price * 1.25) from sales"
-    assert warehouse(anna, count) == [(lake.loadable, 16, True)]
-    assert warehouse(anna, "select count(*) from _ess_rejects") == [(lake.bad,)]
-    again = json.loads(anna.ess("run", "shop.yaml", "--json").stdout)
+    assert (report["files"], report["rows_read"]) == (30, lake.purchases)
+    counts = report["rows_loaded"], report["rows_rejected"], report["rows_dropped"]
+    assert counts == (lake.loadable, lake.bad, lake.free)
+    assert sum(counts) == report["rows_read"]
+    assert sum(report["reasons"].values()) == lake.bad
+    assert len(workers_of(anna, report)) == 2
+    count = "select count(*), count(distinct _ess_file), min(price) > 0 from sales"
+    assert warehouse(anna, count) == [(lake.loadable, 30, True)]
+    it_is_what_this_machine_alone_gives(anna, report)
+    again = woodworking(anna)
     assert (again["state"], again["rows_loaded"]) == ("nothing new", 0)
+    assert warehouse(anna, count) == [(lake.loadable, 30, True)]
 
     answer = anna.python(ASK)
     grouped = warehouse(
@@ -125,6 +144,26 @@ def test_every_row_once_and_tables_that_survive_a_removed_machine_and_a_stop(ann
     anna.ess("cluster", "start")
     assert anna.python(ASK) == answer
     nobody_waits_for_workers_that_cannot_come(anna, answer)
+
+
+def it_is_what_this_machine_alone_gives(anna, report):
+    """The same pipeline without a cluster: no other machine, and no table in memory."""
+    lines = (ROOT / "pipelines" / "woodworking.yaml").read_text().splitlines(keepends=True)
+    alone = [line for line in lines if not line.startswith("memory:")]
+    assert len(alone) == len(lines) - 1
+    (anna.folder / "alone.yaml").write_text("".join(alone))
+    shutil.copy(ROOT / "pipelines" / "woodworking.py", anna.folder)
+    here = woodworking(
+        anna,
+        pipeline="alone.yaml",
+        env={"ESS_CLUSTER": "local"},
+        **{"load.to": "duckdb:///here.duckdb"},
+    )
+    for name in ("files", "rows_read", "rows_loaded", "rows_rejected", "rows_dropped"):
+        assert here[name] == report[name], name
+    assert here["reasons"] == report["reasons"]
+    assert here["steps"] == report["steps"]
+    assert digest(anna, "here.duckdb") == digest(anna, "shop.duckdb")
 
 
 def nobody_waits_for_workers_that_cannot_come(anna, answer):
@@ -180,11 +219,11 @@ def test_the_keys_that_the_cluster_was_made_with_serve_the_commands_that_follow(
 @pytest.mark.skipif(not WOODWORKING.exists(), reason="the real files are not here")
 def test_the_real_files_too(anna):
     anna.python(UPLOAD.format(folder=str(WOODWORKING), prefix="real"))
-    words = ["--set", "source.store=s3://lake/real", "--set", "load.table=real", "--json"]
-    words += ["--set", "name=real", "--set", "memory.table=wood.real"]
-    report = json.loads(anna.ess("run", "shop.yaml", *words).stdout)
-    assert (
-        report["rows_read"]
-        == report["rows_loaded"] + report["rows_rejected"] + report["rows_dropped"]
+    report = woodworking(
+        anna,
+        name="real",
+        **{"source.store": "s3://lake/real", "load.table": "real", "memory.table": "wood.real"},
     )
-    assert (report["rows_read"], report["rows_rejected"]) == (41_031, 658)
+    assert (report["rows_read"], report["rows_loaded"]) == (41_031, 40_373)
+    assert report["reasons"] == {"refID: not an int32": 658}
+    assert report["rows_dropped"] == 0

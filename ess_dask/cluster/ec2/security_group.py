@@ -7,6 +7,7 @@ of two commands that make the same cluster on two machines, one finds that it is
 from __future__ import annotations
 
 import hashlib
+import http.client
 import ipaddress
 import os
 import socket
@@ -26,6 +27,7 @@ from ess_dask.settings import Settings
 ASK = "https://checkip.amazonaws.com"
 
 _STALE_SECONDS = 900
+_ASK_SECONDS = 5.0
 _DELETE_SECONDS = 90.0
 _AGAIN_SECONDS = 2.0
 
@@ -35,7 +37,7 @@ def caller_network(settings: Settings) -> str:
 
     ``my_address`` says it; without it the address is that of this machine (``private``), or asked
     of ``checkip.amazonaws.com``. Raises ``ConfigError`` for a network that is everybody's, and
-    ``TransientError`` when nobody can be asked.
+    ``TransientError`` when nobody can be asked or the answer is no address.
     """
     text = settings.my_address or (_own_address() if settings.private else _public_address())
     try:
@@ -243,11 +245,26 @@ def _own_address() -> str:
 
 
 def _public_address() -> str:
+    """Return the address that the internet sees; what is no address is not passed on."""
     try:
-        with urllib.request.urlopen(ASK, timeout=5) as answer:
-            return str(answer.read(64).decode().strip())
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise TransientError(
-            f"{ASK} does not say which address you have: {error}",
-            hint="set ESS_MY_ADDRESS to the address from which you connect",
-        ) from None
+        with urllib.request.urlopen(ASK, timeout=_ASK_SECONDS) as answer:
+            said = answer.read(64).decode(errors="replace").strip()
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _not_told(f"HTTP {error.code} {error.reason}") from None
+    except (http.client.InvalidURL, ValueError):
+        # Not shown: there may be a password in it.
+        raise _not_told("the proxy in HTTPS_PROXY is not a URL") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _not_told(str(getattr(error, "reason", error))) from None
+    try:
+        return str(ipaddress.IPv4Address(said))
+    except ValueError:
+        raise _not_told(f"it answers {said!r}") from None
+
+
+def _not_told(why: str) -> TransientError:
+    return TransientError(
+        f"{ASK} does not say which address you have: {why}",
+        hint="set ESS_MY_ADDRESS to the address from which you connect",
+    )
