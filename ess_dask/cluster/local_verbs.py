@@ -16,7 +16,14 @@ from ess_dask.cluster import local
 from ess_dask.cluster.local import attach, connect, find
 from ess_dask.cluster.process import session_memory
 from ess_dask.cluster.state import DaemonState, daemon_folder
-from ess_dask.cluster.verbs import Confirm, CreateRequest, MachineState, Say, counted
+from ess_dask.cluster.verbs import (
+    Confirm,
+    CreateRequest,
+    MachineState,
+    Say,
+    counted,
+    other_idle_time,
+)
 from ess_dask.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
@@ -186,13 +193,9 @@ def _as_it_was() -> LocalOptions:
 
 
 def _check_idle_time(state: DaemonState, request: CreateRequest) -> None:
-    from ess_dask.documents.fields import show_seconds
-
-    wanted = _wanted(request).idle_timeout
-    if wanted != state.idle_timeout:
-        has, asked = (show_seconds(each) if each else "0" for each in (state.idle_timeout, wanted))
+    if other := other_idle_time(state.idle_timeout, _wanted(request).idle_timeout):
         raise UsageError(
-            f"the local cluster runs with --idle-timeout {has}, not {asked}",
+            f"the local cluster runs with {other}",
             hint="to begin anew with it: ess cluster terminate, then create",
         )
 

@@ -91,6 +91,17 @@ def verb(name: str, kind: str = "") -> Callable[..., Any]:
     return function
 
 
+def other_idle_time(has: float, wanted: float) -> str:
+    """Return what is said of an idle time (seconds) that was asked for and is another; '' for the
+    same."""
+    from ess_dask.documents.fields import show_seconds
+
+    if has == wanted:
+        return ""
+    shown = [show_seconds(each) if each else "0" for each in (has, wanted)]
+    return f"--idle-timeout {shown[0]}, not {shown[1]}"
+
+
 def counted(number: int, what: str) -> str:
     """Return ``1 machine`` or ``2 machines``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -92,9 +92,7 @@ class Lines:
         wrong = np.flatnonzero(counts != width)
         starts, stops = starts[wrong], stops[wrong]
         texts = self._texts(starts, stops)
-        sizes = stops - starts
-        before = np.cumsum(sizes) - sizes
-        self.data[np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))] = LF
+        self.data[_numbers(starts, stops)] = LF
         return suspects[wrong], counts[wrong], texts
 
     def _suspects(self, separators: Words, width: int) -> Indices:
@@ -122,10 +120,7 @@ class Lines:
         firsts = np.where(changed > 0, last + 1, 0)
         # Behind the last that was looked at there is nothing to compare with.
         firsts = np.append(firsts, len(self) - int(np.bitwise_count(ends[at[-1]])) + 1)
-        sizes = np.append(line + 1, len(self)) - firsts
-        earlier = np.cumsum(sizes) - sizes
-        lines: Indices = np.repeat(firsts - earlier, sizes) + np.arange(int(sizes.sum()))
-        return lines
+        return _numbers(firsts, np.append(line + 1, len(self)))
 
     def empty(self) -> Indices:
         """Return the lines that are nothing but a line end."""
@@ -133,3 +128,13 @@ class Lines:
 
         starts, stops = self.extent(np.arange(len(self)))
         return np.flatnonzero(starts == stops)
+
+
+def _numbers(starts: Indices, stops: Indices) -> Indices:
+    """Return the numbers from each start up to its stop, one range behind the other."""
+    import numpy as np
+
+    sizes = stops - starts
+    before = np.cumsum(sizes) - sizes
+    numbers: Indices = np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
+    return numbers

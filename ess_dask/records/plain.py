@@ -63,7 +63,7 @@ def plain_stop(buffer: bytearray, start: int, layout: Layout) -> int:
         return 0
     if buffer.find(CR) >= 0 and buffer.count(b"\r", 0, stop) != buffer.count(b"\r\n", 0, stop):
         return 0
-    return stop if is_ascii(buffer) or decodes(buffer[:stop]) else 0
+    return stop if is_utf8(buffer, stop) else 0
 
 
 def _lines_fit(buffer: bytearray, stop: int, limit: int) -> bool:
@@ -76,17 +76,15 @@ def _lines_fit(buffer: bytearray, stop: int, limit: int) -> bool:
     return len(buffer) - stop <= limit
 
 
-def is_ascii(data: bytes | bytearray) -> bool:
-    """Whether there is no byte above 127; other threads can run meanwhile."""
+def is_utf8(buffer: bytes | bytearray, stop: int) -> bool:
+    """Whether the bytes before ``stop`` are UTF-8."""
     import numpy as np
 
-    return not data or int(np.frombuffer(data, np.uint8).max()) < 128
-
-
-def decodes(data: bytes | bytearray) -> bool:
-    """Whether the bytes are UTF-8."""
+    # By NumPy: other threads can run meanwhile.
+    if not buffer or int(np.frombuffer(buffer, np.uint8).max()) < 0x80:
+        return True
     try:
-        data.decode()
+        buffer[:stop].decode()
     except UnicodeDecodeError:
         return False
     return True

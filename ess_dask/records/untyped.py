@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ess_dask.records.arrays import empty_table
 from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.parse import Failure, Rows, join_rows, parse_rows
-from ess_dask.records.plain import Plain, decodes, type_plain
+from ess_dask.records.plain import Plain, is_utf8, type_plain
 from ess_dask.records.rejects import (
     BLANK_LINE,
     Refused,
@@ -103,7 +103,7 @@ class Untyped:
         import numpy as np
 
         buffer, records = self._buffer, self._records
-        if buffer.isascii() or decodes(buffer[: records.consumed]):
+        if is_utf8(buffer, records.consumed):
             return
         data = np.frombuffer(buffer, np.uint8, records.consumed)
         high = np.searchsorted(records.starts, np.flatnonzero(data > 0x7F), "right") - 1

@@ -9,6 +9,7 @@ from ess_dask.tables.fold import fold, grouped
 from ess_dask.tables.layout import ORDER, MergeRule, TableLayout
 from ess_dask.tables.merge import merge_rows
 from ess_dask.udb.merging import Merger
+from tests.segments import Written
 
 pytestmark = pytest.mark.slow
 
@@ -58,22 +59,6 @@ def numbered(table, start=0):
 
 def bits(table):
     return [[repr(value) for value in column.to_pylist()] for column in table.columns]
-
-
-class Written:
-    """Takes what a merger writes."""
-
-    def __init__(self):
-        self.tables = []
-
-    def add(self, table):
-        self.tables.append(table)
-
-    def close(self):
-        return self.tables
-
-    def abort(self):
-        pass
 
 
 @EVERY

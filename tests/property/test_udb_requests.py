@@ -16,6 +16,7 @@ from ess_dask.udb.parsing import parse_request
 from ess_dask.udb.results import arranged
 from ess_dask.udb.specs import Database
 from ess_dask.udb.work import Job, run_request
+from tests.segments import Written
 
 pytestmark = pytest.mark.slow
 
@@ -130,22 +131,6 @@ def fold(rows):
         one[1] = min(one[1], number)
         one[3] = word or one[3]
     return {key: tuple(values) for key, values in held.items()}
-
-
-class Written:
-    """Takes what a merger writes."""
-
-    def __init__(self):
-        self.tables = []
-
-    def add(self, table):
-        self.tables.append(table)
-
-    def close(self):
-        return self.tables
-
-    def abort(self):
-        pass
 
 
 @settings(deadline=None)

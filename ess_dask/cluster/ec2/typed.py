@@ -10,8 +10,7 @@ from collections.abc import Iterable
 
 from ess_dask.cluster.ec2.find import Cluster
 from ess_dask.cluster.ec2.prepare import settings_of
-from ess_dask.cluster.verbs import CreateRequest, counted
-from ess_dask.documents.fields import show_seconds
+from ess_dask.cluster.verbs import CreateRequest, counted, other_idle_time
 from ess_dask.errors import UsageError
 
 
@@ -56,8 +55,5 @@ def _other_idle_time(found: Cluster, request: CreateRequest) -> list[str]:
     """Compare with the scheduler, which counts the time and was told of it when it was made."""
     assert found.scheduler is not None
     has = float(found.scheduler.tags.get("ess:idle-timeout", 0))
-    wanted = settings_of(request).idle_timeout
-    if has == wanted:
-        return []
-    shown = [show_seconds(each) if each else "0" for each in (has, wanted)]
-    return [f"--idle-timeout {shown[0]}, not {shown[1]}"]
+    other = other_idle_time(has, settings_of(request).idle_timeout)
+    return [other] if other else []
