@@ -2,17 +2,27 @@
 
 pyarrow imports pandas (0.3 s) the first time it converts a Python or NumPy value, only to see
 whether it is one of pandas'. Short commands would spend most of their time so. What goes through
-here is known to be none.
+here is known to be none. To take or compare values pyarrow imports all of its functions (40 ms):
+few values are faster taken by NumPy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+    Places = NDArray[np.int64]
+
+
+GATHER_BYTES = 1 << 18
+"""Bytes that are gathered in one go."""
 
 
 def from_numpy(values: np.ndarray[Any, Any]) -> pa.Array:
@@ -70,6 +80,80 @@ def binaries(values: Sequence[bytes]) -> pa.Array:
     import pyarrow as pa
 
     return _bytes_array(pa.binary(), values, b"".join(values))
+
+
+def repeated(value: str, count: int) -> pa.Array:
+    """Return an Arrow array with the same string ``count`` times."""
+    import numpy as np
+    import pyarrow as pa
+
+    text = value.encode()
+    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(len(text))
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text * count)]
+    return pa.Array.from_buffers(pa.string(), count, buffers)
+
+
+def slices(data: Bytes, starts: Places, stops: Places, kind: pa.DataType | None = None) -> pa.Array:
+    """Return stretches of bytes as an Arrow array of type binary, or of another with the layout of
+    binary: 2 GiB in all at most."""
+    import numpy as np
+    import pyarrow as pa
+
+    offsets = np.zeros(len(starts) + 1, np.int32)
+    np.cumsum(stops - starts, out=offsets[1:])
+    size = int(offsets[-1])
+    copied = np.empty(size, np.uint8)
+    # A few at a time: each byte has an index of eight.
+    cuts = np.searchsorted(offsets, np.arange(0, size, GATHER_BYTES))
+    for first, last in pairwise([*cuts.tolist(), len(starts)]):
+        piece = ranges(starts[first:last], stops[first:last])
+        copied[offsets[first] : offsets[last]] = data[piece]
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(copied)]
+    return pa.Array.from_buffers(kind or pa.binary(), len(starts), buffers)
+
+
+def taken(array: pa.Array, which: Places) -> pa.Array:
+    """Return the values with these numbers of an array of strings or binary without nulls."""
+    import numpy as np
+
+    _, edges, data = array.buffers()
+    offsets = np.frombuffer(edges, np.int32)[array.offset :].astype(np.int64)
+    text = np.frombuffer(data, np.uint8)
+    return slices(text, offsets[which], offsets[which + 1], array.type)
+
+
+def ranges(starts: Places, stops: Places) -> Places:
+    """Return the numbers from each start up to its stop, one range behind the other."""
+    import numpy as np
+
+    sizes = stops - starts
+    before = np.cumsum(sizes) - sizes
+    numbers: Places = np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
+    return numbers
+
+
+def null_places(column: pa.ChunkedArray) -> Places:
+    """Return the rows of a column in which there is no value, ascending."""
+    import numpy as np
+
+    found, row = [np.zeros(0, np.int64)], 0
+    for chunk in column.chunks:
+        if chunk.null_count:
+            bits = np.frombuffer(chunk.buffers()[0], np.uint8)
+            valid = np.unpackbits(bits, bitorder="little")[chunk.offset :][: len(chunk)]
+            found.append(np.flatnonzero(valid == 0) + row)
+        row += len(chunk)
+    return np.concatenate(found)
+
+
+def different(texts: Iterable[str | None]) -> tuple[list[str], Places]:
+    """Return the different texts, in the order they first came, and which of them each row has; a
+    null is ''."""
+    import numpy as np
+
+    numbers: dict[str, int] = {}
+    which = [numbers.setdefault(text or "", len(numbers)) for text in texts]
+    return list(numbers), np.array(which, np.int64)
 
 
 def _bytes_array(

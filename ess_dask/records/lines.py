@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ess_dask.records.arrays import binaries, ranges, slices
 from ess_dask.records.bits import count_up_to, nth, places
+from ess_dask.records.rejects import RAW_LIMIT
 from ess_dask.records.split import CR, LF
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from ess_dask.records.bits import Words
@@ -62,38 +65,47 @@ class Lines:
         returns = (stops > starts) & (self.data[stops - 1] == CR)
         return starts, stops - returns
 
-    def texts(self, lines: Indices) -> list[bytes]:
-        """Return these lines without their ends."""
-        return self._texts(*self.extent(lines))
+    def raws(self, lines: Indices) -> pa.Array:
+        """Return these lines without their ends, cut to RAW_LIMIT, as Arrow's binary."""
+        return self._raws(*self.extent(lines))
 
-    def _texts(self, starts: Indices, stops: Indices) -> list[bytes]:
-        view = self.data.data
-        pairs = zip(starts.tolist(), stops.tolist(), strict=True)
-        return [bytes(view[start:stop]) for start, stop in pairs]
+    def _raws(self, starts: Indices, stops: Indices) -> pa.Array:
+        import numpy as np
 
-    def take_irregular(self, delimiter: int, width: int) -> tuple[Indices, Indices, list[bytes]]:
+        return slices(self.data, starts, np.minimum(stops, starts + RAW_LIMIT))
+
+    def text(self, lines: Indices) -> Bytes:
+        """Return these lines with their ends, one behind the other, behind an empty line."""
+        import numpy as np
+
+        starts, _ = self.extent(lines)
+        stops = nth(self.ends, self.counted, lines) + 1
+        found: Bytes = np.frombuffer(slices(self.data, starts, stops).buffers()[2], np.uint8)
+        return np.concatenate([np.array([LF], np.uint8), found])
+
+    def take_irregular(self, delimiter: int, width: int) -> tuple[Indices, Indices, pa.Array]:
         """Take lines that do not have ``width`` fields out of the text: they become line ends.
 
-        Returns which, ascending, how many fields each has, and their texts. Few are missed: those
-        that make up for one another (one field too few, one too many) with no more than 128 bytes
-        between them, or all of a text together.
+        Returns which, ascending, how many fields each has (an empty one: none), and the lines as
+        Arrow's binary. Few are missed: those that make up for one another (one field too few, one
+        too many) with no more than 128 bytes between them, or all of a text together.
         """
         import numpy as np
 
         separators = places(self.data, delimiter)
         sums = np.bitwise_count(separators)
         if int(sums.sum(dtype=np.int64)) == len(self) * (width - 1):
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), []
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), binaries([])
         suspects = self._suspects(separators, width)
         starts, stops = self.extent(suspects)
         counted = np.cumsum(sums, dtype=np.int64)
         counts = count_up_to(separators, counted, stops) - count_up_to(separators, counted, starts)
-        counts += 1
+        counts += stops > starts
         wrong = np.flatnonzero(counts != width)
         starts, stops = starts[wrong], stops[wrong]
-        texts = self._texts(starts, stops)
-        self.data[_numbers(starts, stops)] = LF
-        return suspects[wrong], counts[wrong], texts
+        raws = self._raws(starts, stops)
+        self.data[ranges(starts, stops)] = LF
+        return suspects[wrong], counts[wrong], raws
 
     def _suspects(self, separators: Words, width: int) -> Indices:
         """Return the lines about which the sums are not as they would be were all lines regular.
@@ -120,7 +132,7 @@ class Lines:
         firsts = np.where(changed > 0, last + 1, 0)
         # Behind the last that was looked at there is nothing to compare with.
         firsts = np.append(firsts, len(self) - int(np.bitwise_count(ends[at[-1]])) + 1)
-        return _numbers(firsts, np.append(line + 1, len(self)))
+        return ranges(firsts, np.append(line + 1, len(self)))
 
     def empty(self) -> Indices:
         """Return the lines that are nothing but a line end."""
@@ -128,13 +140,3 @@ class Lines:
 
         starts, stops = self.extent(np.arange(len(self)))
         return np.flatnonzero(starts == stops)
-
-
-def _numbers(starts: Indices, stops: Indices) -> Indices:
-    """Return the numbers from each start up to its stop, one range behind the other."""
-    import numpy as np
-
-    sizes = stops - starts
-    before = np.cumsum(sizes) - sizes
-    numbers: Indices = np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
-    return numbers

@@ -13,12 +13,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import empty_table, from_numpy
+from ess_dask.records.arrays import (
+    binaries,
+    empty_table,
+    from_numpy,
+    repeated,
+    strings,
+    taken,
+)
 from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.lines import Lines
 from ess_dask.records.plain_parse import read_lines, typed_rows
 from ess_dask.records.plain_read import Ragged
-from ess_dask.records.rejects import BLANK_LINE, Refused, field_count_reason, reject_table
+from ess_dask.records.rejects import (
+    BLANK_LINE,
+    RAW_LIMIT,
+    Refused,
+    field_count_reason,
+    reject_table,
+)
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import CR, LF, QUOTE, Layout
 from ess_dask.records.title import Fields
@@ -27,7 +40,7 @@ from ess_dask.records.types import schema_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ess_dask.records.lines import Indices
+    from ess_dask.records.lines import Bytes, Indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +117,15 @@ def type_plain(parts: Sequence[Plain]) -> list[Chunk]:
         refused = refused.merged(_empty(lines, refused))
     refused = refused.merged(_ragged(read.ragged, fields, refused))
 
-    def texts(rows: Indices) -> list[bytes]:
-        return lines.texts(_behind(rows, refused))
+    def text_of(rows: Indices) -> Bytes:
+        return lines.text(_behind(rows, refused))
 
-    table, failures = typed_rows(read, fields, spec, texts)
+    table, failures = typed_rows(read, fields, spec, text_of)
     wrong = refused
-    if failures:
-        rows = np.array([failure.record for failure in failures], np.int64)
-        table = _without(table, rows)
-        columns = [failure.column for failure in failures]
-        reasons = [failure.reason for failure in failures]
-        more = Refused(_behind(rows, refused), columns, reasons, texts(rows))
+    if len(failures):
+        table = _without(table, failures.rows)
+        places = _behind(failures.rows, refused)
+        more = Refused(places, failures.columns, failures.reasons, lines.raws(places))
         wrong = refused.merged(more)
     return list(_share_out(parts, table, wrong))
 
@@ -134,8 +145,8 @@ def _irregular(lines: Lines, fields: Fields, delimiter: int) -> Refused:
     The parser tells of these, too, but waits for Python each time: where one line in 200 is such,
     two threads lose a third of their time. It is left to those that are missed.
     """
-    places, counts, texts = lines.take_irregular(delimiter, fields.width)
-    return Refused(places, [""] * len(texts), _reasons(counts, texts, fields), texts)
+    places, counts, raws = lines.take_irregular(delimiter, fields.width)
+    return _wrong_counts(places, counts, raws, fields)
 
 
 def _empty(lines: Lines, refused: Refused) -> Refused:
@@ -144,7 +155,9 @@ def _empty(lines: Lines, refused: Refused) -> Refused:
 
     places = np.setdiff1d(lines.empty(), refused.places, assume_unique=True)
     count = len(places)
-    return Refused(places, [""] * count, [BLANK_LINE] * count, [b""] * count)
+    return Refused(
+        places, repeated("", count), repeated(BLANK_LINE, count), binaries([b""] * count)
+    )
 
 
 def _ragged(ragged: Ragged, fields: Fields, refused: Refused) -> Refused:
@@ -152,15 +165,19 @@ def _ragged(ragged: Ragged, fields: Fields, refused: Refused) -> Refused:
     import numpy as np
 
     places = _behind(np.array(ragged.lines, np.int64), refused)
-    texts = ragged.texts
-    reasons = _reasons(np.array(ragged.fields, np.int64), texts, fields)
-    return Refused(places, [""] * len(texts), reasons, texts)
+    raws = binaries([text[:RAW_LIMIT] for text in ragged.texts])
+    return _wrong_counts(places, np.array(ragged.fields, np.int64), raws, fields)
 
 
-def _reasons(counts: Indices, texts: list[bytes], fields: Fields) -> list[str]:
-    found = counts.tolist()
-    reasons = {count: field_count_reason(count, fields.width) for count in set(found)}
-    return [reasons[n] if text else BLANK_LINE for n, text in zip(found, texts, strict=True)]
+def _wrong_counts(places: Indices, counts: Indices, raws: pa.Array, fields: Fields) -> Refused:
+    """Refuse lines that have so many fields: none for a blank one."""
+    import numpy as np
+
+    found, which = np.unique(counts, return_inverse=True)
+    reasons = strings(
+        [field_count_reason(n, fields.width) if n else BLANK_LINE for n in found.tolist()]
+    )
+    return Refused(places, repeated("", len(places)), taken(reasons, which), raws)
 
 
 def _without(table: pa.Table, rows: Indices) -> pa.Table:

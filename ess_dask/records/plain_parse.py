@@ -9,34 +9,30 @@ are looked at again, as text. What the parser takes for a number and ``cast`` do
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import to_numpy, zero
-from ess_dask.records.cast import cast, cast_one, reason
-from ess_dask.records.parse import Failure
+from ess_dask.records.arrays import different, to_numpy, zero
+from ess_dask.records.cast import cast, reason
+from ess_dask.records.odd import Failed, Failures, as_arrow, settled
 from ess_dask.records.plain_read import (
     NO_NUMBERS,
     Guess,
     Ragged,
-    different,
     guessed,
     read_columns,
     without_blanks,
 )
 from ess_dask.records.spec import Column, ReadSpec
 from ess_dask.records.title import Fields
-from ess_dask.records.types import FLOATS, INTEGERS, arrow_type, schema_of
+from ess_dask.records.types import FLOATS, INTEGERS, schema_of
 from ess_dask.records.usual import usual_times
 
 if TYPE_CHECKING:
-    import polars as pl
     import pyarrow as pa
 
-    from ess_dask.records.lines import Bytes, Indices
-
-    Texts = Callable[[Indices], list[bytes]]
+    from ess_dask.records.lines import Bytes
+    from ess_dask.records.odd import TextOf
 
 AGAIN_SHARE = 16
 """Text is read anew as a whole when more than one row in so many is to be looked at again."""
@@ -70,78 +66,30 @@ def read_lines(text: Bytes, fields: Fields, spec: ReadSpec) -> Read:
 
 
 def typed_rows(
-    read: Read, fields: Fields, spec: ReadSpec, texts: Texts
-) -> tuple[pa.Table, list[Failure]]:
-    """Return the rows with their types, and the failures in row order.
+    read: Read, fields: Fields, spec: ReadSpec, text_of: TextOf
+) -> tuple[pa.Table, Failures]:
+    """Return the rows with their types, and which of them failed.
 
-    ``texts`` gives the lines of some rows. There is at most one failure for a row, that of its
-    first failing column.
+    ``text_of`` gives the text of some rows, in lines behind an empty one: of a first line the
+    parser would take a byte order mark off.
     """
     import pyarrow as pa
 
-    failures: dict[int, Failure] = {}
+    failed: list[Failed] = []
     arrays = []
     for position, column in zip(fields.positions, fields.columns, strict=True):
         array = read.table.column(f"f{position}")
         if position in read.guess.kinds:
             if array.null_count and read.guess.odd:
                 alone = Fields(fields.width, (column,), (position,))
-                array = _settled(array, _Nulls(alone, spec, texts), column, failures)
+                array = settled(array, alone, spec, text_of, failed)
             if array.null_count and spec.blank == "zero":
                 array = array.fill_null(zero(array.type))
         else:
-            array = _from_text(array, column, spec, read.guess, failures)
+            array = _from_text(array, column, spec, read.guess, failed)
         arrays.append(array)
     typed = pa.Table.from_arrays(arrays, schema=schema_of(fields.columns))
-    return typed, [failures[row] for row in sorted(failures)]
-
-
-def _settled(
-    array: pa.ChunkedArray, nulls: _Nulls, column: Column, failures: dict[int, Failure]
-) -> pa.ChunkedArray:
-    """Look at the nulls among numbers again; note the first failure of each row."""
-    import numpy as np
-
-    rows = np.flatnonzero(to_numpy(array.is_null().cast("uint8")))
-    if not len(rows):
-        return array
-    texts, which = different(nulls.texts(rows))
-    values: dict[int, Any] = {}
-    for place, text in enumerate(texts):
-        value, failed = cast_one(text, column.type, nulls.spec.blank)
-        if failed:
-            why = reason(text, column.type)
-            for row in rows[which == place].tolist():
-                failures.setdefault(row, Failure(row, column.name, why))
-        elif text and value is not None:
-            values |= dict.fromkeys(rows[which == place].tolist(), value)
-    return _with(array, values, column) if values else array
-
-
-def _with(array: pa.ChunkedArray, values: dict[int, Any], column: Column) -> pa.ChunkedArray:
-    import polars as pl
-
-    series = pl.Series(array)
-    return _as_arrow(series.scatter(list(values), list(values.values())), column)
-
-
-@dataclass(frozen=True, slots=True)
-class _Nulls:
-    """The texts of one field in which the parser saw no number: blanks, and what the guess calls
-    odd."""
-
-    fields: Fields
-    spec: ReadSpec
-    lines: Texts
-
-    def texts(self, rows: Indices) -> pa.ChunkedArray:
-        """Return the texts of some rows."""
-        import numpy as np
-
-        # The parser takes them much faster apart than Python does. It would take a byte order mark
-        # off the first line: that is an empty one, which is passed over.
-        text = np.frombuffer(b"\n".join([b"", *self.lines(rows), b""]), np.uint8)
-        return read_columns(text, self.fields, self.spec, NO_NUMBERS)[0].column(0)
+    return typed, Failures.of(failed)
 
 
 def _finite(column: pa.ChunkedArray) -> bool:
@@ -168,13 +116,9 @@ def _all_finite(numbers: pa.Array) -> bool:
 
 
 def _from_text(
-    array: pa.ChunkedArray,
-    column: Column,
-    spec: ReadSpec,
-    guess: Guess,
-    failures: dict[int, Failure],
+    array: pa.ChunkedArray, column: Column, spec: ReadSpec, guess: Guess, failed: list[Failed]
 ) -> pa.ChunkedArray:
-    """Return a column that was read as text with its type; note the first failure of each row."""
+    """Return a column that was read as text with its type; add what is none to ``failed``."""
     is_number = column.type.name in (*FLOATS, *INTEGERS)
     if (spec.blank == "null" and guess.odd) or (spec.blank == "zero" and is_number):
         array = without_blanks(array)
@@ -187,13 +131,8 @@ def _from_text(
     text = pl.Series(array)
     casted = cast(text, column.type, spec.blank)
     if casted.failed.any():
-        rows = casted.failed.arg_true().to_list()
-        for row, value in zip(rows, text.filter(casted.failed).to_list(), strict=True):
-            failures.setdefault(row, Failure(row, column.name, reason(value, column.type)))
-    return _as_arrow(casted.values, column)
-
-
-def _as_arrow(values: pl.Series, column: Column) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    return pa.chunked_array([values.to_arrow()]).cast(arrow_type(column.type))
+        rows = casted.failed.arg_true().to_numpy().astype("int64")
+        texts, which = different(text.filter(casted.failed).to_list())
+        reasons = [reason(each, column.type) for each in texts]
+        failed.append(Failed(column.name, rows, reasons, which))
+    return as_arrow(casted.values, column)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import to_numpy
+from ess_dask.records.arrays import different
 from ess_dask.records.cast import cast_one
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import LF
@@ -17,7 +17,7 @@ from ess_dask.records.types import FLOATS, INTEGERS, arrow_type
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ess_dask.records.lines import Bytes, Indices
+    from ess_dask.records.lines import Bytes
 
 BLOCK_BYTES = 4 << 20
 """What the parser takes at a time: its buffers are used again and stay near the processor."""
@@ -162,7 +162,9 @@ def _odd_texts(sample: Bytes, fields: Fields, spec: ReadSpec) -> list[str] | Non
     import numpy as np
 
     column = fields.columns[0]
-    texts, places = different(read_columns(sample, fields, spec, NO_NUMBERS)[0].column(0))
+    texts, places = different(
+        read_columns(sample, fields, spec, NO_NUMBERS)[0].column(0).to_pylist()
+    )
     unusual = [at for at, text in enumerate(texts) if not _USUAL.fullmatch(text)]
     if sum(bool(texts[at]) for at in unusual) > _ODD_TEXTS:
         return None
@@ -170,16 +172,6 @@ def _odd_texts(sample: Bytes, fields: Fields, spec: ReadSpec) -> list[str] | Non
     found = [text for text in odd if cast_one(text, column.type, spec.blank)[1]]
     count = int(np.isin(places, unusual).sum())
     return None if found and count * ODD_SHARE > len(places) else found
-
-
-def different(texts: pa.ChunkedArray) -> tuple[list[str], Indices]:
-    """Return the different texts, in the order they first came, and which of them each row has; a
-    null is ''."""
-    import numpy as np
-
-    encoded = texts.fill_null("").combine_chunks().dictionary_encode()
-    places: Indices = to_numpy(encoded.indices).astype(np.int64)
-    return encoded.dictionary.to_pylist(), places
 
 
 def _holds_x(text: Bytes) -> bool:

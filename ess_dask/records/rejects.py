@@ -13,7 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import binaries, empty_table, from_numpy, strings
+from ess_dask.records.arrays import (
+    binaries,
+    empty_table,
+    from_numpy,
+    repeated,
+    strings,
+    taken,
+)
 from ess_dask.records.chunk import REJECT_FIELDS, Origin
 
 if TYPE_CHECKING:
@@ -43,37 +50,42 @@ def reject_schema() -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Records of one text that gave no row: one element of each list for each of them, in order.
+    """Records of one text that gave no row: one element of each array for each of them, in order.
 
-    ``places`` are line numbers, or indices of lines; ``columns`` '' where the whole record is bad.
+    ``places`` are line numbers, or indices of lines; ``columns`` (Arrow strings) are '' where the
+    whole record is bad; ``reasons`` are Arrow strings, ``raws`` Arrow's binary, cut to RAW_LIMIT.
     """
 
     places: NDArray[np.int64]
-    columns: list[str]
-    reasons: list[str]
-    raws: list[bytes]
+    columns: pa.Array
+    reasons: pa.Array
+    raws: pa.Array
 
     def __len__(self) -> int:
-        return len(self.reasons)
+        return len(self.places)
 
     def slice(self, start: int, stop: int, shift: int = 0) -> Refused:
         """Return some of them, with ``shift`` added to their places."""
-        part = slice(start, stop)
-        places = self.places[part] + shift
-        return Refused(places, self.columns[part], self.reasons[part], self.raws[part])
+        columns, reasons, raws = (
+            array.slice(start, stop - start) for array in (self.columns, self.reasons, self.raws)
+        )
+        return Refused(self.places[start:stop] + shift, columns, reasons, raws)
 
     def merged(self, other: Refused) -> Refused:
         """Return these and ``other``, in the order of their places."""
         import numpy as np
+        import pyarrow as pa
 
+        if not len(other):
+            return self
         places = np.concatenate([self.places, other.places])
         order = np.argsort(places, kind="stable")
         columns, reasons, raws = (
-            [both[i] for i in order.tolist()]
+            taken(pa.concat_arrays(both), order)
             for both in (
-                self.columns + other.columns,
-                self.reasons + other.reasons,
-                self.raws + other.raws,
+                (self.columns, other.columns),
+                (self.reasons, other.reasons),
+                (self.raws, other.raws),
             )
         )
         return Refused(places[order], columns, reasons, raws)
@@ -91,7 +103,8 @@ def build_rejects(
 
     parts = [list(part) for part in zip(*rows, strict=True)]
     lines, columns, reasons, raws = parts or ([], [], [], [])
-    refused = Refused(np.array(lines, np.int64), columns, reasons, raws)
+    texts = binaries([raw[:RAW_LIMIT] for raw in raws])
+    refused = Refused(np.array(lines, np.int64), strings(columns), strings(reasons), texts)
     return reject_table(Origin(uri, member, title), refused)
 
 
@@ -108,12 +121,12 @@ def reject_table(origin: Origin, refused: Refused) -> pa.Table:
         return pa.concat_tables([reject_table(origin, part) for part in parts])
     same = from_numpy(np.zeros(rows, np.int32))
     arrays = [
-        strings([origin.uri] * rows),
-        strings([origin.member] * rows),
+        repeated(origin.uri, rows),
+        repeated(origin.member, rows),
         from_numpy(refused.places),
-        strings(refused.columns),
-        strings(refused.reasons),
-        binaries([raw[:RAW_LIMIT] for raw in refused.raws]),
+        refused.columns,
+        refused.reasons,
+        refused.raws,
         pa.DictionaryArray.from_arrays(same, strings([origin.title])),
     ]
     return pa.Table.from_arrays(arrays, schema=reject_schema())

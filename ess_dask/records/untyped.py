@@ -12,12 +12,13 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
-from ess_dask.records.arrays import empty_table
+from ess_dask.records.arrays import binaries, empty_table, strings
 from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.parse import Failure, Rows, join_rows, parse_rows
 from ess_dask.records.plain import Plain, is_utf8, type_plain
 from ess_dask.records.rejects import (
     BLANK_LINE,
+    RAW_LIMIT,
     Refused,
     field_count_reason,
     no_rejects,
@@ -122,9 +123,13 @@ class Untyped:
         columns = [self._rejects[record][0] for record in order]
         reasons = [self._rejects[record][1] for record in order]
         starts, stops = records.starts[order].tolist(), records.stops[order].tolist()
-        raws = [self._buffer[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        raws = [
+            self._buffer[start : min(stop, start + RAW_LIMIT)]
+            for start, stop in zip(starts, stops, strict=True)
+        ]
         lines = records.lines[order] + self.origin.line
-        return reject_table(self.origin, Refused(lines, columns, reasons, raws))
+        refused = Refused(lines, strings(columns), strings(reasons), binaries(raws))
+        return reject_table(self.origin, refused)
 
 
 RUN_BYTES = 16 << 20

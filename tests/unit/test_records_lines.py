@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from ess_dask.records.lines import Lines
+from ess_dask.records.rejects import RAW_LIMIT
 
 
 def lines_of(text):
     return Lines.of(np.frombuffer(bytearray(text), np.uint8), returns=b"\r" in text)
+
+
+def fields_of(text):
+    return text.count(",") + 1 if text else 0
 
 
 @pytest.mark.parametrize("width", [2, 3, 63, 64, 65, 127, 128, 129, 255, 256, 257, 600, 70_000])
@@ -28,8 +33,8 @@ def test_every_irregular_line_among_regular_ones_is_taken_out(width):
             wrong = [at for at, text in enumerate(texts) if text.count(",") != width - 1]
             found, counts, taken = lines.take_irregular(ord(","), width)
             assert found.tolist() == wrong
-            assert counts.tolist() == [texts[at].count(",") + 1 for at in wrong]
-            assert taken == [texts[at].encode() for at in wrong]
+            assert counts.tolist() == [fields_of(texts[at]) for at in wrong]
+            assert taken.to_pylist() == [texts[at].encode()[:RAW_LIMIT] for at in wrong]
             left = b"".join(
                 b"\n" * (len(text) + 1) if at in wrong else f"{text}\n".encode()
                 for at, text in enumerate(texts)
@@ -50,8 +55,8 @@ def test_what_is_taken_out_is_irregular_and_what_is_left_is_made_up_for():
         found, counts, taken = lines.take_irregular(ord(","), 3)
         wrong = {at for at, text in enumerate(texts) if text.count(",") != 2}
         assert set(found.tolist()) <= wrong
-        assert taken == [texts[at].encode() for at in found.tolist()]
-        assert counts.tolist() == [texts[at].count(",") + 1 for at in found.tolist()]
+        assert taken.to_pylist() == [texts[at].encode() for at in found.tolist()]
+        assert counts.tolist() == [fields_of(texts[at]) for at in found.tolist()]
         left = wrong - set(found.tolist())
         assert sum(texts[at].count(",") - 2 for at in left) == 0
         missed += len(left)
@@ -60,22 +65,22 @@ def test_what_is_taken_out_is_irregular_and_what_is_left_is_made_up_for():
 
 def test_lines_are_given_without_their_ends():
     lines = lines_of(b"a,b\r\n\r\n\nc\n")
-    assert lines.texts(np.arange(4)) == [b"a,b", b"", b"", b"c"]
-    assert lines.texts(np.array([3, 0])) == [b"c", b"a,b"]
+    assert lines.raws(np.arange(4)).to_pylist() == [b"a,b", b"", b"", b"c"]
+    assert lines.raws(np.array([3, 0])).to_pylist() == [b"c", b"a,b"]
     assert len(lines) == 4
 
 
 def test_lines_with_carriage_returns_keep_them_when_they_are_taken_out():
     lines = lines_of(b"a,b\r\nccc\r\nd,e\r\n\r\n")
     found, _, texts = lines.take_irregular(ord(","), 2)
-    assert (found.tolist(), texts) == ([1, 3], [b"ccc", b""])
+    assert (found.tolist(), texts.to_pylist()) == ([1, 3], [b"ccc", b""])
     assert lines.data.tobytes() == b"a,b\r\n\n\n\n\r\nd,e\r\n\r\n"
 
 
 def test_lines_of_several_texts():
     parts = [lines_of(b"a\nbb\n"), lines_of(b""), lines_of(b"\r\nc\n")]
     joined = Lines.joined(parts)
-    assert joined.texts(np.arange(4)) == [b"a", b"bb", b"", b"c"]
+    assert joined.raws(np.arange(4)).to_pylist() == [b"a", b"bb", b"", b"c"]
     assert Lines.joined(parts[:1]) is parts[0]
 
 
