@@ -177,7 +177,8 @@ class _File:
         import numpy as np
 
         start = buffer.find(LF) + 1 if self.fields is None else 0
-        stop = plain_stop(buffer, start, layout)
+        returns = buffer.find(CR) >= 0
+        stop = plain_stop(buffer, start, layout, returns=returns)
         if not stop:
             return None
         title = self.title
@@ -190,7 +191,6 @@ class _File:
         self.fields, self.title = fields, title
         data = np.frombuffer(buffer, np.uint8)[start:stop]
         origin = Origin(self.uri, self.member, title, place.offset, place.line)
-        returns = buffer.find(CR) >= 0
         return Plain(origin, self.spec, fields, Lines.of(data, returns=returns))
 
     def _title(self, buffer: bytes, records: Records) -> Fields:

@@ -33,7 +33,7 @@ from ess_dask.records.rejects import (
     reject_table,
 )
 from ess_dask.records.spec import ReadSpec
-from ess_dask.records.split import CR, LF, QUOTE, Layout
+from ess_dask.records.split import LF, QUOTE, Layout
 from ess_dask.records.title import Fields
 from ess_dask.records.types import schema_of
 
@@ -64,17 +64,18 @@ class Plain:
         return len(self.lines.data)
 
 
-def plain_stop(buffer: bytearray, start: int, layout: Layout) -> int:
+def plain_stop(buffer: bytearray, start: int, layout: Layout, *, returns: bool) -> int:
     """Return where the last whole line of a buffer ends when what it holds is plain, else 0.
 
     The first record to be typed begins at ``start``. Bytes behind the last line end count too.
+    ``returns`` tells whether there is a carriage return.
     """
     if layout.eol != LF or buffer.find(QUOTE) >= 0 or buffer.startswith(BOM_UTF8, start):
         return 0
     stop = buffer.rfind(b"\n") + 1
     if not _lines_fit(buffer, stop, layout.max_record):
         return 0
-    if buffer.find(CR) >= 0 and buffer.count(b"\r", 0, stop) != buffer.count(b"\r\n", 0, stop):
+    if returns and buffer.count(b"\r", 0, stop) != buffer.count(b"\r\n", 0, stop):
         return 0
     return stop if is_utf8(buffer, stop) else 0
 
@@ -105,7 +106,6 @@ def is_utf8(buffer: bytes | bytearray, stop: int) -> bool:
 
 def type_plain(parts: Sequence[Plain]) -> list[Chunk]:
     """Return the chunk of each part, all of the same fields, typed together."""
-    import numpy as np
 
     spec, fields = parts[0].spec, parts[0].fields
     lines = Lines.joined([part.lines for part in parts])
