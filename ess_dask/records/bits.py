@@ -30,16 +30,22 @@ def places(data: Bytes, byte: int) -> Words:
 
 
 def positions(words: Words) -> Indices:
-    """Return the places that are set, ascending."""
+    """Return the places that are set, ascending; fastest where there are few in a word."""
     import numpy as np
 
-    octets = words.view(np.uint8)
-    size = PIECE_BYTES // 8
-    found = []
-    for start in range(0, len(octets), size):
-        bits = np.unpackbits(octets[start : start + size], bitorder="little")
-        found.append(np.flatnonzero(bits) + start * 8)
-    return np.concatenate(found)
+    at = np.flatnonzero(words)
+    left = words[at]
+    sizes = np.bitwise_count(left)
+    into = np.cumsum(sizes, dtype=np.int64) - sizes
+    found = np.empty(int(into[-1]) + int(sizes[-1]) if len(at) else 0, np.int64)
+    first = at * 64
+    while len(left):
+        below = left - np.uint64(1)
+        found[into] = first + np.bitwise_count(below & ~left)
+        left &= below
+        more = np.flatnonzero(left)
+        left, first, into = left[more], first[more], into[more] + 1
+    return found
 
 
 def nth(words: Words, counted: Indices, which: Indices) -> Indices:

@@ -22,8 +22,9 @@ from ess_dask.records.arrays import (
     taken,
 )
 from ess_dask.records.chunk import Chunk, Origin
+from ess_dask.records.cut import cut
 from ess_dask.records.lines import Lines
-from ess_dask.records.plain_parse import read_lines, typed_rows
+from ess_dask.records.plain_parse import Read, read_cut, read_lines, typed_rows
 from ess_dask.records.plain_read import Ragged
 from ess_dask.records.rejects import (
     BLANK_LINE,
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.records.lines import Bytes, Indices
+
+
+CUT_SHARE = 2
+"""Where of so many fields no more than one is wanted, it is cut out of its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +111,12 @@ def is_utf8(buffer: bytes | bytearray, stop: int) -> bool:
 
 def type_plain(parts: Sequence[Plain]) -> list[Chunk]:
     """Return the chunk of each part, all of the same fields, typed together."""
-
     spec, fields = parts[0].spec, parts[0].fields
     lines = Lines.joined([part.lines for part in parts])
-    refused = _irregular(lines, fields, ord(spec.delimiter))
-    if len(refused) == len(lines):
+    few = len(fields.positions) * CUT_SHARE <= fields.width and len(lines.data) < 1 << 31
+    read, refused = (_cut if few else _parsed)(lines, fields, spec)
+    if read is None:
         return list(_share_out(parts, empty_table(schema_of(fields.columns)), refused))
-    read = read_lines(lines.data, fields, spec)
-    if read.table.num_rows + len(read.ragged.lines) + len(refused) < len(lines):
-        refused = refused.merged(_empty(lines, refused))
-    refused = refused.merged(_ragged(read.ragged, fields, refused))
 
     def text_of(rows: Indices) -> Bytes:
         return lines.text(_behind(rows, refused))
@@ -128,6 +129,24 @@ def type_plain(parts: Sequence[Plain]) -> list[Chunk]:
         more = Refused(places, failures.columns, failures.reasons, lines.raws(places))
         wrong = refused.merged(more)
     return list(_share_out(parts, table, wrong))
+
+
+def _cut(lines: Lines, fields: Fields, spec: ReadSpec) -> tuple[Read | None, Refused]:
+    """Read only the fields that are wanted; None when no line is good."""
+    found = cut(lines, ord(spec.delimiter), fields.width, fields.positions)
+    refused = _wrong_counts(found.wrong, found.counts, lines.raws(found.wrong), fields)
+    return None if len(refused) == len(lines) else read_cut(found, fields, spec), refused
+
+
+def _parsed(lines: Lines, fields: Fields, spec: ReadSpec) -> tuple[Read | None, Refused]:
+    """Let the parser have the lines; None when no line is good."""
+    refused = _irregular(lines, fields, ord(spec.delimiter))
+    if len(refused) == len(lines):
+        return None, refused
+    read = read_lines(lines.data, fields, spec)
+    if read.table.num_rows + len(read.ragged.lines) + len(refused) < len(lines):
+        refused = refused.merged(_empty(lines, refused))
+    return read, refused.merged(_ragged(read.ragged, fields, refused))
 
 
 def _behind(rows: Indices, refused: Refused) -> Indices:

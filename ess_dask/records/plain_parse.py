@@ -9,11 +9,13 @@ are looked at again, as text. What the parser takes for a number and ``cast`` do
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.records.arrays import different, to_numpy, zero
 from ess_dask.records.cast import cast, reason
+from ess_dask.records.cut_columns import cut_columns
 from ess_dask.records.odd import Failed, Failures, as_arrow, settled
 from ess_dask.records.plain_read import (
     NO_NUMBERS,
@@ -22,6 +24,7 @@ from ess_dask.records.plain_read import (
     guessed,
     read_columns,
     without_blanks,
+    without_hexadecimals,
 )
 from ess_dask.records.spec import Column, ReadSpec
 from ess_dask.records.title import Fields
@@ -31,6 +34,7 @@ from ess_dask.records.usual import usual_times
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ess_dask.records.cut import Cut
     from ess_dask.records.lines import Bytes
     from ess_dask.records.odd import TextOf
 
@@ -40,8 +44,8 @@ AGAIN_SHARE = 16
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Lines as the parser took them: ``ragged`` are those with a wrong number of fields, each row
-    of ``table`` is one of the others."""
+    """Lines as they were read: ``ragged`` are those with a wrong number of fields, each row of
+    ``table`` is one of the others."""
 
     table: pa.Table
     guess: Guess
@@ -50,18 +54,29 @@ class Read:
 
 def read_lines(text: Bytes, fields: Fields, spec: ReadSpec) -> Read:
     """Let the parser have a text, in which there is a line that is not empty."""
+    guess = without_hexadecimals(guessed(text, fields, spec), text)
+    return _numbers_or_text(guess, lambda guess: read_columns(text, fields, spec, guess))
+
+
+def read_cut(cut: Cut, fields: Fields, spec: ReadSpec) -> Read:
+    """Take the fields of lines that are cut, in which there is a good one."""
+    guess = guessed(cut.data, fields, spec)
+    return _numbers_or_text(guess, lambda guess: (cut_columns(cut, fields, spec, guess), Ragged()))
+
+
+def _numbers_or_text(guess: Guess, read: Callable[[Guess], tuple[pa.Table, Ragged]]) -> Read:
+    """Read with the guess if that turns out to be right, else everything as text."""
     import pyarrow as pa
 
-    guess = guessed(text, fields, spec)
     try:
-        table, ragged = read_columns(text, fields, spec, guess)
+        table, ragged = read(guess)
         numbers = [table.column(f"f{position}") for position in guess.kinds]
         nulls = sum(column.null_count for column in numbers) if guess.odd else 0
         if nulls * AGAIN_SHARE <= table.num_rows and all(map(_finite, numbers)):
             return Read(table, guess, ragged)
     except pa.ArrowInvalid:
         pass
-    table, ragged = read_columns(text, fields, spec, NO_NUMBERS)
+    table, ragged = read(NO_NUMBERS)
     return Read(table, NO_NUMBERS, ragged)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from ess_dask.records.types import FLOATS, INTEGERS, arrow_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow import csv
 
     from ess_dask.records.lines import Bytes
 
@@ -77,31 +78,20 @@ def read_columns(
         keep(row)
         return "skip"
 
-    table = csv.read_csv(
-        pa.BufferReader(pa.py_buffer(text)),
-        csv.ReadOptions(
-            use_threads=False,
-            column_names=names,
-            # No line may be longer than a block.
-            block_size=max(BLOCK_BYTES, spec.max_record_bytes + 2),
-        ),
-        csv.ParseOptions(
-            delimiter=spec.delimiter,
-            quote_char=False,
-            ignore_empty_lines=True,
-            invalid_row_handler=skip,
-        ),
-        csv.ConvertOptions(
-            check_utf8=False,
-            column_types=types,
-            include_columns=[names[position] for position in fields.positions],
-            null_values=["", *guess.odd],
-            strings_can_be_null=spec.blank == "null" and not guess.odd,
-        ),
-        # The C library's pool, which keeps what is freed (``ess_dask.allocator``): Arrow's own
-        # gives it back after 10 ms, and the kernel clears it again.
-        memory_pool=pa.system_memory_pool(),
+    parse = csv.ParseOptions(
+        delimiter=spec.delimiter,
+        quote_char=False,
+        ignore_empty_lines=True,
+        invalid_row_handler=skip,
     )
+    convert = csv.ConvertOptions(
+        check_utf8=False,
+        column_types=types,
+        include_columns=[names[position] for position in fields.positions],
+        null_values=["", *guess.odd],
+        strings_can_be_null=spec.blank == "null" and not guess.odd,
+    )
+    table = _read(text, names, spec, parse, convert)
     return table, Ragged(
         [row.number - 1 for row in wrong],
         [row.actual_columns for row in wrong],
@@ -109,10 +99,46 @@ def read_columns(
     )
 
 
+def read_numbers(
+    text: Bytes, kind: pa.DataType, spec: ReadSpec, odd: Sequence[str]
+) -> pa.ChunkedArray:
+    """Return the numbers of a text that has one on each line; null for a blank and what is odd.
+
+    Raises ``pa.ArrowInvalid`` for a value that the parser takes for no number.
+    """
+    from pyarrow import csv
+
+    parse = csv.ParseOptions(delimiter=spec.delimiter, quote_char=False, ignore_empty_lines=False)
+    convert = csv.ConvertOptions(check_utf8=False, column_types={"n": kind}, null_values=["", *odd])
+    return _read(text, ["n"], spec, parse, convert).column(0)
+
+
+def _read(
+    text: Bytes,
+    names: list[str],
+    spec: ReadSpec,
+    parse: csv.ParseOptions,
+    convert: csv.ConvertOptions,
+) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    # No line may be longer than a block.
+    block_size = max(BLOCK_BYTES, spec.max_record_bytes + 2)
+    return csv.read_csv(
+        pa.BufferReader(pa.py_buffer(text)),
+        csv.ReadOptions(use_threads=False, column_names=names, block_size=block_size),
+        parse,
+        convert,
+        # The C library's pool, which keeps what is freed (``ess_dask.allocator``): Arrow's own
+        # gives it back after 10 ms, and the kernel clears it again.
+        memory_pool=pa.system_memory_pool(),
+    )
+
+
 def guessed(text: Bytes, fields: Fields, spec: ReadSpec) -> Guess:
     """Guess by the start of a text which of its numbers the parser can type."""
     import numpy as np
-    import pyarrow as pa
 
     ends = np.flatnonzero(text[:SAMPLE_BYTES] == LF)
     sample = text[: ends[-1] + 1] if len(ends) else text[:0]
@@ -124,10 +150,18 @@ def guessed(text: Bytes, fields: Fields, spec: ReadSpec) -> Guess:
     guess = Guess(kinds)
     if kinds and not _takes(sample, fields, spec, guess):
         guess = _guessed_apart(sample, fields, spec, guess)
-    if any(pa.types.is_integer(kind) for kind in guess.kinds.values()) and _holds_x(text):
-        kinds = {at: kind for at, kind in guess.kinds.items() if pa.types.is_floating(kind)}
-        guess = replace(guess, kinds=kinds)
     return guess if guess.kinds else NO_NUMBERS
+
+
+def without_hexadecimals(guess: Guess, text: Bytes) -> Guess:
+    """Return a guess that has no integers if some in the text may be hexadecimal: the parser reads
+    these."""
+    import pyarrow as pa
+
+    if not any(map(pa.types.is_integer, guess.kinds.values())) or not holds_x(text):
+        return guess
+    kinds = {at: kind for at, kind in guess.kinds.items() if pa.types.is_floating(kind)}
+    return replace(guess, kinds=kinds) if kinds else NO_NUMBERS
 
 
 def _takes(sample: Bytes, fields: Fields, spec: ReadSpec, guess: Guess) -> bool:
@@ -174,8 +208,9 @@ def _odd_texts(sample: Bytes, fields: Fields, spec: ReadSpec) -> list[str] | Non
     return None if found and count * ODD_SHARE > len(places) else found
 
 
-def _holds_x(text: Bytes) -> bool:
-    # The parser reads hexadecimal integers. Bytes are looked for many times faster than compared.
+def holds_x(text: Bytes) -> bool:
+    """Whether there is an ``x``, small or large."""
+    # Bytes are looked for many times faster than compared.
     for start in range(0, len(text), BLOCK_BYTES):
         piece = text[start : start + BLOCK_BYTES].tobytes()
         if b"x" in piece or b"X" in piece:
