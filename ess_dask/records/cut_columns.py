@@ -46,19 +46,34 @@ def _numbers(
     import numpy as np
     import pyarrow as pa
 
-    if not guess.odd:
-        texts = cut.texts(position)
-        _refuse_x(np.frombuffer(texts.buffers()[2], np.uint8), kind)
-        try:
-            return without_blanks(pa.chunked_array([texts])).cast(kind)
-        except pa.ArrowInvalid:
-            # The parser does not mind blanks around a number.
-            pass
-    text = cut.column(position)
-    _refuse_x(text, kind)
+    texts = cut.texts(position)
+    _refuse_x(np.frombuffer(texts.buffers()[2], np.uint8), kind)
+    try:
+        return pa.chunked_array([_with_nulls(texts, odd=bool(guess.odd))]).cast(kind)
+    except pa.ArrowInvalid:
+        # The parser does not mind blanks around a number, and knows what else is odd.
+        text = cut.column(position)
     if text[: len(BOM_UTF8)].tobytes() == BOM_UTF8:
         raise pa.ArrowInvalid("the parser would take a byte order mark off")
     return read_numbers(text, kind, spec, guess.odd)
+
+
+def _with_nulls(texts: pa.Array, *, odd: bool) -> pa.Array:
+    """Return texts with a null for each empty one, and for those that begin like a word if some are
+    ``odd``: these are looked at again."""
+    import numpy as np
+    import pyarrow as pa
+
+    _, offsets, data = texts.buffers()
+    edges = np.frombuffer(offsets, np.int32)
+    valid = edges[1:] > edges[:-1]
+    if odd:
+        text = np.append(np.frombuffer(data, np.uint8), np.uint8(0))
+        valid &= text[edges[:-1]] <= ord("9")
+    if valid.all():
+        return texts
+    bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(texts.type, len(texts), [bits, offsets, data])
 
 
 def _refuse_x(text: Bytes, kind: pa.DataType) -> None:

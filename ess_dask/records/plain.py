@@ -22,7 +22,7 @@ from ess_dask.records.arrays import (
     taken,
 )
 from ess_dask.records.chunk import Chunk, Origin
-from ess_dask.records.cut import cut
+from ess_dask.records.cut import cut, cut_pays
 from ess_dask.records.lines import Lines
 from ess_dask.records.plain_parse import Read, read_cut, read_lines, typed_rows
 from ess_dask.records.plain_read import Ragged
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.records.lines import Bytes, Indices
-
-
-CUT_SHARE = 2
-"""Where of so many fields no more than one is wanted, it is cut out of its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +109,7 @@ def type_plain(parts: Sequence[Plain]) -> list[Chunk]:
     """Return the chunk of each part, all of the same fields, typed together."""
     spec, fields = parts[0].spec, parts[0].fields
     lines = Lines.joined([part.lines for part in parts])
-    few = len(fields.positions) * CUT_SHARE <= fields.width and len(lines.data) < 1 << 31
-    read, refused = (_cut if few else _parsed)(lines, fields, spec)
+    read, refused = (_cut if cut_pays(lines, fields) else _parsed)(lines, fields, spec)
     if read is None:
         return list(_share_out(parts, empty_table(schema_of(fields.columns)), refused))
 

@@ -58,6 +58,17 @@ def read_piecewise(data, spec):
         return read(data, spec)
 
 
+def read_cut(data, spec, share=16):
+    with (
+        # However many fields are wanted.
+        patch("ess_dask.records.plain.cut_pays", return_value=True),
+        patch("ess_dask.records.cut.BLOCK_WORDS", 1),
+        patch("ess_dask.records.plain_parse.AGAIN_SHARE", share),
+        patch("ess_dask.records.plain_read.ODD_SHARE", share),
+    ):
+        return read(data, spec)
+
+
 def read_closely(data, spec):
     with patch("ess_dask.records.csv.plain_stop", return_value=0):
         return read(data, spec)
@@ -103,6 +114,8 @@ def test_plain_text_reads_as_if_looked_at_closely(texts, types, end, blank, head
     closely = rows_and_rejects(read_closely(data, spec))
     assert rows_and_rejects(read(data, spec)) == closely
     assert rows_and_rejects(read_piecewise(data, spec)) == closely
+    assert rows_and_rejects(read_cut(data, spec)) == closely
+    assert rows_and_rejects(read_cut(data, spec, share=0)) == closely
 
 
 def test_most_text_is_plain():
