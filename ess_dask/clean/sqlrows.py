@@ -11,8 +11,9 @@ import re
 from typing import Any
 
 from ess_dask.clean import duck
+from ess_dask.clean.functions import functions
 from ess_dask.clean.protocol import ROW_LABEL
-from ess_dask.clean.sqltree import Node, over_many_rows, place_of, walk
+from ess_dask.clean.sqltree import Node, place_of, walk
 from ess_dask.errors import ConfigError
 
 _MODIFIERS = {
@@ -146,7 +147,7 @@ class _Carrier:
         kind = node.get("class")
         if kind == "WINDOW":
             self._only_per_file(node, f"the window function {node['function_name']}()")
-        if kind == "FUNCTION" and node["function_name"].lower() in over_many_rows():
+        if kind == "FUNCTION" and node["function_name"].lower() in functions().over_many:
             raise self._refused(node, f"the aggregate {node['function_name']}()")
         if kind == "COLUMN_REF" and [x.lower() for x in node["column_names"]] in [
             [n] for n in names

@@ -7,13 +7,13 @@ there is no second reading of the text.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from ess_dask.clean import duck
+from ess_dask.clean.functions import CLOCKS, functions
 from ess_dask.clean.protocol import ROW_LABEL
 from ess_dask.errors import ConfigError
 
@@ -22,48 +22,6 @@ Node = dict[str, Any]
 QUERIES = ("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE")
 _SOURCES = ("BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT")
 _TABLE_FUNCTIONS = ("unnest", "range", "generate_series", "json_each")
-_CLOCKS = ("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp")
-
-
-@dataclass(frozen=True, slots=True)
-class _Functions:
-    """DuckDB's functions, by what matters here: names of aggregates, of what answers differently
-    from run to run, and (name, definition) of macros."""
-
-    aggregates: frozenset[str]
-    changing: frozenset[str]
-    macros: tuple[tuple[str, str], ...]
-
-
-@cache
-def _functions() -> _Functions:
-    # One query: the list of functions is made anew for each.
-    found = duck.rows(
-        "select function_name, function_type = 'aggregate', stability <> 'CONSISTENT', "
-        "if(function_type = 'macro', macro_definition, null) from duckdb_functions()"
-    )
-    return _Functions(
-        frozenset(name for name, aggregate, _, _ in found if aggregate),
-        frozenset(name for name, _, changes, _ in found if changes),
-        tuple((name, macro) for name, _, _, macro in found if macro),
-    )
-
-
-@cache
-def over_many_rows() -> frozenset[str]:
-    """Return the names of DuckDB's aggregates, and of its macros that use one."""
-    names = set(_functions().aggregates)
-    called = re.compile(r'(\w+)"?\(')
-    calls = [(name, set(called.findall(text))) for name, text in _functions().macros]
-    for _ in range(3):  # macros of macros
-        names |= {name for name, used in calls if names & used}
-    return frozenset(names)
-
-
-@cache
-def _changing() -> frozenset[str]:
-    """Return the names of the functions that answer differently from run to run."""
-    return (_functions().changing | {"ago"}) - {"error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +126,9 @@ def _expression_harm(node: Node, rules: Rules) -> tuple[str, str] | None:
         return "a query takes no parameters", "write the value"
     if not rules.repeatable:
         return None
-    if node["class"] == "FUNCTION" and node["function_name"].lower() in _changing():
+    if node["class"] == "FUNCTION" and node["function_name"].lower() in functions().changing:
         return f"{node['function_name']}() changes from run to run", fixed
-    if node["class"] == "COLUMN_REF" and node["column_names"][0].lower() in _CLOCKS:
+    if node["class"] == "COLUMN_REF" and node["column_names"][0].lower() in CLOCKS:
         return f"{node['column_names'][0]} changes from run to run", fixed
     return None
 

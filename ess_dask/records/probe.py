@@ -208,6 +208,9 @@ def _all(
 
 
 def _are_timestamps(values: tuple[str, ...]) -> bool:
+    # Polars takes a quarter of a second to import.
+    if not all(_ISO_DATE.match(value.strip(" \t")) for value in values):
+        return False
     import polars as pl
 
     return not cast(pl.Series(values), DataType("timestamp"), "null").failed.any()

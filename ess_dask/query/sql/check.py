@@ -6,10 +6,10 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, NoReturn
 
 from ess_dask.clean import duck
+from ess_dask.clean.functions import CLOCKS, functions
 from ess_dask.clean.sqltree import Node, walk
 from ess_dask.errors import UsageError
 from ess_dask.query.sql.model import RESERVED, Side
@@ -21,7 +21,6 @@ FindSource = Callable[[tuple[str, ...]], "Side | None"]
 
 _TABLE_FUNCTIONS = ("unnest", "range", "generate_series", "json_each")
 _SOURCES = ("BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT")
-_CLOCKS = ("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp")
 _SETTINGS = frozenset(
     [
         "getenv",
@@ -134,21 +133,10 @@ def _resolve_table(
     renamed(node, side.name)
 
 
-@cache
-def _volatile() -> tuple[frozenset[str], frozenset[str]]:
-    """Names of the functions that answer anew for every row, and once for every query."""
-    rows = duck.rows("select distinct function_name, stability from duckdb_functions()")
-    # Macros have no stability of their own.
-    clocks = {"ago", "current_localtime", "current_localtimestamp"}
-    volatile = {name for name, kind in rows if kind == "VOLATILE"} - {"error"} | clocks
-    once = {name for name, kind in rows if kind == "CONSISTENT_WITHIN_QUERY"} - volatile
-    return frozenset(volatile), frozenset(once)
-
-
 def is_random(tree: Node) -> str:
     """Return the name of a function that answers anew for every row, '' when there is none."""
     for node in walk(tree):
-        if node.get("class") == "FUNCTION" and node["function_name"].lower() in _volatile()[0]:
+        if node.get("class") == "FUNCTION" and node["function_name"].lower() in functions().anew:
             return f"{node['function_name']}()"
         if node.get("sample"):
             return "a sample"
@@ -162,9 +150,9 @@ def clocks(tree: Node) -> list[Node]:
 
 def _is_clock(node: Node) -> bool:
     if node.get("class") == "FUNCTION":
-        return node["function_name"].lower() in _volatile()[1] and not node["arguments"]
+        return node["function_name"].lower() in functions().once and not node["arguments"]
     if node.get("class") == "COLUMN_REF":
-        return len(node["column_names"]) == 1 and node["column_names"][0].lower() in _CLOCKS
+        return len(node["column_names"]) == 1 and node["column_names"][0].lower() in CLOCKS
     return False
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ess_dask.clean.sqltree import over_many_rows
+from ess_dask.clean.functions import functions
 from ess_dask.query.sql.model import PARTIALS, ROW, Stage
 from ess_dask.query.sql.sources import (
     LOCAL,
@@ -86,7 +86,7 @@ def is_aggregate(node: Node) -> bool:
     return bool(
         node["class"] == "FUNCTION"
         and not node["is_operator"]
-        and node["function_name"].lower() in over_many_rows()
+        and node["function_name"].lower() in functions().over_many
     )
 
 
