@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _BLANKS = " \t"
 _INTEGER = r"[+-]?[0-9]+"
+_IS_WORD = re.compile(r"(?!inf|nan)[a-z]+", re.ASCII | re.IGNORECASE)
+"""Texts that are surely no number."""
 _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 _EPOCH = date(1970, 1, 1).toordinal()
 _FIRST_DAY, _LAST_DAY = (day.toordinal() - _EPOCH for day in (date(1000, 1, 1), date.max))
@@ -86,6 +88,8 @@ def cast(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Ca
 @lru_cache(maxsize=1024)
 def cast_one(text: str, type_: DataType, blank: Literal["null", "zero"]) -> tuple[Any, bool]:
     """Return what ``cast`` makes of one text, and whether it is no value of its type."""
+    if type_.name in (*INTEGERS, *FLOATS) and _IS_WORD.fullmatch(text):
+        return None, True  # Polars takes a quarter of a second to import.
     import polars as pl
 
     casted = cast(pl.Series([text or None], dtype=pl.String), type_, blank)

@@ -45,6 +45,11 @@ class Guess:
 NO_NUMBERS = Guess()
 """Everything is text."""
 
+_MOST_SERVED = 64
+_served: dict[tuple[Fields, str], Guess] = {}
+"""The last guess for fields among which there was something odd: in the next text it is mostly the
+same, and finding it out takes longer than a look whether it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
@@ -148,9 +153,15 @@ def guessed(text: Bytes, fields: Fields, spec: ReadSpec) -> Guess:
         if column.type.name in (*FLOATS, *INTEGERS)
     }
     guess = Guess(kinds)
-    if kinds and not _takes(sample, fields, spec, guess):
-        guess = _guessed_apart(sample, fields, spec, guess)
-    return guess if guess.kinds else NO_NUMBERS
+    if not kinds or _takes(sample, fields, spec, guess):
+        return guess if kinds else NO_NUMBERS
+    known = _served.get((fields, spec.blank))
+    if known is None or not known.kinds or not _takes(sample, fields, spec, known):
+        known = _guessed_apart(sample, fields, spec, guess)
+        if len(_served) >= _MOST_SERVED:
+            _served.clear()
+        _served[fields, spec.blank] = known
+    return known if known.kinds else NO_NUMBERS
 
 
 def without_hexadecimals(guess: Guess, text: Bytes) -> Guess:
