@@ -33,8 +33,8 @@ def positions(words: Words) -> Indices:
     """Return the places that are set, ascending; fastest where there are few in a word."""
     import numpy as np
 
-    at = np.flatnonzero(words)
-    left = words[at]
+    at = np.flatnonzero(words != 0)
+    left = words.take(at)
     sizes = np.bitwise_count(left)
     into = np.cumsum(sizes, dtype=np.int64) - sizes
     found = np.empty(int(into[-1]) + int(sizes[-1]) if len(at) else 0, np.int64)
@@ -43,8 +43,8 @@ def positions(words: Words) -> Indices:
         below = left - np.uint64(1)
         found[into] = first + np.bitwise_count(below & ~left)
         left &= below
-        more = np.flatnonzero(left)
-        left, first, into = left[more], first[more], into[more] + 1
+        more = np.flatnonzero(left != 0)
+        left, first, into = left.take(more), first.take(more), into.take(more) + 1
     return found
 
 

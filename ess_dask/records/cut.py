@@ -97,8 +97,9 @@ def cut(lines: Lines, delimiter: int, width: int, wanted: Sequence[int]) -> Cut:
     separators = _Separators(np.append(places(lines.data, delimiter), np.uint64(0)))
     # A field lies between two separators: that before it has its number less one.
     bounds = {position - 1 for position in wanted} | set(wanted)
-    found = {position: [np.zeros(0, np.int32)] for position in wanted}
-    wrong, counts, number = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+    found = {position: np.empty(2 * len(lines), np.int32) for position in wanted}
+    wrong, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    number = row = 0
     for starts, stops in _extents(lines):
         count, at = separators.find(starts, stops, bounds & set(range(width - 1)))
         at |= {-1: starts - 1, width - 1: stops}
@@ -108,21 +109,14 @@ def cut(lines: Lines, delimiter: int, width: int, wanted: Sequence[int]) -> Cut:
             wrong.append(bad + number)
             counts.append((count[bad] + (stops > starts)[bad]).astype(np.int64))
             kept = np.flatnonzero(good)
-            at = {bound: at[bound][kept] for bound in bounds}
+            at = {bound: at[bound].take(kept) for bound in bounds}
+        behind = row + 2 * int(np.count_nonzero(good))
         for position, edges in found.items():
-            edges.append(_interleaved(at[position - 1] + 1, at[position]))
-        number += len(starts)
-    whole = {position: np.concatenate(edges) for position, edges in found.items()}
+            np.add(at[position - 1], 1, out=edges[row:behind:2])
+            edges[row + 1 : behind : 2] = at[position]
+        number, row = number + len(starts), behind
+    whole = {position: edges[:row] for position, edges in found.items()}
     return Cut(lines.data, whole, np.concatenate(wrong), np.concatenate(counts))
-
-
-def _interleaved(starts: Indices, stops: Indices) -> Edges:
-    import numpy as np
-
-    edges = np.empty(2 * len(starts), np.int32)
-    edges[0::2] = starts
-    edges[1::2] = stops
-    return edges
 
 
 def _extents(lines: Lines) -> Iterator[tuple[Indices, Indices]]:
@@ -192,9 +186,9 @@ class _Separators:
 
         one = np.uint64(1)
         word, shift = starts >> 6, (starts & 63).view(np.uint64)
-        low: Words = self._words[word]
+        low: Words = self._words.take(word)
         low >>= shift
-        high = self._words[word + 1]
+        high = self._words.take(word + 1)
         high <<= one
         high <<= np.uint64(63) - shift
         low |= high
