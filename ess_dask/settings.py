@@ -206,7 +206,9 @@ class Settings:
     )
     chunk_bytes: Size = field(
         default=16 * MIB,
-        metadata=_about("Decompressed bytes that are parsed together.", "bytes", ge=4096),
+        metadata=_about(
+            "Decompressed bytes that are parsed together.", "bytes", ge=4096, le=512 * MIB
+        ),
     )
     max_record_bytes: Size = field(
         default=1 * MIB,

@@ -115,6 +115,9 @@ def _check_harmless(tree: Node, query: str, rules: Rules) -> None:
 def _harm(node: Node, tables: set[str], rules: Rules) -> tuple[str, str] | None:
     if "class" in node:
         return _expression_harm(node, rules)
+    sample = node.get("sample")
+    if sample and rules.repeatable and not sample["repeatable"]:
+        return "a sample changes from run to run", "name its seed: tablesample 10% repeatable (1)"
     if "sample" in node and node.get("type") not in QUERIES:
         return _source_harm(node, tables, rules)
     return None
@@ -126,11 +129,17 @@ def _expression_harm(node: Node, rules: Rules) -> tuple[str, str] | None:
         return "a query takes no parameters", "write the value"
     if not rules.repeatable:
         return None
-    if node["class"] == "FUNCTION" and node["function_name"].lower() in functions().changing:
+    if node["class"] == "FUNCTION" and _changes(node):
         return f"{node['function_name']}() changes from run to run", fixed
     if node["class"] == "COLUMN_REF" and node["column_names"][0].lower() in CLOCKS:
         return f"{node['column_names'][0]} changes from run to run", fixed
     return None
+
+
+def _changes(call: Node) -> bool:
+    name = call["function_name"].lower()
+    # Age without a second time is that up to today.
+    return name in functions().changing or (name == "age" and len(call["arguments"]) == 1)
 
 
 def _source_harm(node: Node, tables: set[str], rules: Rules) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -85,15 +86,22 @@ def cast(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Ca
     return _cast_any(text, type_, blank)
 
 
-@lru_cache(maxsize=1024)
-def cast_one(text: str, type_: DataType, blank: Literal["null", "zero"]) -> tuple[Any, bool]:
-    """Return what ``cast`` makes of one text, and whether it is no value of its type."""
-    if type_.name in (*INTEGERS, *FLOATS) and _IS_WORD.fullmatch(text):
-        return None, True  # Polars takes a quarter of a second to import.
+def cast_each(
+    texts: Sequence[str], type_: DataType, blank: Literal["null", "zero"]
+) -> list[tuple[Any, bool]]:
+    """Return what ``cast`` makes of some different texts, and whether each is no value of its type
+    (then what it is made of does not matter)."""
+    judged: list[tuple[Any, bool]] = [(None, True)] * len(texts)
+    number = type_.name in (*INTEGERS, *FLOATS)
+    left = [n for n, text in enumerate(texts) if not (number and _IS_WORD.fullmatch(text))]
+    if not left:
+        return judged  # Polars takes a quarter of a second to import.
     import polars as pl
 
-    casted = cast(pl.Series([text or None], dtype=pl.String), type_, blank)
-    return casted.values[0], casted.failed[0]
+    casted = cast(pl.Series([texts[n] or None for n in left], dtype=pl.String), type_, blank)
+    for n, value, failed in zip(left, casted.values, casted.failed, strict=True):
+        judged[n] = (value, failed)
+    return judged
 
 
 def _cast_iso(text: pl.Series, type_: DataType, blank: Literal["null", "zero"]) -> Casted:

@@ -92,9 +92,10 @@ def _same_title(rejects: pa.Table) -> Iterator[pa.Table]:
 
 def _check(spec: ReadSpec) -> None:
     delimiter = spec.delimiter
-    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
         raise ConfigError(
-            f"bad delimiter {delimiter!r}", hint="use one ASCII character, no quote or line end"
+            f"bad delimiter {delimiter!r}",
+            hint="use one ASCII character, no quote, line end or NUL",
         )
     names = [column.name for column in spec.columns if column.type.name != "skip"]
     if not names:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.records.arrays import different, null_places, strings, taken
-from ess_dask.records.cast import cast_one, reason
+from ess_dask.records.cast import cast_each, reason
 from ess_dask.records.plain_read import NO_NUMBERS, read_columns
 from ess_dask.records.spec import Column, ReadSpec
 from ess_dask.records.title import Fields
@@ -80,7 +80,7 @@ def settled(
     # The parser takes the fields much faster apart than Python does.
     found = read_columns(text_of(rows), fields, spec, NO_NUMBERS)[0].column(0)
     texts, which = different(found.to_pylist())
-    judged = [cast_one(text, column.type, spec.blank) for text in texts]
+    judged = cast_each(texts, column.type, spec.blank)
     bad = [place for place, (_, wrong) in enumerate(judged) if wrong]
     if bad:
         reasons = [reason(texts[place], column.type) for place in bad]

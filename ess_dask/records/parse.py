@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+_TAKEN_AMISS = (BOM_UTF8, b"x\x01", b"x^")
 _NUMBERS = frozenset((*INTEGERS, *FLOATS))
 
 
@@ -110,8 +111,9 @@ def _read(text: bytes, fields: Fields, spec: ReadSpec, numbers: dict[int, Column
         }
         return pl.DataFrame(schema=schema)
     text = _keep_returns(text, spec.delimiter)
-    if text.startswith(BOM_UTF8):
-        # Polars takes a mark at the start of any text off; only the file's own is none of the data.
+    if text.startswith(_TAKEN_AMISS):
+        # Polars takes a byte order mark at the start of any text off, where only the file's own is
+        # none of the data, and inflates what begins like something deflated.
         empty_row = spec.delimiter * (fields.width - 1) + chr(text[-1])
         return _read(empty_row.encode() + text, fields, spec, numbers)[1:]
     return pl.read_csv(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ess_dask.records.arrays import different
-from ess_dask.records.cast import cast_one
+from ess_dask.records.cast import cast_each
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import LF
 from ess_dask.records.title import Fields
@@ -143,10 +143,7 @@ def _read(
 
 def guessed(text: Bytes, fields: Fields, spec: ReadSpec) -> Guess:
     """Guess by the start of a text which of its numbers the parser can type."""
-    import numpy as np
-
-    ends = np.flatnonzero(text[:SAMPLE_BYTES] == LF)
-    sample = text[: ends[-1] + 1] if len(ends) else text[:0]
+    sample = _start(text)
     kinds = {
         position: arrow_type(column.type)
         for position, column in zip(fields.positions, fields.columns, strict=True)
@@ -155,13 +152,25 @@ def guessed(text: Bytes, fields: Fields, spec: ReadSpec) -> Guess:
     guess = Guess(kinds)
     if not kinds or _takes(sample, fields, spec, guess):
         return guess if kinds else NO_NUMBERS
-    known = _served.get((fields, spec.blank))
-    if known is None or not known.kinds or not _takes(sample, fields, spec, known):
+    known = _served.get((fields, spec.blank), NO_NUMBERS)
+    if known.kinds != kinds or not _takes(sample, fields, spec, known):
         known = _guessed_apart(sample, fields, spec, guess)
         if len(_served) >= _MOST_SERVED:
             _served.clear()
         _served[fields, spec.blank] = known
     return known if known.kinds else NO_NUMBERS
+
+
+def _start(text: Bytes) -> Bytes:
+    """Return the whole lines among the first bytes of a text; behind a first line that is longer,
+    those among as many more."""
+    import numpy as np
+
+    ends = np.flatnonzero(text[:SAMPLE_BYTES] == LF)
+    if not len(ends):
+        first = int(np.argmax(text == LF))
+        ends = np.flatnonzero(text[first : first + SAMPLE_BYTES] == LF) + first
+    return text[: ends[-1] + 1]
 
 
 def without_hexadecimals(guess: Guess, text: Bytes) -> Guess:
@@ -214,7 +223,8 @@ def _odd_texts(sample: Bytes, fields: Fields, spec: ReadSpec) -> list[str] | Non
     if sum(bool(texts[at]) for at in unusual) > _ODD_TEXTS:
         return None
     odd = [texts[at] for at in unusual if texts[at]]
-    found = [text for text in odd if cast_one(text, column.type, spec.blank)[1]]
+    judged = cast_each(odd, column.type, spec.blank)
+    found = [text for text, (_, wrong) in zip(odd, judged, strict=True) if wrong]
     count = int(np.isin(places, unusual).sum())
     return None if found and count * ODD_SHARE > len(places) else found
 

@@ -49,6 +49,7 @@ def read(data, spec):
 def read_piecewise(data, spec):
     with (
         patch("ess_dask.records.plain_read.BLOCK_BYTES", 1),
+        patch("ess_dask.records.plain_read.SAMPLE_BYTES", 8),
         # However much is odd: the parser types numbers, and the rest is looked at again.
         patch("ess_dask.records.plain_read.ODD_SHARE", 0),
         patch("ess_dask.records.plain_parse.AGAIN_SHARE", 0),
@@ -65,6 +66,7 @@ def read_cut(data, spec, share=16):
         patch("ess_dask.records.cut.BLOCK_WORDS", 1),
         patch("ess_dask.records.plain_parse.AGAIN_SHARE", share),
         patch("ess_dask.records.plain_read.ODD_SHARE", share),
+        patch("ess_dask.records.plain_read.SAMPLE_BYTES", 8),
     ):
         return read(data, spec)
 
@@ -116,6 +118,36 @@ def test_plain_text_reads_as_if_looked_at_closely(texts, types, end, blank, head
     assert rows_and_rejects(read_piecewise(data, spec)) == closely
     assert rows_and_rejects(read_cut(data, spec)) == closely
     assert rows_and_rejects(read_cut(data, spec, share=0)) == closely
+
+
+@pytest.mark.parametrize("first", ["y" * 70_000, "y" * 70_000 + ",5,1"])
+@pytest.mark.parametrize("names", ["b", "abc"])
+def test_the_first_line_is_longer_than_the_sample(first, names):
+    spec = ReadSpec(
+        tuple(Column(name, parse_type("string" if name == "a" else "int64")) for name in names)
+    )
+    data = f"a,b,c\n{first}\n".encode() + b"a,6,1\n" * 300
+    assert rows_and_rejects(read(data, spec)) == rows_and_rejects(read_closely(data, spec))
+
+
+def test_each_odd_text_is_judged_once_with_the_others():
+    spec = ReadSpec((Column("b", parse_type("int64")),))
+    # They begin behind the sample.
+    lines = [f"{n},{f'Q{n}z' if n > 9000 and n % 20 == 7 else n},c\n" for n in range(12000)]
+    data = ("a,b,c\n1,TBD,c\n" + "".join(lines)).encode()
+    with patch("ess_dask.records.cast.cast", wraps=cast) as asked:
+        found = rows_and_rejects(read(data, spec))
+    assert asked.call_count == 1
+    assert found == rows_and_rejects(read_closely(data, spec))
+
+
+@pytest.mark.parametrize("delimiter", ["^", "\x01"])
+def test_text_that_begins_as_if_it_were_deflated(delimiter):
+    columns = (Column("a", parse_type("string")), Column("b", parse_type("int64")))
+    spec = ReadSpec(columns, header=False, delimiter=delimiter)
+    data = f'x{delimiter}1\n"y"{delimiter}2\n'.encode()
+    rows = pa.concat_tables([chunk.table for chunk in read(data, spec)]).to_pylist()
+    assert rows == [{"a": "x", "b": 1}, {"a": "y", "b": 2}]
 
 
 def test_most_text_is_plain():

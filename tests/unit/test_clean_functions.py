@@ -31,3 +31,19 @@ def test_another_version_is_asked(monkeypatch):
 def test_what_answers_anew_may_not_clean(call):
     with pytest.raises(ConfigError, match="changes from run to run"):
         parse(f"select {call} as t from records")
+
+
+@pytest.mark.parametrize("call", ["age(d)", "AGE(d + interval 1 day)"])
+def test_age_up_to_today_may_not_clean(call):
+    with pytest.raises(ConfigError, match=r"(?i)age\(\) changes from run"):
+        parse(f"select {call} as a from records")
+    assert parse("select age(d, e) as a from records")
+
+
+@pytest.mark.parametrize("sample", ["using sample 10 rows", "using sample 10%"])
+def test_a_sample_without_a_seed_may_not_clean(sample):
+    with pytest.raises(ConfigError, match="a sample changes from run to run"):
+        parse(f"select * from records {sample}")
+    with pytest.raises(ConfigError, match="a sample changes from run to run"):
+        parse("select * from records tablesample 10%")
+    assert parse("select * from records tablesample reservoir(10%) repeatable (3)")

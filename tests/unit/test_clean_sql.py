@@ -139,8 +139,8 @@ def test_rows_are_followed_through_a_query(query, names, labels):
         ("select name from records group by name", "group by"),
         ("select name from records group by all", "group by"),
         ("select * from records having true", "having"),
-        ("select * from records tablesample 10%", "sample"),
-        ("select * from records using sample 3", "sample"),
+        ("select * from records tablesample reservoir(10%) repeatable (1)", "sample"),
+        ("select * from records using sample reservoir(3 rows) repeatable (1)", "sample"),
         (
             "select id from records where price > (select avg(price) from records)",
             "sub-query over records",
