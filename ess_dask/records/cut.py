@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Edges = NDArray[np.int32]
 
-BLOCK_WORDS = 1 << 13
+BLOCK_WORDS = 1 << 14
 """Words of line ends that are looked at in one go: what is made of them stays near the
 processor."""
 
