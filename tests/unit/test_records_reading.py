@@ -133,7 +133,7 @@ def test_without_a_title_columns_go_by_position_and_skipped_ones_count():
     ]
 
 
-@pytest.mark.parametrize("delimiter", ["", ",,", '"', "\n", "é"])
+@pytest.mark.parametrize("delimiter", ["", ",,", '"', "\n", "é", "\0"])
 def test_a_bad_delimiter_is_told(delimiter):
     with pytest.raises(ConfigError, match="delimiter"):
         read(b"", ReadSpec(AB, delimiter=delimiter))

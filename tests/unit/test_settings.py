@@ -192,6 +192,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch):
         ("step_timeout", "12:30:45", "is not a duration"),
         ("cluster", "locl", "'locl' is not one of local"),
         ("partitions", "99999999", "must be at most 65536"),
+        ("chunk_bytes", "1GiB", "must be at most 536870912"),
         ("warehouse", "shop.duckdb", "not a warehouse URL"),
         ("warehouse", "redshift://[u", "cannot be read"),
     ],
