@@ -132,6 +132,20 @@ def ranges(starts: Places, stops: Places) -> Places:
     return numbers
 
 
+def with_nulls(array: pa.Array, valid: np.ndarray[Any, Any]) -> pa.Array:
+    """Return strings or binary without nulls with a null in each row that is not valid."""
+    import numpy as np
+    import pyarrow as pa
+
+    if valid.all():
+        return array
+    _, offsets, data = array.buffers()
+    before = np.zeros(array.offset, bool)
+    bits = pa.py_buffer(np.packbits(np.concatenate([before, valid]), bitorder="little"))
+    buffers = [bits, offsets, data]
+    return pa.Array.from_buffers(array.type, len(array), buffers, offset=array.offset)
+
+
 def null_places(column: pa.ChunkedArray) -> Places:
     """Return the rows of a column in which there is no value, ascending."""
     import numpy as np

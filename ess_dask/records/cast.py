@@ -91,16 +91,23 @@ def cast_each(
 ) -> list[tuple[Any, bool]]:
     """Return what ``cast`` makes of some different texts, and whether each is no value of its type
     (then what it is made of does not matter)."""
-    judged: list[tuple[Any, bool]] = [(None, True)] * len(texts)
     number = type_.name in (*INTEGERS, *FLOATS)
-    left = [n for n, text in enumerate(texts) if not (number and _IS_WORD.fullmatch(text))]
+    nothing = 0 if blank == "zero" else None
+    judged: list[tuple[Any, bool]] = [(None, True) if text else (nothing, False) for text in texts]
+    left = [
+        place
+        for place, text in enumerate(texts)
+        if not number or (text and not _IS_WORD.fullmatch(text))
+    ]
     if not left:
         return judged  # Polars takes a quarter of a second to import.
     import polars as pl
 
-    casted = cast(pl.Series([texts[n] or None for n in left], dtype=pl.String), type_, blank)
-    for n, value, failed in zip(left, casted.values, casted.failed, strict=True):
-        judged[n] = (value, failed)
+    casted = cast(
+        pl.Series([texts[place] or None for place in left], dtype=pl.String), type_, blank
+    )
+    for place, value, failed in zip(left, casted.values, casted.failed, strict=True):
+        judged[place] = (value, failed)
     return judged
 
 

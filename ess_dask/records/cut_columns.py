@@ -8,6 +8,7 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING
 
+from ess_dask.records.arrays import with_nulls
 from ess_dask.records.plain_read import Guess, holds_x, read_numbers, without_blanks
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.title import Fields
@@ -49,7 +50,7 @@ def _numbers(
     texts = cut.texts(position)
     _refuse_x(np.frombuffer(texts.buffers()[2], np.uint8), kind)
     try:
-        return pa.chunked_array([_with_nulls(texts, odd=bool(guess.odd))]).cast(kind)
+        return pa.chunked_array([_without_odd(texts, odd=bool(guess.odd))]).cast(kind)
     except pa.ArrowInvalid:
         # The parser does not mind blanks around a number, and knows what else is odd.
         text = cut.column(position)
@@ -58,11 +59,10 @@ def _numbers(
     return read_numbers(text, kind, spec, guess.odd)
 
 
-def _with_nulls(texts: pa.Array, *, odd: bool) -> pa.Array:
+def _without_odd(texts: pa.Array, *, odd: bool) -> pa.Array:
     """Return texts with a null for each empty one, and for those that begin like a word if some are
     ``odd``: these are looked at again."""
     import numpy as np
-    import pyarrow as pa
 
     _, offsets, data = texts.buffers()
     edges = np.frombuffer(offsets, np.int32)
@@ -70,10 +70,7 @@ def _with_nulls(texts: pa.Array, *, odd: bool) -> pa.Array:
     if odd:
         text = np.append(np.frombuffer(data, np.uint8), np.uint8(0))
         valid &= text[edges[:-1]] <= ord("9")
-    if valid.all():
-        return texts
-    bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(texts.type, len(texts), [bits, offsets, data])
+    return with_nulls(texts, valid)
 
 
 def _refuse_x(text: Bytes, kind: pa.DataType) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import different
+from ess_dask.records.arrays import different, with_nulls
 from ess_dask.records.cast import cast_each
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import LF
@@ -246,12 +246,6 @@ def without_blanks(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
     chunks = []
     for chunk in texts.chunks:
-        bits, offsets, data = chunk.buffers()
-        stop = chunk.offset + len(chunk)
-        full = np.diff(np.frombuffer(offsets, np.int32)[: stop + 1]) > 0
-        if not full[chunk.offset :].all():
-            bits = pa.py_buffer(np.packbits(full, bitorder="little"))
-            buffers = [bits, offsets, data]
-            chunk = pa.Array.from_buffers(chunk.type, len(chunk), buffers, offset=chunk.offset)
-        chunks.append(chunk)
+        edges = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset :][: len(chunk) + 1]
+        chunks.append(with_nulls(chunk, edges[1:] > edges[:-1]))
     return pa.chunked_array(chunks, texts.type)

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-LAKE = {"sales_20140901.csv": "user,price\nann,1.5\nbob\ncid,-2\neve,\n"}
+LAKE = {
+    "sales_20140901.csv": "user,price\nann,1.5\nbob\ncid,-2\neve,\ngus,TBD\n" + "fay,-1\n" * 60,
+}
 FOLD = """
 import sys
 import ess_dask as ess

@@ -14,6 +14,7 @@ from ess_dask.records.cast import cast
 from ess_dask.records.chunk import FileSource
 from ess_dask.records.csv import read_chunks, read_untyped
 from ess_dask.records.plain import Plain, type_plain
+from ess_dask.records.plain_read import _guessed_apart
 from ess_dask.records.spec import Column, ReadSpec
 from ess_dask.records.types import parse_type
 from ess_dask.records.untyped import type_chunks
@@ -139,6 +140,15 @@ def test_each_odd_text_is_judged_once_with_the_others():
         found = rows_and_rejects(read(data, spec))
     assert asked.call_count == 1
     assert found == rows_and_rejects(read_closely(data, spec))
+
+
+def test_what_was_odd_in_one_text_is_not_sought_in_the_next():
+    spec = ReadSpec((Column("odd", parse_type("int64")), Column("b", parse_type("string"))))
+    data = b"odd,b\n" + b"1,x\n" * 30 + b"TBD,y\n"
+    with patch("ess_dask.records.plain_read._guessed_apart", wraps=_guessed_apart) as guessed:
+        first, second = rows_and_rejects(read(data, spec)), rows_and_rejects(read(data, spec))
+    assert guessed.call_count == 1
+    assert first == second
 
 
 @pytest.mark.parametrize("delimiter", ["^", "\x01"])

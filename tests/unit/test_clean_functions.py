@@ -11,6 +11,7 @@ from ess_dask.errors import ConfigError
 def test_what_stands_here_is_what_duckdb_answers():
     assert duckdb.__version__ == KNOWN_VERSION, "write down what ask() says of this version"
     assert ask() == KNOWN
+    assert functions() is KNOWN
 
 
 def test_another_version_is_asked(monkeypatch):

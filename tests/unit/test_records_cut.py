@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from ess_dask.records.bits import positions
-from ess_dask.records.cut import cut
+from ess_dask.records.cut import cut, cut_pays
 from ess_dask.records.lines import Lines
+from ess_dask.records.spec import Column
+from ess_dask.records.title import Fields
+from ess_dask.records.types import parse_type
 
 
 def lines_of(texts, end="\n"):
@@ -75,3 +78,12 @@ def test_places_that_are_set_are_found(share):
     bits = [choose.random() < share for _ in range(64 * 50)]
     words = np.packbits(np.array(bits), bitorder="little").view(np.uint64)
     assert positions(words).tolist() == [place for place, bit in enumerate(bits) if bit]
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted", "pays"),
+    [("a,b,c,d", 2, True), ("a,b,c,d", 3, False), ("a" * 60 + ",b,c,d", 1, False)],
+)
+def test_few_fields_of_short_lines_are_cut(line, wanted, pays):
+    columns = tuple(Column(f"c{n}", parse_type("string")) for n in range(wanted))
+    assert cut_pays(lines_of([line] * 3), Fields(4, columns, tuple(range(wanted)))) is pays
