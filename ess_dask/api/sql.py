@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ess_dask.api.lake import Lake
     from ess_dask.api.results import Answer
     from ess_dask.catalog.model import FileRef
+    from ess_dask.query.sql.memory import MemoryRows
     from ess_dask.query.sql.room import Limits
     from ess_dask.query.sql.run import Run
     from ess_dask.tables.session import Session
@@ -54,24 +55,24 @@ class Sources:
                 return None
             name = f"{RESERVED}t{len(self.opened)}"
             self.opened[name] = source
+            table = _in_memory(source)
             self._sides[shown] = Side(
                 name,
-                _shown(source, shown),
+                # Messages call a table by its full name, the rest as it was written.
+                str(table.memory.name) if table else shown,
                 source.schema,
                 source.key,
                 source.placement,
                 source.size,
-                _partitions(source),
+                len(table.futures) if table else 0,
             )
         return self._sides[shown]
 
     def close(self) -> None:
         """Let the tables and the connection go."""
-        from ess_dask.query.sql.memory import MemoryRows
-
         for source in self.opened.values():
-            if isinstance(source, MemoryRows):
-                source.release()
+            if in_memory := _in_memory(source):
+                in_memory.release()
         for table in self._tables:
             table.close()
         if self._session is not None and self._owns:
@@ -140,18 +141,13 @@ def _unloaded(url: str, query: str) -> pa.Table:
     return unload(query, url, form="arrow")
 
 
-def _partitions(source: Partitioned) -> int:
-    """Return how many partitions a source in memory has."""
+def _in_memory(source: Partitioned) -> MemoryRows | None:
+    """Return a source that is a table in memory; its rows always lie by their key."""
+    if not source.placement:
+        return None
     from ess_dask.query.sql.memory import MemoryRows
 
-    return len(source.futures) if isinstance(source, MemoryRows) else 0
-
-
-def _shown(source: Partitioned, name: str) -> str:
-    """Return what messages call a source: a table by its full name, the rest as it was written."""
-    from ess_dask.query.sql.memory import MemoryRows
-
-    return str(source.memory.name) if isinstance(source, MemoryRows) else name
+    return source if isinstance(source, MemoryRows) else None
 
 
 def _text_files(lake: Lake, pattern: str) -> Partitioned:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import shutil
 import stat
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,12 +19,15 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import PurePosixPath
 from tempfile import SpooledTemporaryFile
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ess_dask.errors import ReadError
 from ess_dask.records.chunk import FileSource
 from ess_dask.records.compression import BLOCK_BYTES, codec_name, decompress, open_source
 from ess_dask.records.spec import ReadSpec
+
+if TYPE_CHECKING:
+    import tarfile
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _TAR_BLOCK = 512
@@ -174,8 +176,11 @@ def _gather(blocks: Iterator[bytes], size: int) -> bytes:
 
 
 def _is_tar(head: bytes) -> bool:
-    if len(head) < _TAR_BLOCK:
+    if len(head) < _TAR_BLOCK or b"\0" not in head:
+        # A header is padded with zeros; for text, tarfile (10 ms) is not imported.
         return False
+    import tarfile
+
     try:
         tarfile.TarInfo.frombuf(head[:_TAR_BLOCK], "utf-8", "surrogateescape")
     except tarfile.HeaderError:
@@ -264,6 +269,8 @@ def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, uri: str) -> I
 def _tar_members(
     uri: str, reader: _BlockReader, pattern: str
 ) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    import tarfile
+
     try:
         with tarfile.open(fileobj=reader, mode="r|", bufsize=BLOCK_BYTES) as archive:  # type: ignore[call-overload]
             for info in archive:
@@ -293,6 +300,8 @@ def _tar(
 
 
 def _tar_content(archive: tarfile.TarFile, info: tarfile.TarInfo, uri: str) -> Iterator[bytes]:
+    import tarfile
+
     member = archive.extractfile(info)
     assert member is not None
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import strings
+from ess_dask.records.arrays import from_numpy, strings, take
 from ess_dask.records.bits import count_up_to, nth, places, positions
 from ess_dask.records.split import CR, LF
 from ess_dask.records.title import Fields
@@ -86,7 +86,7 @@ class Cut:
         buffers = [None, pa.py_buffer(edges), pa.py_buffer(self.data)]
         every = pa.Array.from_buffers(pa.string(), len(edges) - 1, buffers)
         even = np.arange(0, len(edges), 2, dtype=np.int32)
-        return every.take(pa.Array.from_buffers(pa.int32(), len(even), [None, pa.py_buffer(even)]))
+        return take(every, from_numpy(even))
 
 
 def cut(lines: Lines, delimiter: int, width: int, wanted: Sequence[int]) -> Cut:

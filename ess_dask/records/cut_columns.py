@@ -8,7 +8,7 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import with_nulls
+from ess_dask.records.arrays import cast, with_nulls
 from ess_dask.records.plain_read import Guess, holds_x, read_numbers, without_blanks
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.title import Fields
@@ -50,7 +50,7 @@ def _numbers(
     texts = cut.texts(position)
     _refuse_x(np.frombuffer(texts.buffers()[2], np.uint8), kind)
     try:
-        return pa.chunked_array([_without_odd(texts, odd=bool(guess.odd))]).cast(kind)
+        return pa.chunked_array([cast(_without_odd(texts, odd=bool(guess.odd)), kind)])
     except pa.ArrowInvalid:
         # The parser does not mind blanks around a number, and knows what else is odd.
         text = cut.column(position)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import different, to_numpy, zero
+from ess_dask.records.arrays import different, to_numpy, with_zeros
 from ess_dask.records.cast import cast, reason
 from ess_dask.records.cut_columns import cut_columns
 from ess_dask.records.odd import Failed, Failures, as_arrow, settled
@@ -99,7 +99,7 @@ def typed_rows(
                 alone = Fields(fields.width, (column,), (position,))
                 array = settled(array, alone, spec, text_of, failed)
             if array.null_count and spec.blank == "zero":
-                array = array.fill_null(zero(array.type))
+                array = with_zeros(array)
         else:
             array = _from_text(array, column, spec, read.guess, failed)
         arrays.append(array)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ess_dask.errors import ConfigError
 from ess_dask.records.spec import Column, DataType
@@ -110,6 +109,8 @@ def _check_format(text: str, pattern: str, *, required: bool) -> None:
 
 
 def _check_zone(text: str, zone: str) -> None:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -7,6 +7,7 @@ import pytest
 
 LAKE = {
     "sales_20140901.csv": "user,price\nann,1.5\nbob\ncid,-2\neve,\ngus,TBD\n" + "fay,-1\n" * 60,
+    "orders_20140901.csv": "user,x,item,count,price\n" + "ann,,nail,1,1.5\nbob,,saw,2,\n" * 60,
 }
 FOLD = """
 import sys
@@ -34,8 +35,22 @@ run(ess, ["query", "select price from sales:*:* limit 2", "--format", "csv"])
 print([name for name in ("pandas", "distributed", "dask.bag") if name in sys.modules])
 """
 
+GROUP = """
+import sys
+from ess_dask.cli.main import ess, run
+run(ess, ["select", "lake"])
+spec = "S:user X S:item I:count F:price"
+run(ess, ["category", "add", "orders", "orders_*.csv", "--columnspec", spec])
+text = "select user, sum(price) as total from orders:*:* where price > 1 group by user order by 1"
+run(ess, ["query", text, "--format", "csv"])
+heavy = "pandas", "distributed", "polars", "pyarrow.compute", "pyarrow.dataset", "dask", "tarfile"
+print([name for name in heavy if name in sys.modules])
+"""
 
-@pytest.mark.parametrize(("code", "last"), [(FOLD, "1 []"), (STREAM, "[]"), (QUERY, "[]")])
+
+@pytest.mark.parametrize(
+    ("code", "last"), [(FOLD, "1 []"), (STREAM, "[]"), (QUERY, "[]"), (GROUP, "[]")]
+)
 def test_heavy_packages_stay_out(code, last, tmp_path):
     (tmp_path / "lake").mkdir()
     for name, text in LAKE.items():
