@@ -133,6 +133,16 @@ def test_a_key_is_looked_up_in_its_partition(table):
     )
 
 
+def test_a_text_key_that_equals_a_number_is_looked_for_everywhere(table, tmp_path):
+    texts = ["5", "05", "5.0", "+5", "50", " 5", "6"]
+    (tmp_path / "k_20200101.csv").write_text("\n".join(["k", *texts]) + "\n")
+    keys = ess.select(str(tmp_path)).category("k", "k_*.csv", columns={"k": "string"}).all()
+    with keys.into("q.texts", key="k") as made:
+        answer = made.sql("select k from this where k = 5 order by k").to_arrow()
+        assert answer.column("k").to_pylist() == [" 5", "+5", "05", "5", "5.0"]
+        assert made.sql("select k from this where k = '5'").to_arrow().num_rows == 1
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -1,5 +1,7 @@
 """Names and places of SQL statements, what is Essentia's, and what no statement may do."""
 
+from datetime import date
+
 import pyarrow as pa
 import pytest
 
@@ -119,3 +121,35 @@ def test_clocks_are_read_once_and_chance_stays_in_one_place():
     assert "now()" not in plan.stages[0].map
     assert not plan.unsplit
     assert compile_statement("select random() from t", find).unsplit == "random()"
+
+
+KEYS = {
+    "text": pa.string(), "whole": pa.int32(), "number": pa.float64(), "day": pa.date32(),
+    "flag": pa.bool_(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "condition", "value"),
+    [
+        ("text", "text = 'it''s'", "it's"),
+        ("text", "'5' = TEXT and n > 1", "5"),
+        ("text", "text = 5", None),
+        ("text", "text = 5.0", None),
+        ("text", "text = true", None),
+        ("text", "text = null", None),
+        ("text", "text = 'a' or n = 1", None),
+        ("whole", "whole = 5", 5),
+        ("whole", "whole = '5'", 5),
+        ("whole", "whole = -5.0", -5),
+        ("number", "number = 5", 5.0),
+        ("number", "number = '1e3'", 1000.0),
+        ("day", "day = '2014-09-01'", date(2014, 9, 1)),
+        ("flag", "flag = true", True),
+    ],
+)
+def test_a_key_that_equals_a_constant_is_looked_up(key, condition, value):
+    schema = pa.schema({key: KEYS[key], "n": pa.int32()})
+    side = Side("__ess_t0", "t", schema, (key,), "p/4", partitions=4)
+    plan = compile_statement(f"select n from t where {condition}", lambda path: side, 1 << 20)
+    assert plan.stages[0].at == (None if value is None else (value,))

@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.query.sql.model import Side
 from ess_dask.query.sql.sources import is_column
-from ess_dask.query.sql.tree import Node, conjuncts, query_of, query_text, quoted, walk
+from ess_dask.query.sql.tree import Node, conjuncts, quoted, walk
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.query.sql.room import Binder
+
+
+Literal = tuple[str, str]
+"""Kind and text of a constant, as DuckDB's tree has them."""
+
+_NUMBERS = ("INTEGER", "NUMERIC", "BOOLEAN")
 
 
 def key_values(tree: Node, side: Side, binder: Binder) -> tuple[Any, ...] | None:
@@ -21,7 +27,7 @@ def key_values(tree: Node, side: Side, binder: Binder) -> tuple[Any, ...] | None
     """
     if not side.key:
         return None
-    found: set[tuple[str, ...]] = set()
+    found: set[tuple[Literal, ...]] = set()
     for node in walk(tree):
         ref = node.get("from_table")
         if ref and ref["type"] == "BASE_TABLE" and ref["table_name"] == side.name:
@@ -30,11 +36,27 @@ def key_values(tree: Node, side: Side, binder: Binder) -> tuple[Any, ...] | None
             return None
     if len(found) != 1 or () in found:
         return None
-    values = []
-    for name, text in zip(side.key, found.pop(), strict=True):
-        ((_, kind),) = binder.columns(f"select {quoted(name)} from {side.name}")  # noqa: S608
-        values.append(binder.value(f"select try_cast({text} as {kind})"))
-    return tuple(values)
+    return tuple(
+        _held(name, literal, side, binder)
+        for name, literal in zip(side.key, found.pop(), strict=True)
+    )
+
+
+def _held(name: str, literal: Literal, side: Side, binder: Binder) -> Any:
+    """Return a constant as a column holds it."""
+    kind, text = literal
+    if kind == "STRING" and _is_text(name, side):
+        return text
+    value = "'" + text.replace("'", "''") + "'" if kind == "STRING" else text
+    ((_, held),) = binder.columns(f"select {quoted(name)} from {side.name}")  # noqa: S608
+    return binder.value(f"select try_cast({value} as {held})")
+
+
+def _is_text(name: str, side: Side) -> bool:
+    from pyarrow import types
+
+    kind = side.schema.field(name).type
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _reads(node: Node, name: str) -> bool:
@@ -42,33 +64,32 @@ def _reads(node: Node, name: str) -> bool:
     return any(ref["type"] == "BASE_TABLE" and ref["table_name"] == name for ref in sides)
 
 
-def _constants(node: Node, ref: Node, side: Side) -> tuple[str, ...]:
-    """Return the SQL of what each key column must equal, () when one of them is free."""
+def _constants(node: Node, ref: Node, side: Side) -> tuple[Literal, ...]:
+    """Return what each key column must equal, () when one of them is free."""
     if ref["column_name_alias"]:
         return ()
-    texts = []
+    constants = []
     for name in side.key:
         part = (ref["alias"].lower(), name.lower())
-        text = next(
-            filter(None, (_equal(each, part) for each in conjuncts(node["where_clause"]))), ""
-        )
-        if not text:
+        equal = (_equal(each, part) for each in conjuncts(node["where_clause"]))
+        # A text that is compared with a number is read as one: '05' equals 5, too.
+        kinds = ("STRING",) if _is_text(name, side) else ("STRING", *_NUMBERS)
+        literal = next((each for each in equal if each and each[0] in kinds), None)
+        if literal is None:
             return ()
-        texts.append(text)
-    return tuple(texts)
+        constants.append(literal)
+    return tuple(constants)
 
 
-def _equal(condition: Node, part: tuple[str, str]) -> str:
+def _equal(condition: Node, part: tuple[str, str]) -> Literal | None:
     if condition["type"] != "COMPARE_EQUAL":
-        return ""
+        return None
     left, right = condition["left"], condition["right"]
     if is_column(right, part):
         left, right = right, left
     if not is_column(left, part) or right["class"] != "CONSTANT":
-        return ""
-    query = query_of("select 1")
-    query["select_list"] = [right]
-    return f"({query_text(query)})"
+        return None
+    return right["literal"]["kind"], right["literal"]["text"]
 
 
 def partition_of(at: tuple[Any, ...], schema: pa.Schema, key: tuple[str, ...], count: int) -> int:
