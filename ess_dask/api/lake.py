@@ -259,7 +259,7 @@ def _read_spec(category: Category) -> ReadSpec:
     return ReadSpec(
         columns=parse_columnspec(category.columnspec),
         delimiter=category.delimiter or ",",
-        header=category.header is not False,
+        header=category.header,
         by_position=True,
         blank="zero",
         compression=category.compression,

@@ -22,7 +22,13 @@ from ess_dask.records.rejects import RAW_LIMIT, build_rejects
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import CR, LF, Fault, Layout, Records, split
 from ess_dask.records.text import utf8_blocks
-from ess_dask.records.title import Fields, fields_by_position, fields_by_title
+from ess_dask.records.title import (
+    Fields,
+    fields_behind_title,
+    fields_by_position,
+    fields_by_title,
+    is_title,
+)
 from ess_dask.records.untyped import Part, Untyped, empty_chunk, fault_reason, type_chunks
 
 if TYPE_CHECKING:
@@ -126,7 +132,7 @@ class _File:
         self.name = f"{uri}!{member}" if member else uri
         self.title = ""
         self.spec = spec
-        self.fields = None if spec.header else fields_by_position(spec)
+        self.fields = fields_by_position(spec) if spec.header is False else None
         # A malformed line is shown up to RAW_LIMIT: that much of it is kept in any case.
         self.hold = max(spec.max_record_bytes, RAW_LIMIT) + 4
 
@@ -163,8 +169,9 @@ class _File:
     def _untyped(self, buffer: bytes, records: Records, place: _Place) -> Untyped:
         first = 0
         if self.fields is None:
-            self.fields = self._title(buffer, records)
-            first = 1
+            raw = buffer[records.starts[0] : records.stops[0]]
+            first = int(self._has_title(raw))
+            self.fields = self._title(raw, records) if first else fields_by_position(self.spec)
         return self._separate(self.fields, buffer, records, place, first)
 
     def _separate(
@@ -178,6 +185,8 @@ class _File:
         import numpy as np
 
         start = buffer.find(LF) + 1 if self.fields is None else 0
+        if start and layout.eol == LF and not self._has_title(bytes(buffer[: start - 1])):
+            self.fields, start = fields_by_position(self.spec), 0
         returns = buffer.find(CR) >= 0
         stop = plain_stop(buffer, start, layout, returns=returns)
         if not stop:
@@ -194,8 +203,13 @@ class _File:
         origin = Origin(self.uri, self.member, title, place.offset, place.line)
         return Plain(origin, self.spec, fields, Lines.of(data, returns=returns))
 
-    def _title(self, buffer: bytes, records: Records) -> Fields:
-        raw = buffer[records.starts[0] : records.stops[0]]
+    def _has_title(self, first: bytes) -> bool:
+        """Whether the first record is a title line; if nobody said so, one that names columns."""
+        if self.spec.header is not None:
+            return self.spec.header
+        return is_title(first.removesuffix(b"\r").decode("latin-1"), self.spec)
+
+    def _title(self, raw: bytes, records: Records) -> Fields:
         try:
             self.title = raw.decode()
         except UnicodeDecodeError as error:
@@ -206,7 +220,7 @@ class _File:
 
     def _fields(self, title: str) -> Fields:
         if self.spec.by_position:
-            return fields_by_position(self.spec)
+            return fields_behind_title(title, self.spec, self.name)
         return fields_by_title(title, self.spec, self.name)
 
     def again(self, rejects: pa.Table) -> Iterator[Chunk]:
@@ -214,7 +228,7 @@ class _File:
         import numpy as np
 
         if self.fields is None:
-            if not self.title:
+            if not self.title and self.spec.header:
                 raise ColumnsError(
                     f"{self.name}: its rows were read without a title line",
                     hint="declare header: false, or load the whole file again",
