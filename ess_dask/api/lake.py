@@ -88,7 +88,8 @@ class Lake:
         pattern with classes such as ``[:%Y:]``.
 
         With the name alone, the category is taken as ``ess category add`` registered it, with its
-        columnspec. Raises ``ConfigError`` for an unknown type or encoding, ``UsageError`` for
+        columnspec, whose columns go by position; a file whose title names them in another order
+        is an error. Raises ``ConfigError`` for an unknown type or encoding, ``UsageError`` for
         a category that is not registered and a pattern without columns.
         """
         if pattern is None and columns is None:
