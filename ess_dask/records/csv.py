@@ -15,13 +15,14 @@ from ess_dask.errors import ColumnsError, ConfigError
 from ess_dask.records.again import as_utf8, join_records
 from ess_dask.records.archives import open_files
 from ess_dask.records.chunk import REJECT_FIELDS, Chunk, FileSource, Origin
+from ess_dask.records.compression import codec_name
 from ess_dask.records.feed import Feed
 from ess_dask.records.lines import Lines
 from ess_dask.records.plain import Plain, plain_stop
 from ess_dask.records.rejects import RAW_LIMIT, build_rejects
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import CR, LF, Fault, Layout, Records, split
-from ess_dask.records.text import utf8_blocks
+from ess_dask.records.text import check_encoding, utf8_blocks
 from ess_dask.records.title import (
     Fields,
     fields_behind_title,
@@ -58,7 +59,7 @@ def read_untyped(
 
     Typing has a cost for each call: parts of many small files are better typed together.
     """
-    _check(spec)
+    check_spec(spec)
     empty = True
     files = open_files(source, spec) if blocks is None else [(source.uri, blocks)]
     for uri, content in files:
@@ -78,7 +79,7 @@ def read_rejected(rejects: pa.Table, spec: ReadSpec) -> Iterator[Chunk]:
     least. Raises ``ColumnsError`` when columns go by name and the title is not known or does not
     have them.
     """
-    _check(spec)
+    check_spec(spec)
     for group in _same_title(rejects):
         first = group.slice(0, 1).to_pylist()[0]
         file = _File(first["uri"], spec, first["member"])
@@ -96,7 +97,10 @@ def _same_title(rejects: pa.Table) -> Iterator[pa.Table]:
             start = stop
 
 
-def _check(spec: ReadSpec) -> None:
+def check_spec(spec: ReadSpec) -> None:
+    """Raise ``ConfigError`` for a specification that no file can be read by."""
+    check_encoding(spec.encoding)
+    codec_name(spec.compression)
     delimiter = spec.delimiter
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
         raise ConfigError(
