@@ -91,6 +91,18 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             raise _ReaderGone from None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; of one that is not there, say what comes near."""
+        if args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = " or ".join(map(repr, get_close_matches(args[0], COMMANDS, n=2)))
+            if near:
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {near}?")
+        return super().resolve_command(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names, sorted."""
         return sorted(COMMANDS)
@@ -188,6 +200,7 @@ def main(args: list[str] | None = None) -> None:
     """Run ``ess`` and exit with the documented code: 0 1 2 3 4 75 130."""
     # Imports and models of AWS hold few cycles: looking for them is a fifth of a short command.
     gc.set_threshold(_GC_THRESHOLD)
+    _open_closed_streams()
     code = run(ess, sys.argv[1:] if args is None else args)
     if code == InterruptedRunError.exit_code:
         # Aborted work in Python threads cannot be ended otherwise, and a normal exit waits for it.
@@ -195,6 +208,14 @@ def main(args: list[str] | None = None) -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Give those of the standard streams that the caller closed (``>&-``) to nobody: a file that is
+    opened later would take their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def run(command: click.Command, args: list[str]) -> int:
