@@ -168,6 +168,24 @@ def test_a_command_that_comes_near_is_named(typed, meant, capsys):
     assert f"Did you mean {meant}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["summary", "caf\udce9"], r"'caf\udce9' is not valid UTF-8"),
+        (["query", "select '\udcff'"], "is not valid UTF-8"),
+        (["run", "a" * 300], "a name of 300 characters is too long: aaa"),
+    ],
+)
+def test_arguments_that_no_file_and_no_name_can_have(typed, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert run(command, ["select", str(tmp_path)]) == 0
+    assert run(command, typed) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "\n  hint: " in said
+
+
 def test_nothing_comes_near(capsys):
     assert run(command, ["--nope"]) == run(command, ["xyzzy"]) == 2
     said = capsys.readouterr().err
