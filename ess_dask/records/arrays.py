@@ -3,7 +3,7 @@
 pyarrow imports pandas (0.3 s) the first time it converts a Python or NumPy value, only to see
 whether it is one of pandas'. Short commands would spend most of their time so. What goes through
 here is known to be none. To take or compare values pyarrow makes all of its functions (40 ms):
-few values are faster taken by NumPy, for many there is ``take``, as there is ``cast``.
+few values are faster taken by NumPy; for many there are ``take``, ``select`` and ``cast``.
 """
 
 from __future__ import annotations
@@ -122,6 +122,13 @@ def take(array: pa.Array, which: pa.Array) -> pa.Array:
 
     options = _compute.TakeOptions(boundscheck=False)
     return _compute.call_function("take", [array, which], options)
+
+
+def select(table: pa.Table, kept: np.ndarray[Any, Any]) -> pa.Table:
+    """Return the rows of a table for which a boolean is set."""
+    from pyarrow import _compute
+
+    return _compute.call_function("filter", [table, from_numpy(kept)], _compute.FilterOptions())
 
 
 def cast(array: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -15,7 +15,8 @@ import ess_dask as ess
 columns = {"user": "string", "price": "float64"}
 sales = ess.select("lake").category("sales", "sales_*.csv", columns=columns)
 rows = sales.all().clean("select * from records where price > 0").fold(lambda t: t.num_rows, sum)
-print(rows, [name for name in ("pandas", "distributed", "polars") if name in sys.modules])
+heavy = "pandas", "distributed", "polars", "pyarrow.compute"
+print(rows, [name for name in heavy if name in sys.modules])
 """
 STREAM = """
 import sys
