@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
     Places = NDArray[np.int64]
 
+Rows = TypeVar("Rows", "pa.Array", "pa.Table")
 
 GATHER_BYTES = 1 << 18
 """Bytes that are gathered in one go."""
@@ -115,13 +116,13 @@ def taken(array: pa.Array, which: Places) -> pa.Array:
     return slices(text, offsets[which], offsets[which + 1], array.type)
 
 
-def take(array: pa.Array, which: pa.Array) -> pa.Array:
-    """Return ``array.take(which)``; the numbers are not checked."""
+def take(rows: Rows, which: pa.Array | pa.ChunkedArray) -> Rows:
+    """Return ``rows.take(which)``, of an array or a table."""
     # What pyarrow.compute is made of, without the rest of it.
     from pyarrow import _compute
 
-    options = _compute.TakeOptions(boundscheck=False)
-    return _compute.call_function("take", [array, which], options)
+    taken: Rows = _compute.call_function("take", [rows, which])
+    return taken
 
 
 def select(table: pa.Table, kept: np.ndarray[Any, Any]) -> pa.Table:
