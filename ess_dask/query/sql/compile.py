@@ -10,7 +10,7 @@ from ess_dask.query.sql.model import SqlPlan, Stage
 from ess_dask.query.sql.names import Spoken, spoken
 from ess_dask.query.sql.planner import Planner
 from ess_dask.query.sql.room import Binder
-from ess_dask.query.sql.sources import UnsplitError
+from ess_dask.query.sql.spread import UnsplitError
 from ess_dask.query.sql.tree import Node, copied, expression_of, query_of, query_text, walk
 
 if TYPE_CHECKING:
