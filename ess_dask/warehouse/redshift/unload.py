@@ -200,15 +200,28 @@ def remove_unloaded(where: Destination) -> None:
 def read_back(where: Destination, unloaded: Unloaded) -> pa.Table:
     """Return the rows of a Parquet unload, files in the manifest's order, several read at once.
 
-    Raises ``DataError`` unless every file has the bytes and rows that the manifest tells.
+    Raises ``DataError`` unless every file has the bytes and rows that the manifest tells, and where
+    columns have the same name.
     """
     import pyarrow as pa
 
-    listed = _listed(where) if unloaded.rows else {}
+    _refuse_same_names(unloaded.columns)
+    # Of no rows the empty file knows the types better than the manifest, if there is one.
+    empty = [file for file in unloaded.files if file.bytes][:1]
+    wanted = [file for file in unloaded.files if file.rows] or empty
+    listed = _listed(where) if wanted else {}
     with ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="ess-unload") as pool:
-        wanted = [file for file in unloaded.files if file.rows]
         tables = list(pool.map(lambda file: _read(where.store, file, listed), wanted))
     return pa.concat_tables(tables) if tables else _schema(unloaded.columns).empty_table()
+
+
+def _refuse_same_names(columns: Sequence[Column]) -> None:
+    names = [column.name for column in columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"the query has more than one column called {', '.join(twice)}",
+            hint="give each a name of its own: AS",
+        )
 
 
 def _read(store: Datastore, file: UnloadedFile, listed: dict[str, FileRef]) -> pa.Table:
