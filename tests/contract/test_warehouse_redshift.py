@@ -11,6 +11,7 @@ from ess_dask.testing.warehouse import WarehouseConformance
 from ess_dask.warehouse.connect import open_warehouse
 from ess_dask.warehouse.model import Target
 from ess_dask.warehouse.redshift import load
+from ess_dask.warehouse.redshift.warehouse import RedshiftWarehouse
 from tests.redshift import run
 
 pytestmark = pytest.mark.slow
@@ -89,4 +90,28 @@ class TestRedshift(WarehouseConformance):
         assert self.query("", "SELECT octet_length(data) FROM t ORDER BY id") == [
             (len(first),),
             (most,),
+        ]
+
+    @pytest.mark.parametrize("moment", ["before", "widen"])
+    def test_a_table_that_another_load_made_shorter_is_widened(
+        self, warehouse_url, tmp_path, moment
+    ):
+        """Two first loads at once: the second is planned for a table that is not there yet."""
+        target = Target(warehouse_url, "t", "p")
+        loader = Loader(open_warehouse(warehouse_url), tmp_path / "stage")
+        loader.columns = columns(id="int32", name="string")
+        late = loader.request(target, Version("b", ((2, "y" * 500),)))
+        first = loader.request(target, Version("a", ((1, "x"),)))
+        waiting = [first]
+
+        def watch(step):
+            if step == moment and waiting:
+                loader.warehouse.load(waiting.pop())
+
+        watch("before")
+        loaded = RedshiftWarehouse(loader.warehouse.url, watch).load(late)
+        assert (loaded.rows_loaded, waiting) == (1, [])
+        assert self.query("", "SELECT id, octet_length(name) FROM t ORDER BY 1") == [
+            (1, 1),
+            (2, 500),
         ]

@@ -25,6 +25,8 @@ LOAD_WIDTH, FILE_WIDTH = 256, 4096
 """Lengths of our own columns, in bytes: a load's id, a file's uri."""
 MAX_NAME = 127
 """Greatest length of a name, in bytes."""
+CREATE = "CREATE TABLE"
+"""Beginning of the statement that makes a table."""
 IN_PLACE = "ALTER COLUMN"
 """Part of the statements that cannot run inside a transaction."""
 
