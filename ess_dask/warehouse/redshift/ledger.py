@@ -201,8 +201,8 @@ class Ledger:
         entries = self.table("_ess_ledger")
         same = same_text(f"{entries}.uri", "x.uri")
         self.session.run(
-            f"UPDATE {entries} SET replaced_by = ? WHERE table_name = ? AND pipeline = ? "  # noqa: S608
-            f"AND replaced_by = '' AND EXISTS (SELECT 1 FROM {uris} x WHERE {same})",
+            f"UPDATE {entries} SET replaced_by = ? FROM {uris} x WHERE table_name = ? "  # noqa: S608
+            f"AND pipeline = ? AND replaced_by = '' AND {same}",
             by,
             table,
             pipeline,

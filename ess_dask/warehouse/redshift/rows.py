@@ -56,9 +56,9 @@ def source_of(session: Session, request: LoadRequest, work: Work) -> Source:
         return _last_by_key(session, request)
     if len(work.taken) == len(request.files):
         return Source(quoted(ROWS), whole=True)
-    same = same_text("f.uri", f"{quoted(ROWS)}.{FILE_COLUMN}")
-    taken = f"SELECT 1 FROM {quoted(TAKEN)} f WHERE {same}"  # noqa: S608 - quoted
-    return Source(f"{quoted(ROWS)} WHERE EXISTS ({taken})", whole=False)
+    same = same_text(f"r.{FILE_COLUMN}", "f.uri")
+    some = f"SELECT r.* FROM {quoted(ROWS)} r JOIN {quoted(TAKEN)} f ON {same}"  # noqa: S608
+    return Source(f"({some}) AS some_rows", whole=False)
 
 
 def _last_by_key(session: Session, request: LoadRequest) -> Source:
