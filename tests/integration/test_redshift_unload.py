@@ -65,6 +65,7 @@ HOSTILE = [
     ("select '$$' || $q$x'y$q$ as a", [{"a": "$$x'y"}]),
     ("-- a comment; with 'a quote\nselect 1 as a;  ", [{"a": 1}]),
     ("/* x */ with t as (select 2 as a)\nselect a from t", [{"a": 2}]),
+    ("select 5 as a union all select 4 order by a limit 1 -- one", [{"a": 4}]),
     ("select 'a\nb' as a", [{"a": "a\nb"}]),
     ("select 'x'') TO ''s3://other/'' --' as a", [{"a": "x') TO 's3://other/' --"}]),
 ]

@@ -70,6 +70,24 @@ def test_what_begins_like_a_query_is_one(text):
 
 
 @pytest.mark.parametrize(
+    ("query", "limited"),
+    [
+        ("select a from t order by a LIMIT 5", True),
+        ("with t as (select 1) select * from t limit 5 -- five", True),
+        ("(select 1 limit 1)", True),
+        ("select top 3 a from t", True),
+        ("select a from t offset 2", True),
+        ("select a from (select 1 limit 5) t where a in (select 2 limit 1)", False),
+        ("select \"limit\", 'limit 5' from t /* limit 5 */", False),
+        ("select 'open", False),
+    ],
+)
+def test_an_outer_limit_becomes_an_inner_one(query, limited):
+    wanted = f"SELECT * FROM ({query}\n) AS limited" if limited else query
+    assert as_query(None, f"{query}; ", "public") == wanted
+
+
+@pytest.mark.parametrize(
     ("words", "wanted"),
     [
         ((), CopyOptions()),
