@@ -69,6 +69,18 @@ def shown_url(url: str) -> str:
     return f"{scheme}{separator}{user}@{place}"
 
 
+def resolved_url(url: str) -> str:
+    """Return the URL of what a URL stands for: the label of a registered cluster says no place.
+
+    Raises ``ConfigError`` for a Redshift URL that cannot be read; the password is not in it.
+    """
+    if BUILT_IN.get(url.partition("://")[0].lower()) is not _open_redshift:
+        return shown_url(url)
+    from ess_dask.warehouse.redshift.url import parse_url
+
+    return str(parse_url(url))
+
+
 def place_of(url: str) -> str:
     """Return the name of the warehouse at a URL: the same for every way to write it, no secret."""
     location = shown_url(url).partition("?")[0]
