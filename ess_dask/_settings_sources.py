@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ess_dask._settings_model import NAMES, env_name
 from ess_dask.documents.fields import did_you_mean
 from ess_dask.documents.variables import expand
 from ess_dask.documents.yaml import Place, Scalar, load_file
 from ess_dask.errors import ConfigError
-from ess_dask.settings import NAMES, env_name
 
 OTHER_VARIABLES = ("ESS_PROFILE", "ESS_CACHE_DIR", "ESS_WORK_DIR", "ESS_REDSHIFT_PASSWORD")
 """Variables of the product that are no settings."""

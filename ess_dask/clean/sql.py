@@ -20,7 +20,7 @@ from ess_dask.clean.sqlrows import carry_label
 from ess_dask.clean.sqlthrough import Through, put_together, without_through
 from ess_dask.clean.sqltree import parse, text_of
 from ess_dask.errors import CleanError, ConfigError
-from ess_dask.records.arrays import from_numpy, to_numpy
+from ess_dask.records.arrays import from_numpy, take, to_numpy
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -189,4 +189,4 @@ def _in_row_order(table: pa.Table) -> pa.Table:
     labels = to_numpy(table.column(ROW_LABEL))
     if bool((labels[1:] >= labels[:-1]).all()):
         return table
-    return table.take(from_numpy(np.argsort(labels, kind="stable")))
+    return take(table, from_numpy(np.argsort(labels, kind="stable")))

@@ -15,6 +15,7 @@ from ess_dask.clean import duck
 from ess_dask.clean.arrow import standard_type
 from ess_dask.clean.protocol import ROW_LABEL
 from ess_dask.clean.sqltree import Node, text_of, tree_of
+from ess_dask.records.arrays import take, to_numpy
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,7 +119,7 @@ def put_together(
     names = [source for _, source in through.columns if source]
     taken = table.select([*names, ROW_LABEL])
     if len(rows) != table.num_rows or not _all_in_order(rows):
-        taken = taken.take(rows)
+        taken = take(taken, rows)
     computed = iter(answer.columns)
     arrays = [
         taken.column(names.index(source)) if source else next(computed)
@@ -130,8 +131,6 @@ def put_together(
 
 def _all_in_order(rows: pa.ChunkedArray) -> bool:
     import numpy as np
-
-    from ess_dask.records.arrays import to_numpy
 
     found = to_numpy(rows)
     return bool((found == np.arange(len(found))).all())

@@ -107,7 +107,7 @@ def stop(keep_tables: bool) -> None:
 @access_options
 def start() -> None:
     """Start the machines that were stopped; tables that were kept are there again."""
-    from ess_dask.tables.keeping import bring_back
+    from ess_dask.tables.stopping import bring_back
 
     _verb("start")(say)
     bring_back(say)
@@ -173,7 +173,7 @@ cluster.add_command(top)
 
 
 def _tables_kept() -> AbstractContextManager[None]:
-    from ess_dask.tables.keeping import kept_over_stop
+    from ess_dask.tables.stopping import kept_over_stop
 
     return kept_over_stop(say)
 

@@ -25,7 +25,7 @@ def server() -> None:
 def reset() -> None:
     """Stop the servers and forget all databases of this folder."""
     from ess_dask.tables.databases import drop_all
-    from ess_dask.tables.keeping import give_up
+    from ess_dask.tables.kept import give_up
 
     if running_servers():
         stop_servers()

@@ -27,7 +27,7 @@ def udbd() -> None:
 @udbd.command()
 def start() -> None:
     """Start the servers; the ones that run stay as they are."""
-    from ess_dask.tables.keeping import bring_back
+    from ess_dask.tables.stopping import bring_back
 
     start_servers()
     bring_back(say)
@@ -39,7 +39,7 @@ def stop(keep_tables: bool) -> None:
     """Stop the servers; the data in their memory is lost."""
     from ess_dask.cluster.choice import chosen
     from ess_dask.cluster.machines import is_remote
-    from ess_dask.tables.keeping import kept_over_stop, save_running
+    from ess_dask.tables.stopping import kept_over_stop, save_running
 
     if keep_tables and is_remote():
         # Their machines are ended by others: a verb of ``ess cluster``, or their owner.
@@ -131,7 +131,7 @@ def stop_servers() -> None:
 
 def restart_servers() -> None:
     """Stop the servers if they run, then start them: the data is gone, the specs stay."""
-    from ess_dask.tables.keeping import give_up
+    from ess_dask.tables.kept import give_up
 
     if running_servers():
         stop_servers()

@@ -11,7 +11,7 @@ from ess_dask.clean.protocol import ROW_LABEL, RowStep, StepContext
 from ess_dask.clean.signals import LostRowLabelsError, RowCleanError
 from ess_dask.engine.model import Piece
 from ess_dask.errors import CleanError
-from ess_dask.records.arrays import from_numpy, to_numpy
+from ess_dask.records.arrays import from_numpy, take, to_numpy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ def add_file_columns(piece: Piece, names: Sequence[str]) -> Piece:
     for name in names:
         values = [_file_value(file, name) for file in piece.files]
         kind = pa.date32() if name == "file_date" else pa.string()
-        column = pa.array(values, kind).take(from_numpy(piece.file_of))
+        column = take(pa.array(values, kind), from_numpy(piece.file_of))
         table = table.append_column(name, column)
     return replace(piece, table=table)
 

@@ -59,6 +59,11 @@ class Plan:
         return tuple(dict.fromkeys((*self.columns, *self.order, *counted)))
 
     @property
+    def ends_early(self) -> bool:
+        """Whether the first rows that are found may be all of the answer."""
+        return self.shape == "rows" and self.limit is not None and not self.order
+
+    @property
     def titles(self) -> tuple[str, ...]:
         """The names of all fields of a record, in lower case; '' for one without."""
         return tuple(column.folded for column in self.program.inputs[0].columns)

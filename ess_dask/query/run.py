@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ess_dask.catalog.model import FileRef
-from ess_dask.engine.batches import make_batches
+from ess_dask.engine.batches import growing, make_batches
 from ess_dask.engine.executor import ThreadExecutor
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.shared import Shared
@@ -91,6 +91,8 @@ def _found(
     executor = ThreadExecutor(crew.threads)
     work = partial(answer_batch, task=task, draining=interrupt.is_draining, halted=stop.is_set)
     batches = make_batches(files, crew.batch_bytes)
+    if task.plan.ends_early:
+        batches = tuple(growing(batches))
     results = run_ordered(batches, work, executor, interrupt, limit=crew.window)
     try:
         with closing(results):

@@ -3,14 +3,14 @@
 pyarrow imports pandas (0.3 s) the first time it converts a Python or NumPy value, only to see
 whether it is one of pandas'. Short commands would spend most of their time so. What goes through
 here is known to be none. To take or compare values pyarrow makes all of its functions (40 ms):
-few values are faster taken by NumPy, for many there is ``take``, as there is ``cast``.
+few values are faster taken by NumPy; for many there are ``take``, ``select`` and ``cast``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
     Places = NDArray[np.int64]
 
+Rows = TypeVar("Rows", "pa.Array", "pa.Table")
 
 GATHER_BYTES = 1 << 18
 """Bytes that are gathered in one go."""
@@ -115,13 +116,20 @@ def taken(array: pa.Array, which: Places) -> pa.Array:
     return slices(text, offsets[which], offsets[which + 1], array.type)
 
 
-def take(array: pa.Array, which: pa.Array) -> pa.Array:
-    """Return ``array.take(which)``; the numbers are not checked."""
+def take(rows: Rows, which: pa.Array | pa.ChunkedArray) -> Rows:
+    """Return ``rows.take(which)``, of an array or a table."""
     # What pyarrow.compute is made of, without the rest of it.
     from pyarrow import _compute
 
-    options = _compute.TakeOptions(boundscheck=False)
-    return _compute.call_function("take", [array, which], options)
+    taken: Rows = _compute.call_function("take", [rows, which])
+    return taken
+
+
+def select(table: pa.Table, kept: np.ndarray[Any, Any]) -> pa.Table:
+    """Return the rows of a table for which a boolean is set."""
+    from pyarrow import _compute
+
+    return _compute.call_function("filter", [table, from_numpy(kept)], _compute.FilterOptions())
 
 
 def cast(array: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -13,14 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import (
-    binaries,
-    empty_table,
-    from_numpy,
-    repeated,
-    strings,
-    taken,
-)
+from ess_dask.records.arrays import binaries, empty_table, repeated, select, strings, taken
 from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.cut import cut, cut_pays
 from ess_dask.records.lines import Lines
@@ -199,7 +192,7 @@ def _without(table: pa.Table, rows: Indices) -> pa.Table:
 
     kept = np.ones(table.num_rows, bool)
     kept[rows] = False
-    return table.filter(from_numpy(kept))
+    return select(table, kept)
 
 
 def _share_out(parts: Sequence[Plain], table: pa.Table, refused: Refused) -> Iterator[Chunk]:

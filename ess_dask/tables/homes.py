@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.errors import ConfigError, EssError
 from ess_dask.folders import cache_dir
-from ess_dask.tables.keeping import kept_in
+from ess_dask.tables.kept import kept_in
 from ess_dask.tables.places import not_writable, place_of
 from ess_dask.tables.registry import Registry
 

@@ -1,38 +1,29 @@
 """Tables that outlive their cluster: saved as they are before it stops, held again after a start.
 
 Segments never change, and say all that a version is made of. Saving therefore writes no row: it
-closes the list of tables to changes, marks the instance as kept and, for a cluster on other
-machines, puts a copy of the list beside the segments, for the case that this machine's is lost.
-The first connection to the next instance has the cluster read every version and then takes all of
-them over in one transaction: the same tables, versions and rows, or none.
+closes the list of tables to changes and says that they are kept (``kept``). The first connection to
+the next instance has the cluster read every version and then takes all of them over in one
+transaction: the same tables, versions and rows, or none.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask._version import __version__
-from ess_dask.errors import ConfigError, ConflictError, EssError, TransientError, UsageError
-from ess_dask.tables.places import place_of
+from ess_dask.errors import ConflictError, TransientError, UsageError
+from ess_dask.tables.kept import FORMAT, Kept, find_kept, forget_kept, note_none_kept, write_kept
 from ess_dask.tables.registry import Registry, TableName, Version
 from ess_dask.tables.spec import KEYS
 
 if TYPE_CHECKING:
     from ess_dask.tables.homes import Home
     from ess_dask.tables.session import Session
-    from ess_dask.tables.store import TableStore
-
-FORMAT = 1
-"""Changes with what a saved list of tables or a segment looks like."""
 
 WORKERS_SECONDS = 300.0
 """How long the tables wait for the first worker of a cluster that has just started."""
@@ -41,23 +32,6 @@ GATHER_SECONDS = 60.0
 """How long they wait for as many as there were."""
 
 _ASLEEP = ("stopping", "stopped")
-
-_MARK = "kept.json"
-_LOOKED = "looked"
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Saved tables: the instance that held them, the release that saved them, when (seconds since
-    1970), their names, the folders in which their segments lie, and how many workers there were."""
-
-    format: int
-    version: str
-    instance: str
-    saved: float
-    tables: tuple[str, ...]
-    roots: tuple[str, ...]
-    workers: int
 
 
 def save_tables(session: Session, say: Callable[[str], None]) -> tuple[TableName, ...]:
@@ -82,7 +56,7 @@ def save_tables(session: Session, say: Callable[[str], None]) -> tuple[TableName
             tuple(sorted(store.registry.roots())),
             len(session.client.scheduler_info(n_workers=-1)["workers"]),
         )
-        _write(store.home, kept, store.registry)
+        write_kept(store.home, kept, store.registry)
     except BaseException:
         store.registry.reopen_tables()
         raise
@@ -105,9 +79,9 @@ def restore_tables(session: Session, say: Callable[[str], None]) -> tuple[TableN
     """
     store = session.store
     with _alone(store.home):
-        kept = _find(store.home)
+        kept = find_kept(store.home)
         if kept is None:
-            (store.registry.folder / _LOOKED).touch()
+            note_none_kept(store.registry.folder)
             return ()
         registry = store.registry
         if kept.instance == registry.folder.name and registry.names():
@@ -120,164 +94,6 @@ def restore_tables(session: Session, say: Callable[[str], None]) -> tuple[TableN
         forget_kept(store.home)
     say(f"{_told(names)} in memory again, as they were when the cluster stopped")
     return names
-
-
-def may_be_kept(store: TableStore) -> bool:
-    """Whether ``restore_tables`` may find something: the shared place is asked once by it."""
-    home, folder = store.home, store.registry.folder
-    return (home.folder / _MARK).exists() or bool(home.shared and not (folder / _LOOKED).exists())
-
-
-@contextmanager
-def kept_over_stop(say: Callable[[str], None]) -> Iterator[None]:
-    """Save the tables of the running cluster, and take it back when the block, the stop, fails."""
-    from ess_dask.tables.session import running_session
-
-    session = running_session()
-    if session is None:
-        yield
-        return
-    with session:
-        save_tables(session, say)
-    try:
-        yield
-    except BaseException:
-        _resume_if_running()
-        raise
-
-
-def save_running(say: Callable[[str], None]) -> None:
-    """Save the tables of the running cluster, which somebody else is to stop."""
-    from ess_dask.tables.session import running_session
-
-    session = running_session()
-    if session is not None:
-        with session:
-            if save_tables(session, say):
-                say("stop the cluster now; to go on without: ess udbd start")
-
-
-def _resume_if_running() -> None:
-    from ess_dask.tables.session import watching_session
-
-    with suppress(EssError):
-        session = watching_session()
-        if session is not None:
-            with session:
-                resume_tables(session)
-
-
-def bring_back(say: Callable[[str], None]) -> None:
-    """Hold the kept tables again, if there are some and the cluster runs."""
-    from ess_dask.cluster.machines import attach
-    from ess_dask.settings import load_settings
-    from ess_dask.tables.homes import home_of
-    from ess_dask.tables.session import open_session
-
-    endpoint = attach()
-    if endpoint is not None:
-        home = home_of(endpoint, load_settings().shared_tables)
-        if home.shared or (home.folder / _MARK).exists():
-            open_session(say).close()
-
-
-def forget_kept(home: Home) -> None:
-    """Give kept tables up. Their segments are removed with the leftovers of their instance."""
-    if home.shared:
-        place_of(home.shared).remove_folder(f"{home.shared}/kept")
-    (home.folder / _MARK).unlink(missing_ok=True)
-
-
-def give_up() -> None:
-    """Do so for the cluster of this machine, whether it runs or not."""
-    from ess_dask.folders import cache_dir
-
-    (cache_dir() / "tables" / _MARK).unlink(missing_ok=True)
-
-
-def kept_in(folder: Path) -> Kept | None:
-    """Return what the mark in a home's folder says; None without one."""
-    try:
-        return _parsed((folder / _MARK).read_bytes())
-    except FileNotFoundError:
-        return None
-
-
-def _parsed(text: bytes) -> Kept:
-    try:
-        found = json.loads(text)
-        found |= {name: tuple(found[name]) for name in ("tables", "roots")}
-        return Kept(**found)
-    except (ValueError, TypeError, KeyError):
-        raise EssError(
-            "the mark of the kept memory tables cannot be read",
-            hint="give them up: ess udbd restart",
-        ) from None
-
-
-def _write(home: Home, kept: Kept, registry: Registry) -> None:
-    text = json.dumps(asdict(kept)).encode()
-    if home.shared:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "tables.sqlite"
-            registry.save_as(copy)
-            _put(f"{home.shared}/kept/{kept.instance}.sqlite", copy.read_bytes())
-        # Last: whoever finds it finds the list, too.
-        _put(f"{home.shared}/kept/{_MARK}", text)
-    _mark(home, text)
-
-
-def _mark(home: Home, text: bytes) -> None:
-    part = home.folder / f"{_MARK}.part"
-    part.write_bytes(text)
-    part.replace(home.folder / _MARK)
-
-
-def _put(name: str, data: bytes) -> None:
-    place = place_of(name)
-    temporary = place.begin(name)
-    temporary.write_bytes(data)
-    place.put(temporary, name)
-
-
-def _find(home: Home) -> Kept | None:
-    """Return what is kept; fetch the list of tables where this machine has lost it."""
-    kept = kept_in(home.folder)
-    if kept is None and home.shared:
-        text = place_of(home.shared).read(f"{home.shared}/kept/{_MARK}")
-        if text is not None:
-            kept = _parsed(text)
-            # Before there is a folder of that instance, which would be swept without the mark.
-            _mark(home, text)
-    if kept is None:
-        return None
-    _check_release(kept)
-    path = home.folder / kept.instance / "tables.sqlite"
-    if not path.exists() and home.shared:
-        name = f"{home.shared}/kept/{kept.instance}.sqlite"
-        data = place_of(name).read(name)
-        if data is None:
-            raise EssError(
-                f"the list of the kept memory tables is gone: {name}",
-                hint="give them up: ess udbd restart",
-            )
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_bytes(data)
-    return kept
-
-
-def _told(names: Sequence[TableName]) -> str:
-    number = sum(name.table != KEYS for name in names)
-    return "1 table is" if number == 1 else f"{number} tables are"
-
-
-def _check_release(kept: Kept) -> None:
-    if (kept.format, kept.version) != (FORMAT, __version__):
-        raise ConfigError(
-            f"memory tables are kept that ess-dask {kept.version} saved, this is {__version__}",
-            hint=f"start the cluster with ess-dask {kept.version}, or give them up: "
-            "ess udbd restart",
-        )
 
 
 def _restore(session: Session, kept: Kept) -> tuple[TableName, ...]:
@@ -338,6 +154,11 @@ def _check_some_may_come(session: Session) -> None:
             "memory tables are kept, but the cluster runs without any worker to hold them",
             hint="a worker more: ess cluster create --add; they stay kept until then",
         )
+
+
+def _told(names: Sequence[TableName]) -> str:
+    number = sum(name.table != KEYS for name in names)
+    return "1 table is" if number == 1 else f"{number} tables are"
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def forget_database(database: str) -> None:
 
 def forget_everything() -> None:
     """Drop all tables of the running cluster, those of other working folders and kept ones too."""
-    from ess_dask.tables.keeping import forget_kept
+    from ess_dask.tables.kept import forget_kept
 
     session = watching_session()
     if session is not None:
@@ -118,12 +118,14 @@ def _silently(text: str) -> None:
 def _session(endpoint: Endpoint, say: Callable[[str], None]) -> Session:
     from ess_dask.cluster.passing import pass_environment
     from ess_dask.credentials import keys_of_files
-    from ess_dask.tables.keeping import may_be_kept, restore_tables
+    from ess_dask.tables.keeping import restore_tables
+    from ess_dask.tables.kept import may_be_kept
 
     session = _connected(endpoint)
     try:
         pass_environment(session.client, keys_of_files() if endpoint.remote else None)
-        if may_be_kept(session.store):
+        store = session.store
+        if may_be_kept(store.home, store.registry.folder):
             restore_tables(session, say)
     except BaseException:
         session.close()

@@ -11,10 +11,11 @@ from ess_dask.tables.layout import DEFAULT_PARTITIONS, ORDER
 from ess_dask.udb.effects import changed_objects, needs_one_place, sets_variables
 from ess_dask.udb.memory import Memory, store_errors, take_beside
 from ess_dask.udb.model import Request
+from ess_dask.udb.outcome import Outcome, Report, result_column
 from ess_dask.udb.results import arranged, part_of
 from ess_dask.udb.specs import Database, stored_type
 from ess_dask.udb.texts import bytes_column, to_stored
-from ess_dask.udb.work import Job, Outcome, Report, result_column, run_job, run_request
+from ess_dask.udb.work import Job, run_job, run_request
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from ess_dask.aq.program import OutputColumn
 from ess_dask.udb.frames import KEY, PLACE
 from ess_dask.udb.model import Request, Sort
-from ess_dask.udb.work import plain_arrow, result_column
+from ess_dask.udb.outcome import plain_arrow, result_column
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from ess_dask.udb.work import Outcome
+    from ess_dask.udb.outcome import Outcome
 
 
 def part_of(outcome: Outcome, request: Request) -> pa.Table:

@@ -20,11 +20,11 @@ from ess_dask.tables.spec import KEYS
 from ess_dask.udb.effects import assigned_by, changed_objects, needs_one_place
 from ess_dask.udb.frames import CHOSEN, HELD, KEY, PLACE, Frames, column
 from ess_dask.udb.model import Choice, Request, Rule, Stage, flat
+from ess_dask.udb.outcome import Done, Report, plain_arrow, result_column
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ess_dask.udb.work import Done
 
 _NUMBER = "number"
 """Column that numbers the rows of the target; no name of a column of the rules."""
@@ -177,8 +177,6 @@ def _done(
     changed: dict[str, pl.DataFrame],
 ) -> Done:
     import polars as pl
-
-    from ess_dask.udb.work import Report, plain_arrow, result_column
 
     keys = left[KEY].n_unique() if request.main.rules else int(frames.keys[CHOSEN].sum())
     report = Report(keys, left.height, 0, "", variables)

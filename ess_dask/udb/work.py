@@ -16,7 +16,9 @@ from ess_dask.udb.effects import changed_objects, looked_at
 from ess_dask.udb.frames import CHOSEN, HELD, KEY, PLACE, Frames, column, make_frames, stored_table
 from ess_dask.udb.interpreter import Interpreter, KeyRows, rule_state
 from ess_dask.udb.model import Request
+from ess_dask.udb.outcome import Done, Outcome, Report, plain_arrow, result_column
 from ess_dask.udb.specs import Entity
+from ess_dask.udb.vectored import run_by_columns
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,21 +34,6 @@ class Job:
     partitions: int
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Counts of keys and rows, rows that failed and why the first did, variables at the end."""
-
-    keys: int
-    rows: int
-    failed: int
-    reason: str
-    variables: tuple[Value, ...]
-
-
-Outcome = tuple[Report, "pa.Table", dict[str, "list[pa.Table]"]]
-"""The report, the result's rows, and by object its changed rows for each partition."""
-
-
 def run_job(job: Job, names: tuple[str, ...], parts: list[list[pa.Table]]) -> Outcome:
     """Run a request over the objects ``names``, of each of which ``parts`` has the partitions."""
     import pyarrow as pa
@@ -57,17 +44,12 @@ def run_job(job: Job, names: tuple[str, ...], parts: list[list[pa.Table]]) -> Ou
 
 def run_request(job: Job, tables: dict[str, pa.Table]) -> Outcome:
     """Run a request over objects that lie here: by columns if that gives the same."""
-    from ess_dask.udb.vectored import run_by_columns
-
     frames = make_frames(job.request, looked_at(job.request), tables)
     done = run_by_columns(job.request, job.variables, frames)
     if done is None:
         done = _run_by_rows(job, frames)
     report, result, changed = done
     return report, result, _split(job, changed)
-
-
-Done = tuple[Report, "pa.Table", dict[str, "pl.DataFrame"]]
 
 
 def _split(job: Job, changed: dict[str, pl.DataFrame]) -> dict[str, list[pa.Table]]:
@@ -124,18 +106,6 @@ def _result(request: Request, interpreter: Interpreter) -> pa.Table:
         values = [row[at] for row in emitted.values]
         columns[result_column(at)] = pl.Series(values, dtype=column_type(reference.kind))
     return plain_arrow(pl.DataFrame(columns))
-
-
-def result_column(at: int) -> str:
-    """Return the name of a column in the table of results."""
-    return f"r{at}"
-
-
-def plain_arrow(frame: pl.DataFrame) -> pa.Table:
-    """Return a frame as Arrow with types that every Arrow function takes."""
-    import polars as pl
-
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _keys(request: Request, frames: Frames) -> Iterator[KeyRows]:

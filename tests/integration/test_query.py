@@ -1,6 +1,7 @@
 """``ess query`` from outside: real files, what it prints, what it refuses, how it ends."""
 
 import gzip
+import io
 import os
 import re
 import signal
@@ -10,6 +11,8 @@ import zipfile
 
 import pytest
 
+from ess_dask.api.query import query
+from ess_dask.query import files as query_files
 from tests.integration.test_stream import sleepers, wait_for
 
 DAYS = 6
@@ -31,6 +34,27 @@ def shop(user):
 
 def ask(user, text, code=0, **more):
     return user.ess("query", text, code=code, **more)
+
+
+@pytest.mark.slow
+@pytest.mark.quick
+@pytest.mark.parametrize(("limit", "files"), [(2, 1), (4, 3), (100, DAYS)])
+def test_a_limit_opens_few_files_at_first(shop, monkeypatch, limit, files):
+    monkeypatch.setenv("ESS_CACHE_DIR", shop.env["ESS_CACHE_DIR"])
+    monkeypatch.setenv("ESS_WINDOW", "1")
+    opened = []
+    answer = query_files._answer_file
+
+    def watched(tag, file, *rest):
+        opened.append(file.uri)
+        return answer(tag, file, *rest)
+
+    monkeypatch.setattr(query_files, "_answer_file", watched)
+    out = io.BytesIO()
+    query(f"select who, n from sale:*:* limit {limit}", out)
+    assert len(opened) == files
+    every = ask(shop, "select who, n from sale:*:*").stdout
+    assert out.getvalue().decode() == "".join(every.splitlines(keepends=True)[:limit])
 
 
 @pytest.mark.slow

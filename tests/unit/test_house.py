@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "ess_dask"
 
-GROUND = {"errors", "folders", "settings", "_settings_sources", "_version"}
+GROUND = {"errors", "folders", "settings", "_settings_model", "_settings_sources", "_version"}
 GROUND |= {
     "allocator",
     "credentials",

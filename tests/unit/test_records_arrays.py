@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ess_dask.records.arrays import cast, from_numpy, take, with_zeros
+from ess_dask.records.arrays import cast, from_numpy, select, take, with_zeros
 
 
 @pytest.mark.parametrize("values", [["1.5", None, "", "x"], ["a"], [None]])
@@ -36,3 +36,11 @@ def test_nulls_become_zeros_of_the_same_type(kind):
     filled = with_zeros(column)
     assert filled.type == kind
     assert [int(value) for value in filled.to_pylist()] == [1, 0, 0, 0, 3]
+
+
+def test_select_is_filter_of_pyarrow():
+    table = pa.table({"a": ["x", None, "z"], "b": pa.chunked_array([[1], [2, 3]])})
+    kept = np.array([True, False, True])
+    selected = select(table, kept)
+    assert selected.equals(table.filter(pa.array(kept)))
+    assert select(table.slice(1), kept[1:]).to_pylist() == [{"a": "z", "b": 3}]

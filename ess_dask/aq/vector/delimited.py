@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.addresses import CANONICAL_V4
@@ -26,14 +26,23 @@ if TYPE_CHECKING:
     from ess_dask.records.bits import Indices
 
 
+BLANK_SHARE = 16
+"""A column of numbers is read as text behind a block in which more than one in so many was null:
+whether these are blank or no numbers does not show in them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column of the input that is looked at: its place among the fields, its slot in the row."""
+    """A column of the input that is looked at: its place among the fields, its slot in the row.
+
+    ``often_blank``: many of its numbers are null.
+    """
 
     place: int
     spec: ColumnSpec
     kind: Kind
     slot: int
+    often_blank: bool = False
 
     @property
     def field(self) -> str:
@@ -43,7 +52,7 @@ class _Column:
     @property
     def as_text(self) -> bool:
         """Whether it is read as text: the parser of numbers is not told of blanks to trim."""
-        return self.kind in (Kind.S, Kind.IP) or "trm" in self.spec.flags
+        return self.kind in (Kind.S, Kind.IP) or "trm" in self.spec.flags or self.often_blank
 
 
 class DelimitedReader:
@@ -58,12 +67,12 @@ class DelimitedReader:
         self._separator = ord(spec.format.separator)
         self._quoted = spec.format.name == "csv"
         self._longest = min(spec.record_bytes, MAX_STRING)
+        self._needed = needed
         self._columns = [
             _Column(place, column, column.kind, slot)
             for place, (column, slot) in enumerate(zip(spec.columns, spec.slots, strict=True))
             if column.kind and (column.kind is not Kind.S or slot in needed)
         ]
-        self._kept = [column for column in self._columns if column.slot in needed]
 
     def read(self, block: Block) -> Reading:
         """Return the rows of a block, which starts with a record."""
@@ -74,16 +83,19 @@ class DelimitedReader:
             wrong = gathering.lines.none()
         else:
             gathering, wrong = self._lines(data)
-        frame = self._parsed(gathering.lines.data, self._columns, quoted=quoted)
-        failed = self._failed(frame, gathering.lines, ~wrong, quoted=quoted)
-        frame = frame.select(column.field for column in self._kept)
+        # Threads share the reader: which columns are text is another thing behind this block.
+        columns = self._columns
+        kept = [column for column in columns if column.slot in self._needed]
+        frame = self._parsed(gathering.lines.data, columns, quoted=quoted)
+        failed = self._failed(frame, columns, gathering.lines, ~wrong, quoted=quoted)
+        frame = frame.select(column.field for column in kept)
         if failed.any():
             gathering.note(failed, gathering.singles(failed))
         if (out := failed | wrong).any():
-            frame = frame.filter(~out) if self._kept else frame
+            frame = frame.filter(~out) if kept else frame
             gathering.forget(out)
-        values = frame.select(_value(column).alias(f"s{column.slot}") for column in self._kept)
-        return gathering.reading(values, [(column.slot, column.kind) for column in self._kept])
+        values = frame.select(_value(column).alias(f"s{column.slot}") for column in kept)
+        return gathering.reading(values, [(column.slot, column.kind) for column in kept])
 
     def _lines(self, data: bytes) -> tuple[Gathering, Flags]:
         """Return the lines to parse, and which of them have not the fields of a row.
@@ -142,7 +154,13 @@ class DelimitedReader:
         return [wrong_count(count, len(self._spec.columns)) for count in fields.tolist()]
 
     def _failed(
-        self, frame: pl.DataFrame, lines: TextLines, right: Flags, *, quoted: bool
+        self,
+        frame: pl.DataFrame,
+        columns: list[_Column],
+        lines: TextLines,
+        right: Flags,
+        *,
+        quoted: bool,
     ) -> Flags:
         """Return which rows, of those with the right fields, need a closer look at a value."""
         import numpy as np
@@ -150,15 +168,14 @@ class DelimitedReader:
 
         failed = np.zeros(len(lines), bool)
         ascii_only = lines.data.isascii()
-        fails = [_text_failed(column, ascii_only=ascii_only) for column in self._columns]
+        fails = [_text_failed(column, ascii_only=ascii_only) for column in columns]
         if known := [fail for fail in fails if fail is not None]:
             failed |= _any(frame, known) & right
         numbers = [
-            column
-            for column in self._columns
-            if not column.as_text and frame[column.field].null_count()
+            column for column in columns if not column.as_text and frame[column.field].null_count()
         ]
         if numbers:
+            self._remember_blanks(frame, columns, numbers)
             # Blank fields are null, and so are those that are no numbers.
             nulls = _any(frame, [pl.col(column.field).is_null() for column in numbers]) & right
             texts = self._parsed(lines.joined(nulls), numbers, quoted=quoted, as_text=True)
@@ -169,6 +186,17 @@ class DelimitedReader:
             ]
             failed[np.flatnonzero(nulls)[_any(both, odd)]] = True
         return failed
+
+    def _remember_blanks(
+        self, frame: pl.DataFrame, columns: list[_Column], numbers: list[_Column]
+    ) -> None:
+        limit = frame.height // BLANK_SHARE
+        often = [column for column in numbers if frame[column.field].null_count() > limit]
+        if often:
+            self._columns = [
+                replace(column, often_blank=True) if column in often else column
+                for column in columns
+            ]
 
     def _parsed(
         self, data: bytes, columns: list[_Column], *, quoted: bool, as_text: bool = False

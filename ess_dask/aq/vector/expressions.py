@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.aq.errors import EvalError
 from ess_dask.aq.functions.model import Function, Parameter
-from ess_dask.aq.kinds import INT64_MAX, INT64_MIN, Kind, Type, storing
+from ess_dask.aq.kinds import INT64_MIN, Kind, Type, storing
 from ess_dask.aq.tree import (
     Binary,
     Builtin,
@@ -34,6 +34,7 @@ from ess_dask.aq.vector.batch import (
     values_of,
     variable_column,
 )
+from ess_dask.aq.vector.native import NATIVE, truncated
 
 if TYPE_CHECKING:
     import polars as pl
@@ -192,8 +193,6 @@ class Evaluator:
         assert function
         if function.sets:
             raise NeedsRows
-        from ess_dask.aq.vector.native import NATIVE
-
         native = NATIVE.get(function.name)
         if native:
             expression = native(call, [self.value(node) for node in call.values])
@@ -248,23 +247,6 @@ def _as_operand(column: pl.Expr, kind: Kind) -> pl.Expr:
     if kind in (Kind.I, Kind.IS):
         return column.cast(pl.Int64)
     return column.reinterpret(signed=True) if kind is Kind.L else column
-
-
-def truncated(value: pl.Expr) -> pl.Expr:
-    """Return floats as 64-bit integers: towards zero, clamped, NaN as 0."""
-    import polars as pl
-
-    top = 2.0**63
-    inside = pl.when((value > -top) & (value < top)).then(value).otherwise(0.0).cast(pl.Int64)
-    return (
-        pl.when(value.is_nan())
-        .then(pl.lit(0, dtype=pl.Int64))
-        .when(value >= top)
-        .then(pl.lit(INT64_MAX, dtype=pl.Int64))
-        .when(value <= -top)
-        .then(pl.lit(INT64_MIN, dtype=pl.Int64))
-        .otherwise(inside)
-    )
 
 
 def stored_as(value: pl.Expr, source: Type, target: Kind) -> pl.Expr:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.functions.comparisons import parts_of
-from ess_dask.aq.kinds import Type
+from ess_dask.aq.kinds import INT64_MAX, INT64_MIN, Type
 from ess_dask.aq.patterns.glob import glob_source
 from ess_dask.aq.patterns.regex import is_regex
 from ess_dask.aq.tree import Call
@@ -16,6 +16,23 @@ if TYPE_CHECKING:
 
 Native = Callable[[Call, "list[pl.Expr]"], "pl.Expr | None"]
 """Returns the expression of a call, None if this call has none."""
+
+
+def truncated(value: pl.Expr) -> pl.Expr:
+    """Return floats as 64-bit integers: towards zero, clamped, NaN as 0."""
+    import polars as pl
+
+    top = 2.0**63
+    inside = pl.when((value > -top) & (value < top)).then(value).otherwise(0.0).cast(pl.Int64)
+    return (
+        pl.when(value.is_nan())
+        .then(pl.lit(0, dtype=pl.Int64))
+        .when(value >= top)
+        .then(pl.lit(INT64_MAX, dtype=pl.Int64))
+        .when(value <= -top)
+        .then(pl.lit(INT64_MIN, dtype=pl.Int64))
+        .otherwise(inside)
+    )
 
 
 def _length(_: Call, values: list[pl.Expr]) -> pl.Expr:
@@ -55,8 +72,6 @@ def _glob(call: Call, values: list[pl.Expr]) -> pl.Expr | None:
 def _substring(call: Call, values: list[pl.Expr]) -> pl.Expr:
     import polars as pl
 
-    from ess_dask.aq.vector.expressions import truncated
-
     numbers = [
         truncated(value) if node.type is Type.FLOAT else value
         for node, value in zip(call.values[1:], values[1:], strict=True)
@@ -84,8 +99,6 @@ def _to_float(call: Call, values: list[pl.Expr]) -> pl.Expr | None:
 
 
 def _to_integer(call: Call, values: list[pl.Expr]) -> pl.Expr | None:
-    from ess_dask.aq.vector.expressions import truncated
-
     if call.values[0].type is Type.FLOAT:
         return truncated(values[0])
     return values[0] if call.values[0].type is Type.INT else None

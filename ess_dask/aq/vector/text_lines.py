@@ -65,9 +65,9 @@ class TextLines:
 
         edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
         places = np.concatenate(([0], self.ends + 1))[edges].tolist()
-        view = memoryview(self.data)
+        # Bytes, no views: so many of these would keep the garbage collector busy.
         pairs = zip(places[::2], places[1::2], strict=True)
-        return b"".join([view[start:stop] for start, stop in pairs])
+        return b"".join([self.data[start:stop] for start, stop in pairs])
 
     def holding(self, byte: int) -> Flags:
         """Return which lines hold a byte."""

@@ -10,7 +10,7 @@ from ess_dask.query.sql.model import SqlPlan, Stage
 from ess_dask.query.sql.names import Spoken, spoken
 from ess_dask.query.sql.planner import Planner
 from ess_dask.query.sql.room import Binder
-from ess_dask.query.sql.sources import UnsplitError
+from ess_dask.query.sql.spread import UnsplitError
 from ess_dask.query.sql.tree import Node, copied, expression_of, query_of, query_text, walk
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ def compile_statement(
 def _compiled(text: Spoken, find: FindSource, side_limit: int, limit: int | None) -> SqlPlan:
     import duckdb
 
-    tree = parse(text)
-    if limit is not None:
-        _limit(tree["node"], limit)
-    sides = resolve(tree, text, find)
-    with Binder({side.name: side.schema for side in sides.values()}) as binder:
+    with Binder() as binder:
+        tree = parse(text)
+        if limit is not None:
+            _limit(tree["node"], limit)
+        sides = resolve(tree, text, find)
+        for side in sides.values():
+            binder.add(side.name, side.schema)
         try:
             columns = binder.columns(query_text(tree["node"]))
         except duckdb.Error as error:

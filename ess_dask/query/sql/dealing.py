@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ess_dask.query.sql.sources import KEEP_LEFT, KEEP_RIGHT, Key, Spread, is_column, keys_after
+from ess_dask.query.sql.spread import KEEP_LEFT, KEEP_RIGHT, Key, Spread, is_column, keys_after
 from ess_dask.query.sql.tree import Node, conjuncts
 
 if TYPE_CHECKING:

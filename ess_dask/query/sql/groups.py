@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ess_dask.query.sql.aggregates import KIND, Extra, Parts
+from ess_dask.query.sql.clauses import is_aggregate, orders_of
 from ess_dask.query.sql.model import PARTIALS, ROW, Stage
-from ess_dask.query.sql.selects import is_aggregate, orders_of
-from ess_dask.query.sql.sources import Spread, UnsplitError, aliases, merges_columns
+from ess_dask.query.sql.sources import aliases, merges_columns
+from ess_dask.query.sql.spread import Spread, UnsplitError
 from ess_dask.query.sql.tree import (
     Node,
     all_of,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.query.sql.model import Side
-from ess_dask.query.sql.sources import is_column
+from ess_dask.query.sql.spread import is_column
 from ess_dask.query.sql.tree import Node, conjuncts, quoted, walk
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from ess_dask.query.sql.columns import needed
 from ess_dask.query.sql.lookup import key_values
 from ess_dask.query.sql.model import PARTIALS, RESERVED, Deal, Side, Stage
 from ess_dask.query.sql.room import Binder
-from ess_dask.query.sql.sources import LOCAL, Spread, UnsplitError, tables_in
+from ess_dask.query.sql.sources import tables_in
+from ess_dask.query.sql.spread import LOCAL, Spread, UnsplitError
 from ess_dask.query.sql.tree import (
     Node,
     all_of,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.clean.duck import CLOSED, interrupting, plain
+from ess_dask.clean.duck import CLOSED, closed_database, interrupting, plain
 from ess_dask.clean.running import running
 from ess_dask.errors import DataError, InterruptedRunError, UsageError
 from ess_dask.records.arrays import empty_table
@@ -38,13 +38,8 @@ _CTRL_C = "Query interrupted"
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    made = duckdb.connect(":memory:", config=CLOSED)
     # Dates and times do not depend on where a worker stands.
-    made.execute("set timezone = 'UTC'")
-    made.execute("set lock_configuration = true")
-    return made
+    return closed_database(CLOSED, "set timezone = 'UTC'")
 
 
 @contextmanager
@@ -121,13 +116,11 @@ def _arrow_types() -> dict[str, pa.DataType]:
 class Binder:
     """Asks DuckDB what columns a query would give, on tables without rows. Close it when done."""
 
-    def __init__(self, schemas: Mapping[str, pa.Schema]) -> None:
+    def __init__(self) -> None:
         with _making:
             self._connection = _database().cursor()
         self._names: set[str] = set()
         self._bound: dict[str, tuple[tuple[str, str], ...]] = {}
-        for name, schema in schemas.items():
-            self.add(name, schema)
 
     def add(self, name: str, schema: pa.Schema) -> None:
         """Make a table known, also in place of another one of that name."""

@@ -6,17 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ess_dask.clean.functions import functions
+from ess_dask.query.sql.clauses import has_aggregates, orders_of
+from ess_dask.query.sql.groups import group, resolved
 from ess_dask.query.sql.model import PARTIALS, ROW, Stage
-from ess_dask.query.sql.sources import (
-    LOCAL,
-    Key,
-    Spread,
-    UnsplitError,
-    is_column,
-    is_key,
-    read_from,
-)
+from ess_dask.query.sql.sources import read_from
+from ess_dask.query.sql.spread import LOCAL, Key, Spread, UnsplitError, is_column, is_key
 from ess_dask.query.sql.tree import Node, copied, expressions, named, query_text, quoted
 
 if TYPE_CHECKING:
@@ -51,8 +45,6 @@ def select(node: Node, planner: Planner) -> tuple[Node, Spread]:
 def _split(
     node: Node, spread: Spread, planner: Planner, *, aggregates: bool
 ) -> tuple[Node, Spread]:
-    from ess_dask.query.sql.groups import group, resolved
-
     windows = [each for each in expressions({**node, "type": ""}) if each["class"] == "WINDOW"]
     inside = all(is_key(each["partitions"], spread.keys) for each in windows)
     if aggregates:
@@ -70,23 +62,6 @@ def is_plain(query: Node) -> bool:
     """Whether a query is a SELECT whose rows need no order, number or neighbours."""
     return bool(
         query["type"] == "SELECT_NODE" and not query["modifiers"] and not query["cte_map"]["map"]
-    )
-
-
-def has_aggregates(node: Node) -> bool:
-    """Whether a SELECT puts rows together."""
-    if node["group_expressions"] or node["aggregate_handling"] != "STANDARD_HANDLING":
-        return True
-    parts = [node["select_list"], node["having"], node["qualify"], orders_of(node)]
-    return node["having"] is not None or any(is_aggregate(each) for each in expressions(parts))
-
-
-def is_aggregate(node: Node) -> bool:
-    """Whether an expression is a call of an aggregate (a window function is none)."""
-    return bool(
-        node["class"] == "FUNCTION"
-        and not node["is_operator"]
-        and node["function_name"].lower() in functions().over_many
     )
 
 
@@ -161,16 +136,6 @@ def bounds_of(node: Node) -> Bounds:
         _number(limit.get("limit")),
         _number(limit.get("offset")) or 0,
     )
-
-
-def orders_of(node: Node) -> list[Node]:
-    """Return the columns of ORDER BY, with their directions."""
-    return [
-        order
-        for modifier in node["modifiers"]
-        if modifier["type"] == "ORDER_MODIFIER"
-        for order in modifier["orders"]
-    ]
 
 
 def _number(node: Node | None) -> int | None:

@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ess_dask.query.sql.dealing import deal_join
 from ess_dask.query.sql.model import RESERVED, Side
+from ess_dask.query.sql.spread import (
+    KEEP_LEFT,
+    KEEP_RIGHT,
+    LOCAL,
+    Key,
+    Spread,
+    UnsplitError,
+    keys_after,
+)
 from ess_dask.query.sql.tree import Node, conjuncts, walk
 
 if TYPE_CHECKING:
     from ess_dask.query.sql.planner import Planner
-
-Key = tuple[tuple[str, str], ...]
-"""Columns (alias of the table, name), lower case: rows that agree in them share a partition."""
-
-
-class UnsplitError(Exception):
-    """The statement, as it is, cannot be split; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A FROM or a query that each partition answers for itself; ``keys`` are all that hold."""
-
-    sources: tuple[str, ...]
-    keys: tuple[Key, ...] = ()
-
-
-LOCAL = Spread(())
-"""Answered where the parts come together."""
-
-KEEP_LEFT = ("INNER", "LEFT", "SEMI", "ANTI")
-KEEP_RIGHT = ("INNER", "RIGHT")
 
 
 def read_from(ref: Node, planner: Planner, where: Node | None) -> tuple[Node, Spread]:
@@ -77,8 +64,6 @@ def _sub_query(ref: Node, planner: Planner) -> tuple[Node, Spread]:
 
 
 def _join(ref: Node, planner: Planner, where: Node | None) -> tuple[Node, Spread]:
-    from ess_dask.query.sql.dealing import deal_join
-
     kind = ref["join_type"]
     left, at_left = read_from(ref["left"], planner, where)
     right, at_right = read_from(ref["right"], planner, where)
@@ -140,15 +125,6 @@ def _placed_alike(sides: list[Side]) -> bool:
     )
 
 
-def keys_after(kind: str, left: Spread, right: Spread) -> tuple[Key, ...]:
-    """Return the keys that still hold behind a join of tables that lie together."""
-    if kind == "INNER":
-        return (*left.keys, *right.keys)
-    if kind in KEEP_LEFT:
-        return left.keys
-    return right.keys if kind == "RIGHT" else ()
-
-
 def _joined(ref: Node, one: Key, other: Key) -> bool:
     """Whether a join asks for equal keys, column by column."""
     using = [name.lower() for name in ref["using_columns"]]
@@ -169,19 +145,6 @@ def _means(node: Node, wanted: tuple[str, str]) -> bool:
     if node["class"] != "COLUMN_REF" or len(node["column_names"]) != 2:
         return False
     return tuple(name.lower() for name in node["column_names"]) == wanted
-
-
-def is_key(nodes: list[Node], keys: tuple[Key, ...]) -> bool:
-    """Whether some key's columns are all among these expressions."""
-    return any(all(any(is_column(node, part) for node in nodes) for part in key) for key in keys)
-
-
-def is_column(node: Node, wanted: tuple[str, str]) -> bool:
-    """Whether an expression is this column; the name alone is enough where it is clear."""
-    if node["class"] != "COLUMN_REF":
-        return False
-    names = [name.lower() for name in node["column_names"]]
-    return names == [wanted[1]] or names == list(wanted)
 
 
 def aliases(ref: Node) -> Iterator[str]:

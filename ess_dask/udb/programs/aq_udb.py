@@ -14,8 +14,8 @@ from ess_dask.udb.specs import Database, find_database
 
 if TYPE_CHECKING:
     from ess_dask.udb.model import Request
+    from ess_dask.udb.outcome import Report
     from ess_dask.udb.parsing import Action
-    from ess_dask.udb.work import Report
 
 USAGE = """\
 aq_udb [-verb] [-stat] [-test] [-server ADR..] [-local]
