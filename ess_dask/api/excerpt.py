@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ess_dask.api.spoken import spoken, value_of
 from ess_dask.markup import SHOWN, count, escape
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def rows_text(table: pa.Table) -> str:
     from ess_dask.api.forms import as_frame
 
     if table.num_rows <= TEXT_ROWS:
-        return str(as_frame(table))
+        return str(as_frame(spoken(table)))
     last = table.num_rows - 5
-    frame = as_frame(pa.concat_tables([table.slice(0, 5), table.slice(last)]))
+    frame = as_frame(spoken(pa.concat_tables([table.slice(0, 5), table.slice(last)])))
     frame.index = pd.Index([*range(5), *range(last, table.num_rows)])
     columns = pd.get_option("display.max_columns") or COLUMNS
     options = {"expand_frame_repr": False, "show_dimensions": False, "max_columns": columns}
@@ -92,19 +93,9 @@ def _cells(table: pa.Table, at: int | None, rows: list[int | None]) -> list[str]
 def _cell(scalar: pa.Scalar) -> str:
     if not scalar.is_valid:
         return f"<td style='{_LEFT}'><i>null</i></td>"
-    value = _value(scalar)
+    value = value_of(scalar)
     number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     return f"<td style='{_RIGHT if number else _LEFT}'>{escape(_cut(str(value)))}</td>"
-
-
-def _value(scalar: pa.Scalar) -> Any:
-    """Return a value as Python has it, as text where Python has none (a date after year 9999)."""
-    import pyarrow as pa
-
-    try:
-        return scalar.as_py()
-    except (ValueError, OverflowError):
-        return scalar.cast(pa.string()).as_py()
 
 
 def _cut(text: str) -> str:

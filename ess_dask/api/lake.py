@@ -88,7 +88,8 @@ class Lake:
         pattern with classes such as ``[:%Y:]``.
 
         With the name alone, the category is taken as ``ess category add`` registered it, with its
-        columnspec. Raises ``ConfigError`` for an unknown type or encoding, ``UsageError`` for
+        columnspec, whose columns go by position; a file whose title names them in another order
+        is an error. Raises ``ConfigError`` for an unknown type or encoding, ``UsageError`` for
         a category that is not registered and a pattern without columns.
         """
         if pattern is None and columns is None:
@@ -111,6 +112,7 @@ class Lake:
             archive=archive,
             extra_columns=extra_columns,
         )
+        _check_read(read)
         return LakeCategory(self.store, category, read)
 
     def sql(self, statement: str, **given: Any) -> Answer:
@@ -230,16 +232,31 @@ def _check(store: Datastore, category: Category) -> None:
     check_category(store, category)
 
 
+def _check_read(read: ReadSpec) -> None:
+    """Raise ``ConfigError`` now for what no file could be read by."""
+    from ess_dask.records.csv import check_spec
+
+    check_spec(read)
+    if read.extra_columns not in ("ignore", "fail"):
+        raise ConfigError(
+            f"extra_columns cannot be {read.extra_columns!r}", hint="it is ignore or fail"
+        )
+
+
 def _columns(columns: Mapping[str, str] | str) -> tuple[Column, ...]:
     from ess_dask.records.columnspec import parse_columnspec
     from ess_dask.records.types import parse_type
 
     if isinstance(columns, str):
         return parse_columnspec(columns)
+    if not isinstance(columns, Mapping):
+        raise ConfigError(
+            f"columns cannot be {columns!r}", hint='give {name: type}, or "S:userID I:articleID"'
+        )
     made = []
     for name, text in columns.items():
         try:
-            made.append(Column(name, parse_type(text)))
+            made.append(Column(name, parse_type(str(text))))
         except ConfigError as error:
             raise ConfigError(f"column {name!r}: {error.message}", hint=error.hint) from None
     return tuple(made)
@@ -259,7 +276,7 @@ def _read_spec(category: Category) -> ReadSpec:
     return ReadSpec(
         columns=parse_columnspec(category.columnspec),
         delimiter=category.delimiter or ",",
-        header=category.header is not False,
+        header=category.header,
         by_position=True,
         blank="zero",
         compression=category.compression,

@@ -97,6 +97,6 @@ def _by_position(category: Category, columns: tuple[Column, ...]) -> ReadSpec:
     return ReadSpec(
         columns=columns,
         delimiter=category.delimiter or ",",
-        header=category.header is not False,
+        header=category.header,
         by_position=True,
     )

@@ -223,10 +223,12 @@ def prepare(text: str, sources: Sources, limit: int | None = None) -> Run:
 def ask(text: str, sources: Sources) -> Answer:
     """Answer a statement; the sources are closed. Raises as ``prepare`` and ``Run.rows`` do."""
     from ess_dask.api.results import Answer
-    from ess_dask.api.warn import warn_of_rejects
+    from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 
     try:
         run = prepare(text, sources)
+        for name in ranges_without_files(sources):
+            warn(f"no file lies in {name}", NoFilesWarning)
         rows = rows_with_progress(run)
         warn_of_rejects(rejected(sources), "the same range as a selection: .rejects()")
         return Answer(rows, run)
@@ -289,6 +291,14 @@ def rejected(sources: Sources) -> int:
 
     found = (each for each in sources.opened.values() if isinstance(each, CategoryRows))
     return sum(source.account.rejected for source in found)
+
+
+def ranges_without_files(sources: Sources) -> list[str]:
+    """Return the ranges, as the statement names them, in which no file lies."""
+    from ess_dask.query.sql.files import CategoryRows
+
+    found = ((shown, sources.opened[side.name]) for shown, side in sources._sides.items())
+    return [name for name, each in found if isinstance(each, CategoryRows) and not each.batches]
 
 
 def frames(given: Mapping[str, Any]) -> dict[str, Partitioned]:

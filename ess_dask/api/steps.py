@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ess_dask.clean.protocol import BytesStep, Per, RowStep
+from ess_dask.errors import UsageError
 
 Step = str | Callable[..., Any] | BytesStep | RowStep
 """SQL text, a function on pandas or Arrow, or a step of ``shell``, ``sql``, ``python``, ``aq``."""
@@ -36,10 +37,15 @@ def python(function: Callable[..., Any], *, per: Per = "batch") -> RowStep:
     """Return a step that calls ``function`` with rows and takes the rows it returns.
 
     The function gets a pandas frame (Arrow-backed columns), or a ``pyarrow.Table`` when its first
-    parameter is annotated so; it must be pure. ``per`` as in ``sql``.
+    parameter is annotated so; it must be pure. ``per`` as in ``sql``. Raises ``UsageError`` for
+    what is no function.
     """
     from ess_dask.clean.function import PythonStep
 
+    given: object = function
+    if not callable(given):
+        hint = "give the function itself; what is named `module:function` stands in pipeline files"
+        raise UsageError(f"python: {function!r} is no function", hint=hint)
     return PythonStep.from_callable(function, per=per)
 
 
@@ -60,4 +66,8 @@ def as_step(step: Step) -> BytesStep | RowStep:
         return sql(step)
     if isinstance(step, (BytesStep, RowStep)):
         return step
+    given: object = step
+    if not callable(given):
+        hint = "give SQL as text, a function, or what ess.shell, sql, python or aq return"
+        raise UsageError(f"{step!r} is no cleaning step", hint=hint)
     return python(step)

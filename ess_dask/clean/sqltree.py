@@ -49,7 +49,8 @@ def parse(query: str, rules: Rules = Rules()) -> Node:
         raise _refusal(query, place, message, form)
     if len(answer["statements"]) != 1:
         count = len(answer["statements"])
-        raise _refusal(query, 0, f"one SELECT is needed, not {count} statements", "remove the rest")
+        hint = "remove the rest" if count else f"write: select ... from {rules.table}"  # noqa: S608
+        raise _refusal(query, 0, f"one SELECT is needed, not {count} statements", hint)
     if ROW_LABEL in query.lower():
         raise _refusal(query, 0, f"the name {ROW_LABEL} is reserved", "use another name")
     tree: Node = answer["statements"][0]

@@ -73,7 +73,8 @@ def write_html(path: str, page: str) -> None:
         Path(path).write_text(page, encoding="utf-8")
     except OSError as error:
         raise EssError(
-            f"cannot write {path}: {error.strerror}", hint="choose a folder that you may write to"
+            f"cannot write {path}: {error.strerror}",
+            hint="name a file in a folder that you may write to",
         ) from None
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ess_dask.api.spoken import spoken, values_of
 from ess_dask.cli._render import Table, Value, render
 
 if TYPE_CHECKING:
@@ -54,22 +55,23 @@ def _ndjson(table: pa.Table, target: BinaryIO) -> None:
 def _parquet(table: pa.Table, target: BinaryIO) -> None:
     import pyarrow.parquet as pq
 
-    pq.write_table(table.rename_columns(list(_distinct(table.column_names))), target)
+    held = spoken(table, far=False)
+    pq.write_table(held.rename_columns(list(_distinct(table.column_names))), target)
 
 
 def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
     for batch in table.to_batches(max_chunksize=1 << 14):
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        yield from zip(*map(values_of, batch.columns), strict=True)
 
 
 def _flat(table: pa.Table) -> pa.Table:
     """Return a table that CSV can hold: what is nested or binary as text."""
     import pyarrow as pa
 
+    table = spoken(table)
     for at, field in enumerate(table.schema):
-        kind = field.type
-        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_interval(kind):
-            texts = [_text(value) for value in table.column(at).to_pylist()]
+        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
+            texts = [_text(value) for value in values_of(table.column(at))]
             table = table.set_column(at, field.name, pa.array(texts, pa.string()))
     return table
 

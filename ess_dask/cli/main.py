@@ -91,6 +91,18 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             raise _ReaderGone from None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; of one that is not there, say what comes near."""
+        if args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = " or ".join(map(repr, get_close_matches(args[0], COMMANDS, n=2)))
+            if near:
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {near}?")
+        return super().resolve_command(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names, sorted."""
         return sorted(COMMANDS)
@@ -188,6 +200,7 @@ def main(args: list[str] | None = None) -> None:
     """Run ``ess`` and exit with the documented code: 0 1 2 3 4 75 130."""
     # Imports and models of AWS hold few cycles: looking for them is a fifth of a short command.
     gc.set_threshold(_GC_THRESHOLD)
+    _open_closed_streams()
     code = run(ess, sys.argv[1:] if args is None else args)
     if code == InterruptedRunError.exit_code:
         # Aborted work in Python threads cannot be ended otherwise, and a normal exit waits for it.
@@ -195,6 +208,14 @@ def main(args: list[str] | None = None) -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Give those of the standard streams that the caller closed (``>&-``) to nobody: a file that is
+    opened later would take their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 def run(command: click.Command, args: list[str]) -> int:
@@ -215,11 +236,32 @@ def run(command: click.Command, args: list[str]) -> int:
     except _ReaderGone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.errno != errno.ENOSPC or "--traceback" in args:
+    except (OSError, UnicodeEncodeError) as error:
+        told = _told(error, args)
+        if told is None or "--traceback" in args:
             raise
-        where = f" for {error.filename}" if error.filename else ""
-        click.echo(f"{command.name}: no space left on the disk{where}", err=True)
-        click.echo("  hint: make room (state, spool and warehouse folders), run again", err=True)
-        return 1
+        code, what, hint = told
+        click.echo(f"{command.name}: {what}\n  hint: {hint}", err=True)
+        return code
     return result if isinstance(result, int) else 0
+
+
+def _told(error: OSError | UnicodeEncodeError, args: list[str]) -> tuple[int, str, str] | None:
+    """Return exit code, message and hint for what the machine or an argument forbids, whichever
+    part of us met it; None for what is a defect of ours."""
+    if isinstance(error, UnicodeEncodeError):
+        odd = next((each for each in args if not each.isprintable() and _is_bytes(each)), "")
+        hint = "names and statements are UTF-8; in a file's name write ? for the odd character"
+        return (2, f"{odd!r} is not valid UTF-8", hint) if odd else None
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    if error.errno == errno.ENOSPC:
+        hint = "make room (state, spool and warehouse folders), run again"
+        return 1, "no space left on the disk" + (f" for {where}" if where else ""), hint
+    if error.errno == errno.ENAMETOOLONG:
+        return 2, f"a name of {len(where)} characters is too long: {where[:40]}...", "look at it"
+    return None
+
+
+def _is_bytes(text: str) -> bool:
+    """Whether the shell gave bytes that are no text; Python keeps them as lone surrogates."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)

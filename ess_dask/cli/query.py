@@ -52,12 +52,14 @@ def query(statement: tuple[str, ...], label: str, check: bool, form: str, explai
 
 
 def _sql(text: str, label: str, form: str, *, check: bool, explain: bool = False) -> int:
-    from ess_dask.api.sql import prepare, rejected, sources_of
+    from ess_dask.api.sql import prepare, ranges_without_files, rejected, sources_of
     from ess_dask.cli._rows import write_rows
 
     sources = sources_of(label=label)
     try:
         run = prepare(text, sources)
+        for name in ranges_without_files(sources):
+            say(f"warning: no file lies in {name}")
         if not check:
             write_rows(run.rows(), form)
             if bad := rejected(sources):

@@ -143,11 +143,13 @@ class Desk:
 def _answer(statement: str, sources: Sources, options: Options) -> Answer:
     from ess_dask.api.cluster import tell
     from ess_dask.api.results import Answer
-    from ess_dask.api.sql import prepare, rejected, rows_with_progress
+    from ess_dask.api.sql import prepare, ranges_without_files, rejected, rows_with_progress
     from ess_dask.markup import count
 
     try:
         run = prepare(statement, sources, options.limit)
+        for name in ranges_without_files(sources):
+            tell(f"no file lies in {name}")
         answer = Answer(rows_with_progress(run).slice(0, options.limit), run)
         bad = rejected(sources)
     finally:

@@ -107,7 +107,7 @@ def _probe(store: Datastore, category: Category) -> tuple[str, Probe]:
     if not files:
         raise UsageError(
             f"no file in {store.root} matches {patterns}",
-            hint="look with: ess ls; a * also stands for folders",
+            hint="--store names another folder, bucket or label; a * also stands for folders",
         )
     for file in files:
         probe = probe_bytes(read_sample(store, category, file)) if file.size else None

@@ -28,7 +28,8 @@ def write_page(profile: Profile, path: Path) -> Path:
         path.write_text(document(_title(profile), _body(profile)), encoding="utf-8")
     except OSError as error:
         raise EssError(
-            f"cannot write {path}: {error.strerror}", hint="choose a folder that you may write to"
+            f"cannot write {path}: {error.strerror}",
+            hint="name a file in a folder that you may write to",
         ) from None
     return path
 

@@ -15,14 +15,21 @@ from ess_dask.errors import ColumnsError, ConfigError
 from ess_dask.records.again import as_utf8, join_records
 from ess_dask.records.archives import open_files
 from ess_dask.records.chunk import REJECT_FIELDS, Chunk, FileSource, Origin
+from ess_dask.records.compression import codec_name
 from ess_dask.records.feed import Feed
 from ess_dask.records.lines import Lines
 from ess_dask.records.plain import Plain, plain_stop
 from ess_dask.records.rejects import RAW_LIMIT, build_rejects
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.split import CR, LF, Fault, Layout, Records, split
-from ess_dask.records.text import utf8_blocks
-from ess_dask.records.title import Fields, fields_by_position, fields_by_title
+from ess_dask.records.text import check_encoding, utf8_blocks
+from ess_dask.records.title import (
+    Fields,
+    fields_behind_title,
+    fields_by_position,
+    fields_by_title,
+    is_title,
+)
 from ess_dask.records.untyped import Part, Untyped, empty_chunk, fault_reason, type_chunks
 
 if TYPE_CHECKING:
@@ -52,7 +59,7 @@ def read_untyped(
 
     Typing has a cost for each call: parts of many small files are better typed together.
     """
-    _check(spec)
+    check_spec(spec)
     empty = True
     files = open_files(source, spec) if blocks is None else [(source.uri, blocks)]
     for uri, content in files:
@@ -72,7 +79,7 @@ def read_rejected(rejects: pa.Table, spec: ReadSpec) -> Iterator[Chunk]:
     least. Raises ``ColumnsError`` when columns go by name and the title is not known or does not
     have them.
     """
-    _check(spec)
+    check_spec(spec)
     for group in _same_title(rejects):
         first = group.slice(0, 1).to_pylist()[0]
         file = _File(first["uri"], spec, first["member"])
@@ -90,7 +97,10 @@ def _same_title(rejects: pa.Table) -> Iterator[pa.Table]:
             start = stop
 
 
-def _check(spec: ReadSpec) -> None:
+def check_spec(spec: ReadSpec) -> None:
+    """Raise ``ConfigError`` for a specification that no file can be read by."""
+    check_encoding(spec.encoding)
+    codec_name(spec.compression)
     delimiter = spec.delimiter
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
         raise ConfigError(
@@ -126,7 +136,7 @@ class _File:
         self.name = f"{uri}!{member}" if member else uri
         self.title = ""
         self.spec = spec
-        self.fields = None if spec.header else fields_by_position(spec)
+        self.fields = fields_by_position(spec) if spec.header is False else None
         # A malformed line is shown up to RAW_LIMIT: that much of it is kept in any case.
         self.hold = max(spec.max_record_bytes, RAW_LIMIT) + 4
 
@@ -163,8 +173,9 @@ class _File:
     def _untyped(self, buffer: bytes, records: Records, place: _Place) -> Untyped:
         first = 0
         if self.fields is None:
-            self.fields = self._title(buffer, records)
-            first = 1
+            raw = buffer[records.starts[0] : records.stops[0]]
+            first = int(self._has_title(raw))
+            self.fields = self._title(raw, records) if first else fields_by_position(self.spec)
         return self._separate(self.fields, buffer, records, place, first)
 
     def _separate(
@@ -178,6 +189,8 @@ class _File:
         import numpy as np
 
         start = buffer.find(LF) + 1 if self.fields is None else 0
+        if start and layout.eol == LF and not self._has_title(bytes(buffer[: start - 1])):
+            self.fields, start = fields_by_position(self.spec), 0
         returns = buffer.find(CR) >= 0
         stop = plain_stop(buffer, start, layout, returns=returns)
         if not stop:
@@ -194,8 +207,13 @@ class _File:
         origin = Origin(self.uri, self.member, title, place.offset, place.line)
         return Plain(origin, self.spec, fields, Lines.of(data, returns=returns))
 
-    def _title(self, buffer: bytes, records: Records) -> Fields:
-        raw = buffer[records.starts[0] : records.stops[0]]
+    def _has_title(self, first: bytes) -> bool:
+        """Whether the first record is a title line; if nobody said so, one that names columns."""
+        if self.spec.header is not None:
+            return self.spec.header
+        return is_title(first.removesuffix(b"\r").decode("latin-1"), self.spec)
+
+    def _title(self, raw: bytes, records: Records) -> Fields:
         try:
             self.title = raw.decode()
         except UnicodeDecodeError as error:
@@ -206,7 +224,7 @@ class _File:
 
     def _fields(self, title: str) -> Fields:
         if self.spec.by_position:
-            return fields_by_position(self.spec)
+            return fields_behind_title(title, self.spec, self.name)
         return fields_by_title(title, self.spec, self.name)
 
     def again(self, rejects: pa.Table) -> Iterator[Chunk]:
@@ -214,7 +232,7 @@ class _File:
         import numpy as np
 
         if self.fields is None:
-            if not self.title:
+            if not self.title and self.spec.header:
                 raise ColumnsError(
                     f"{self.name}: its rows were read without a title line",
                     hint="declare header: false, or load the whole file again",

@@ -38,13 +38,14 @@ class ReadSpec:
 
     ``header``: the first record is a title line and columns are matched by name, whatever their
     order (``by_position``: the title line is only skipped, as Essentia's column specs want it);
-    otherwise by position. ``blank``: a blank field is null, or (Essentia) 0 / ''.
+    otherwise by position. None, where columns go by position anyway: the first record is a title
+    line if it names the columns. ``blank``: a blank field is null, or (Essentia) 0 / ''.
     ``archive``: glob that picks members when the file is an archive. Sizes are in bytes.
     """
 
     columns: tuple[Column, ...]
     delimiter: str = ","
-    header: bool = True
+    header: bool | None = True
     by_position: bool = False
     blank: Literal["null", "zero"] = "null"
     encoding: str = "utf-8"

@@ -20,7 +20,7 @@ def utf8_blocks(blocks: Iterable[bytes], encoding: str) -> tuple[int, Iterator[b
     A byte order mark is stripped; that of UTF-16 is believed whatever ``encoding`` says. What does
     not decode becomes invalid UTF-8 in its place. Raises ``ConfigError`` for an unknown encoding.
     """
-    name = _encoding(encoding)
+    name = check_encoding(encoding)
     stream = iter(blocks)
     head = b""
     while len(head) < len(_UTF8_BOM) and (block := next(stream, None)) is not None:
@@ -34,10 +34,12 @@ def utf8_blocks(blocks: Iterable[bytes], encoding: str) -> tuple[int, Iterator[b
     return 0, _transcode(chain((head,), stream), name)
 
 
-def _encoding(encoding: str) -> str:
+def check_encoding(encoding: str) -> str:
+    """Return the name that Python has for an encoding of text; ``ConfigError`` for what is none."""
     try:
+        "a".encode(encoding)  # which refuses codecs that are none of text, such as hex
         return codecs.lookup(encoding).name
-    except LookupError:
+    except (LookupError, ValueError):
         raise ConfigError(
             f"unknown encoding {encoding!r}", hint="use utf-8, utf-16, latin-1, cp1252 ..."
         ) from None

@@ -34,6 +34,26 @@ def fields_by_position(spec: ReadSpec) -> Fields:
     return Fields(len(spec.columns), columns, tuple(i for i, _ in kept))
 
 
+def fields_behind_title(title: str, spec: ReadSpec, uri: str) -> Fields:
+    """Return the fields by position in a file whose title line is passed over.
+
+    Raises ``ColumnsError`` when the title names the declared columns in another order: by position
+    their values would be taken for one another.
+    """
+    if _names_all(title, spec) and not _names_in_place(title, spec):
+        raise ColumnsError(
+            f"{uri}: the title names the columns in another order than the column spec",
+            hint="make a category of its own for such files, or give columns by name in Python or "
+            f"in a pipeline file; the title is {_shown(title)!r}",
+        )
+    return fields_by_position(spec)
+
+
+def is_title(record: str, spec: ReadSpec) -> bool:
+    """Whether a first record of which nothing is known names the declared columns, in any order."""
+    return _names_all(record, spec)
+
+
 def fields_by_title(title: str, spec: ReadSpec, uri: str) -> Fields:
     """Return the fields by name, case-insensitively and in any order.
 
@@ -45,6 +65,28 @@ def fields_by_title(title: str, spec: ReadSpec, uri: str) -> Fields:
         return found
     problems, hint = found
     raise ColumnsError(f"{uri}: " + "; ".join(problems), hint=hint)
+
+
+@lru_cache(maxsize=256)
+def _names_all(title: str, spec: ReadSpec) -> bool:
+    """Whether a record has a field for each column, and a name for each that has one."""
+    wanted = {_fold(column.name) for column in spec.columns if column.name}
+    names = _spec_names(title, spec.delimiter)
+    return bool(wanted) and len(names) == len(spec.columns) and wanted <= set(names)
+
+
+def _names_in_place(title: str, spec: ReadSpec) -> bool:
+    names = _spec_names(title, spec.delimiter)
+    pairs = zip(names, spec.columns, strict=True)
+    return all(not column.name or name == _fold(column.name) for name, column in pairs)
+
+
+def _spec_names(title: str, delimiter: str) -> list[str]:
+    """Return the names that a probe gives these titles, folded."""
+    from ess_dask.records.probe import spec_names
+
+    titles = [name.strip() for name in split_fields(title, delimiter)]
+    return [_fold(name) for name in spec_names(titles)]
 
 
 @lru_cache(maxsize=256)
@@ -99,5 +141,8 @@ def _hint(title: str, wanted: tuple[Column, ...], delimiter: str, *, found: int)
     guessed = matches(best) > here or (here == 0 and found == 1 and title.count(best) > 0)
     if best != delimiter and guessed:
         return f"the title looks like it is separated by {best!r}, not {delimiter!r}"
-    shown = title if len(title) <= 200 else title[:199] + "…"
-    return f"the title is {shown!r}: declare its columns, or header: false if it is none"
+    return f"the title is {_shown(title)!r}: declare its columns, or header: false if it is none"
+
+
+def _shown(title: str) -> str:
+    return title if len(title) <= 200 else title[:199] + "…"

@@ -132,9 +132,26 @@ def test_an_empty_range_and_a_value_that_does_not_fit(shop):
         "query", "select count(*) as c, max(n) as m from sale:2015:*", "--format", "csv"
     )
     assert done.stdout == '"c","m"\n0,\n'
+    assert done.stderr == "warning: no file lies in sale:2015:*\n"
     done = shop.ess("query", "select who::int from sale:*:*", code=3)
     assert done.stdout == ""
     assert "Could not convert" in done.stderr
+
+
+def test_columns_go_by_position_and_nothing_is_taken_for_another(shop):
+    """Of a category that nobody probed: its first records, and a title in another order."""
+    lake = shop.folder / "lake"
+    (lake / "bare_20140901.txt").write_text("1,x\n2,y\n")
+    (lake / "bare_20140902.txt").write_text("n,who\n3,z\n")
+    shop.ess("category", "add", "bare", "bare_*", "--noprobe", "--columnspec", "I:n S:who")
+    text = "select n, who from bare:*:*"
+    assert shop.ess("query", text).stdout == '1,"x"\n2,"y"\n3,"z"\n'
+    done = shop.ess("query", text, "--format", "csv")
+    assert done.stdout == '"n","who"\n1,"x"\n2,"y"\n3,"z"\n'
+    (lake / "bare_20140903.txt").write_text("who,n\n4,5\n")
+    done = shop.ess("query", text, "--format", "csv", code=3)
+    assert "bare_20140903.txt: the title names the columns in another order" in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_broken_file_gives_no_partial_answer(shop):

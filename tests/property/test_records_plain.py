@@ -84,9 +84,11 @@ def read_closely(data, spec):
     st.lists(st.sampled_from(TYPES), min_size=2, max_size=3),
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from(["null", "zero"]),
-    st.booleans(),
+    st.sampled_from([True, False, None]),
     st.sampled_from([16, 200, 1 << 20]),
 )
+@example(["c0,c1", "1,2", "TBD,3"], ["int8", "int8"], "\r\n", "null", None, 16)
+@example(["1,2", "c0,c1", "TBD,3"], ["int8", "int8"], "\n", "null", None, 200)
 @example(["a,b"], ["string", "string"], "\n", "null", True, 16)
 @example(["0x1F,1", "nan(2),2"], ["int64", "float64"], "\n", "null", False, 200)
 @example(["0x1F,1", "2,0X1f"], ["int64", "int8"], "\n", "null", False, 200)

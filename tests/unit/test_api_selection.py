@@ -120,6 +120,12 @@ def test_columns_are_checked_when_they_are_given(lake):
         made.category("log", "*", columns={"n": "int33"})
     with pytest.raises(ess.ConfigError, match="bad column 'Q:n'"):
         made.category("log", "*", columns="Q:n")
+    with pytest.raises(ess.ConfigError, match=r"columns cannot be \['n'\]"):
+        made.category("log", "*", columns=["n"])
+    with pytest.raises(ess.ConfigError, match="column 'n': unknown type '5'"):
+        made.category("log", "*", columns={"n": 5})
+    with pytest.raises(ess.ConfigError, match="no column is declared"):
+        made.category("log", "*", columns={})
     with pytest.raises(ess.UsageError, match="columns is not given"):
         made.category("log", "*")
     with pytest.raises(ess.UsageError, match="pattern is not given"):
@@ -239,6 +245,40 @@ def test_steps_run_in_order_and_shell_comes_first(log):
         log.all().clean("select count(*) from records")
     counted = log.all().clean(ess.sql("select count(*) as c from records", per="file"))
     assert counted.to_arrow()["c"].to_pylist() == [3] * 5
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"encoding": "klingon"},
+        {"encoding": "rot13"},
+        {"encoding": "undefined"},
+        {"delimiter": ";;"},
+        {"compression": "rar"},
+        {"extra_columns": "evolve"},
+    ],
+    ids=lambda given: "-".join(map(str, *given.items())),
+)
+def test_what_no_file_can_be_read_by_is_told_when_it_is_given(lake, given):
+    (value,) = given.values()
+    with pytest.raises(ess.ConfigError, match=repr(value)):
+        ess.select(lake).category("log", "log_*", columns=COLUMNS, **given)
+
+
+@pytest.mark.parametrize("step", [5, None, ["select 1"]])
+def test_what_is_no_cleaning_step_is_told_when_it_is_given(log, step):
+    with pytest.raises(ess.UsageError, match=r"is no cleaning step\n.*ess\.shell"):
+        log.all().clean(step)
+    with pytest.raises(ess.UsageError, match="is no function"):
+        ess.python("cleaning:put_right")
+    with pytest.raises(ess.ConfigError, match=r"not 0 statements\n.*write: select"):
+        log.all().clean("  ")
+
+
+@pytest.mark.parametrize("value", [pd.Series([1]), pl.Series([1]), {"n": 1}, [1], 5, None])
+def test_what_is_no_frame_is_told(lake, value):
+    with pytest.raises(ess.UsageError, match=r"this is no frame: .*\n.*give a pandas"):
+        ess.select(lake).sql("select * from this", this=value)
 
 
 def test_a_column_that_is_not_there_is_told_without_reading(log):

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import decimal
+import io
+import json
 import re
 import sys
 import time
@@ -10,11 +12,13 @@ import types
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import ess_dask as ess
 from ess_dask.api import progress
 from ess_dask.api.given import Named, is_source
+from ess_dask.cli._rows import write_rows
 from ess_dask.markup import LONGEST, facts, grid
 
 HOSTILE = "<script>alert(1)</script>"
@@ -82,10 +86,53 @@ def test_odd_values_are_shown():
         yes=[True],
     )
     html = odd._repr_html_()
-    assert "out of range" in html
+    assert re.search(r"146138\d+-\d\d-\d\d \d\d:\d\d:\d\d<", html)
     assert "00:00:01.234567891" in html
     assert "<td style='text-align:right'>1.50</td>" in html
     assert "<td style='text-align:left'>True</td>" in html
+
+
+STRANGE = {
+    "interval '1 year 2 months -3 days 01:02:03.5'": "1 year 2 months -3 days 01:02:03.5",
+    "interval '-90 minutes'": "-01:30:00",
+    "interval 0 days": "00:00:00",
+    "date 'infinity'": "infinity",
+    "timestamptz '-infinity'": "-infinity",
+    "date '20000-01-02'": "20000-01-02",
+    "timestamp '20000-01-02 03:04:05.5'": "20000-01-02 03:04:05.5",
+    "timestamptz '20000-01-02 03:04:05+00'": "20000-01-02 03:04:05+00",
+    "date '0044-03-15 (BC)'": "0044-03-15 (BC)",
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "ndjson", "table", "parquet"])
+def test_values_that_python_does_not_have_are_said_in_words(form, capfdbinary, tmp_path):
+    lake = ess.select(tmp_path)
+    found = lake.sql("select " + ", ".join(f"{sql} as c{at}" for at, sql in enumerate(STRANGE)))
+    write_rows(found.table, form)
+    out = capfdbinary.readouterr().out
+    if form == "parquet":
+        assert pq.read_table(io.BytesIO(out)).column("c0")[0].as_py() == next(
+            iter(STRANGE.values())
+        )
+        return
+    for at, words in enumerate(STRANGE.values()):
+        assert words in out.decode()
+        assert words in repr(ess.Answer(found.table.select([f"c{at}"])))
+        assert words in found._repr_html_()
+
+
+def test_a_map_is_an_object_and_what_lies_in_it_is_said(capfdbinary, tmp_path):
+    nested = (
+        "map {1: [date 'infinity', null]} as m, [interval 3 days] as l, union_value(n := 7) as u"
+    )
+    found = ess.select(tmp_path).sql(f"select {nested}")
+    repr(found), found._repr_html_()
+    write_rows(found.table, "ndjson")
+    said = json.loads(capfdbinary.readouterr().out)
+    assert said == {"m": {"1": ["infinity", None]}, "l": ["3 days"], "u": 7}
+    write_rows(found.table, "csv")
+    assert b'"[""3 days""]","7"' in capfdbinary.readouterr().out
 
 
 def test_grids_are_bounded_and_look_at_no_more_than_they_show():

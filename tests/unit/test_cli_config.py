@@ -1,4 +1,4 @@
-"""``ess config`` from outside: a process of its own in an empty home."""
+"""``ess config`` from outside: a process of its own in an empty home; mistyped commands."""
 
 import json
 import os
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from ess_dask import settings as s
+from ess_dask.cli.main import ess as command
+from ess_dask.cli.main import main, run
 
 pytestmark = pytest.mark.slow
 
@@ -155,3 +157,47 @@ def test_a_profile_may_be_named_anywhere_and_must_exist(where, tmp_path):
     assert wrong.returncode == 2
     assert "no profile 'mien'; searched, in order:\n    configs/mien.yaml" in wrong.stderr
     assert "did you mean" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [(["qurey", "x"], "'query'"), (["stremm"], "'stream'"), (["category", "ad"], "'add'")],
+)
+def test_a_command_that_comes_near_is_named(typed, meant, capsys):
+    assert run(command, typed) == 2
+    assert f"Did you mean {meant}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["summary", "caf\udce9"], r"'caf\udce9' is not valid UTF-8"),
+        (["query", "select '\udcff'"], "is not valid UTF-8"),
+        (["run", "a" * 300], "a name of 300 characters is too long: aaa"),
+    ],
+)
+def test_arguments_that_no_file_and_no_name_can_have(typed, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert run(command, ["select", str(tmp_path)]) == 0
+    assert run(command, typed) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "\n  hint: " in said
+
+
+def test_nothing_comes_near(capsys):
+    assert run(command, ["--nope"]) == run(command, ["xyzzy"]) == 2
+    said = capsys.readouterr().err
+    assert "No such command 'xyzzy'." in said
+    assert "Did you mean" not in said
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_stream_that_the_caller_closed_is_no_error(name, monkeypatch):
+    monkeypatch.setattr(sys, name, None)
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    with getattr(sys, name) as opened:
+        assert os.fstat(opened.fileno()).st_rdev == os.stat(os.devnull).st_rdev

@@ -6,6 +6,7 @@ import gzip
 import io
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -357,3 +358,28 @@ def test_by_position_the_title_is_only_skipped():
     assert rows == [{"who": "ann", "n": 1}, {"who": "bob", "n": 0}]
     assert lines == [2, 3]
     assert [reject["reason"] for reject in rejects] == ["too few fields (2 of 3)"]
+
+
+def test_by_position_a_title_in_another_order_is_no_title_of_these_columns():
+    spec = ReadSpec(parse_columnspec("S:who X:_2nd S:n_of_it"), by_position=True)
+    assert len(read(b"who,2nd,n of it\na,b,c\n", spec)[0]) == 1
+    for data in (b"n of it,2nd,WHO\na,b,c\n", b'"2nd","who","n of it"\na,b,c\n'):
+        for header in (True, None):
+            with pytest.raises(ColumnsError, match=r"f\.csv: the title names .* another order"):
+                read(data, replace(spec, header=header))
+    # A column that nobody named may stand anywhere, and other names are other columns.
+    assert len(read(b"2nd,x,y\na,b,c\n", spec)[0]) == 1
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("quote", [b"", b'"'])
+def test_a_title_that_nobody_spoke_of_is_known_by_its_names(end, quote):
+    spec = ReadSpec(parse_columnspec("S:k S:v"), by_position=True, header=None)
+
+    def text(*records: bytes) -> bytes:
+        return b"".join(b",".join(quote + f + quote for f in r.split(b",")) + end for r in records)
+
+    rows = [{"k": "1", "v": "a"}, {"k": "k", "v": "v"}]
+    assert read(text(b"1,a", b"k,v"), spec) == (rows, [], [1, 2])
+    assert read(text(b"K, v", b"1,a", b"k,v"), spec) == (rows, [], [2, 3])
+    assert read(text(b"x,1,2", b"1,a", b"k,v"), spec)[2] == [2, 3]

@@ -51,7 +51,8 @@ def parse(text: Spoken) -> Node:
         refuse(text, int(read.get("position") or 0), message, "")
     if len(read["statements"]) != 1:
         count = len(read["statements"])
-        refuse(text, 0, f"one SELECT is needed, not {count} statements", "remove the rest")
+        hint = "remove the rest" if count else "write: select ... from ..."
+        refuse(text, 0, f"one SELECT is needed, not {count} statements", hint)
     tree: Node = read["statements"][0]
     for node in walk(tree):
         if reason := _harm(node):

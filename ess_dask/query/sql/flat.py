@@ -28,7 +28,7 @@ def frame_rows(name: str, frame: Any) -> InProcess:
             table = pa.Table.from_pandas(frame, preserve_index=False)
         else:
             table = pa.table(frame)
-    except (TypeError, ValueError, pa.ArrowException) as error:
+    except (AttributeError, TypeError, ValueError, pa.ArrowException) as error:
         raise UsageError(
             f"{name} is no frame: {error}", hint="give a pandas, Polars or Arrow table"
         ) from None
