@@ -81,6 +81,17 @@ def test_old_names(database):
     assert found.sort.descending
 
 
+def test_a_group_ends_where_an_option_cannot_be_in_it(database):
+    first = ["-pp,post=next_key", "v", "-goto", "proc_key"]
+    second = ["-pp", "t", "-if", "-filt", "tm", "-eval", "g", "1", "-endif", "-bvar", "g", "2"]
+    found = request(database, *first, *second)
+    assert [len(group.rules) for group in found.groups] == [1, 1]
+    assert (found.groups[0].post, len(found.groups[1].each_key)) == ("next_key", 1)
+    found = request(database, *first, "-sort,dec", "tm", "-filt", "tm")
+    assert (len(found.groups[0].rules), len(found.main.rules)) == (1, 1)
+    assert found.sort.descending
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -94,7 +105,6 @@ def test_old_names(database):
         ["-var", "nosuch", "1"],
         ["-var", "g", "x"],
         ["-pp", "nosuch", "-endpp"],
-        ["-pp", "t"],
         ["-pp,post=nowhere", "t", "-endpp"],
         ["-goto", "proc_key"],
         ["-if", "-goto", "next_row", "-endif"],
