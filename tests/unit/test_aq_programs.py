@@ -164,6 +164,7 @@ FORMATS = [
     (b"a\tb\n1\t2\n", "\\t Separated", ",sep=\\x09"),
     (b'"a"|b\n"1|2"|2\n', "| Separated CSV", ",csv,sep=|"),
     (b"one\ntwo words\n", '"\\n" Separated', ",sep=\\x0a"),
+    (b"name,n\n\xc4\x85,1\nb,2\r\n", ", Separated", ""),
     (b"ab  1\ncd 22\n", "Fixed-Width", ",fix"),
     (b'{"a": 1}\n', "JSON", ",jsn"),
     (b"<r><k>1</k></r>\n", "XML", ",xml"),
