@@ -172,7 +172,12 @@ class Evaluator:
         return held if node.op == "&=" else ~held
 
     def _lower(self, text: pl.Expr) -> pl.Expr:
-        return self._column(texts.lower(self.frame.select(text.alias("text")).to_series()))
+        return self._column(texts.lower(self._series(text)))
+
+    def _series(self, value: pl.Expr) -> pl.Series:
+        """Work out an expression; its own columns are in the frame by now."""
+        self.check()
+        return self.frame.select(value.alias("text")).to_series()
 
     def _column(self, values: pl.Series) -> pl.Expr:
         """Add a column to the frame; one value stands for all rows."""
@@ -200,7 +205,7 @@ class Evaluator:
             if expression is not None:
                 return expression
         if function.name in ("ToUpper", "ToLower"):
-            text = self.frame.select(self.value(call.values[0]).alias("text")).to_series()
+            text = self._series(self.value(call.values[0]))
             return self._column(
                 texts.upper(text) if function.name == "ToUpper" else texts.lower(text)
             )
