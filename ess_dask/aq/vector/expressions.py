@@ -118,15 +118,25 @@ class Evaluator:
             right = truncated(right)
         return self._integer(node.op, left, right)
 
-    @staticmethod
-    def _float(op: str, left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    def _float(self, op: str, left: pl.Expr, right: pl.Expr) -> pl.Expr:
         import polars as pl
 
         left, right = left.cast(pl.Float64), right.cast(pl.Float64)
         if op == "%":
             raise NeedsRows
-        operators = {"+": left.__add__, "-": left.__sub__, "*": left.__mul__, "/": left.__truediv__}
+        if op == "/":
+            return left / self._divisor(right)
+        operators = {"+": left.__add__, "-": left.__sub__, "*": left.__mul__}
         return operators[op](right)
+
+    def _divisor(self, value: pl.Expr) -> pl.Expr:
+        """Return a column with a value for each row; by one for all, Polars multiplies with 1/x."""
+        import polars as pl
+
+        numbers = self._series(value).to_numpy()
+        if len(numbers) == 1:
+            numbers = numbers.repeat(self.frame.height)
+        return self._column(pl.Series(numbers, dtype=pl.Float64))
 
     def _integer(self, op: str, left: pl.Expr, right: pl.Expr) -> pl.Expr:
         import polars as pl
