@@ -145,6 +145,10 @@ def test_objects_and_logs(aq):
     assert ended.lines == ['"a"', "3"]
     assert ended.err == "objcnv: rec=1 err=0 out=1\n"
     assert aq("objcnv", "-d", "i:a:n").code == 2
+    file = aq.write("in", '{"k":{"n":1}}')
+    ended = aq("objcnv", "-f,jsn", file, "-base", "k", "-d", "i:a:n")
+    assert ended.lines == ['"a"', "1"]
+    assert aq("objcnv", "-xml", "-f,jsn", file, "-d", "i:a:n").code == 2
     log = aq("logcnv", "-f,eok", "-", "-d", "s:a", "sep: [", "s:b", "sep:]", stdin=b"x [y]\n")
     assert log.lines == ['"a","b"', '"x","y"']
 
