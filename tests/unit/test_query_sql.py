@@ -10,6 +10,7 @@ from ess_dask.query.sql.compile import compile_statement
 from ess_dask.query.sql.dialect import is_beyond
 from ess_dask.query.sql.model import Side
 from ess_dask.query.sql.names import spoken
+from ess_dask.query.sql.room import answer
 
 SCHEMA = pa.schema({"k": pa.string(), "n": pa.int32(), "x": pa.float64()})
 
@@ -116,6 +117,11 @@ def test_what_no_statement_may_do(text, words):
         compile_statement(text, find)
 
 
+def test_dates_do_not_depend_on_where_a_worker_stands():
+    found = answer("select current_setting('TimeZone') as zone", {})
+    assert found.to_pylist() == [{"zone": "UTC"}]
+
+
 def test_clocks_are_read_once_and_chance_stays_in_one_place():
     plan = compile_statement("select count(*) from t where now() > timestamptz '2014-01-01'", find)
     assert "now()" not in plan.stages[0].map
@@ -146,6 +152,10 @@ KEYS = {
         ("number", "number = '1e3'", 1000.0),
         ("day", "day = '2014-09-01'", date(2014, 9, 1)),
         ("flag", "flag = true", True),
+        ("whole", "whole = 5e0", None),
+        ("number", "number = 5e0", 5.0),
+        ("day", "day = 'infinity'", None),
+        ("day", "day = '12000-01-01'", None),
     ],
 )
 def test_a_key_that_equals_a_constant_is_looked_up(key, condition, value):

@@ -41,8 +41,8 @@ def _database() -> duckdb.DuckDBPyConnection:
     import duckdb
 
     made = duckdb.connect(":memory:", config=CLOSED)
-    # Dates and times do not depend on where a worker stands.
-    made.execute("set timezone = 'UTC'")
+    # Dates and times do not depend on where a worker stands. Cursors take over what is global.
+    made.execute("set global timezone = 'UTC'")
     made.execute("set lock_configuration = true")
     return made
 
