@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from ess_dask.query.sql.aggregates import KIND, Extra, Parts
 from ess_dask.query.sql.model import PARTIALS, ROW, Stage
 from ess_dask.query.sql.selects import is_aggregate, orders_of
-from ess_dask.query.sql.sources import Spread, UnsplitError, aliases, merges_columns
+from ess_dask.query.sql.sources import (
+    Spread,
+    UnsplitError,
+    aliases,
+    merges_columns,
+    stays_there,
+)
 from ess_dask.query.sql.tree import (
     Node,
     all_of,
@@ -32,7 +38,7 @@ from ess_dask.query.sql.tree import (
 if TYPE_CHECKING:
     from ess_dask.query.sql.planner import Planner
 
-_UNFAITHFUL = ("HUGEINT", "UHUGEINT", "UUID", "ENUM", "BIT", "TIME WITH TIME ZONE")
+_UNFAITHFUL = ("HUGEINT", "UHUGEINT", "UUID", "ENUM", "TIME WITH TIME ZONE")
 
 
 def resolved(node: Node, planner: Planner) -> Node:
@@ -247,10 +253,12 @@ def _travelling(base: Node, keys: list[Node], extra: Extra) -> Node:
 
 def _partials(mapped: str, planner: Planner) -> Node:
     """Return the FROM of the merge: the partials, with the types they had on the partitions."""
+    columns = planner.binder.columns(mapped)
+    stays_there(columns)
     items = [
         f"cast({quoted(name)} as {kind}) as {quoted(name)}"
         if kind.startswith(_UNFAITHFUL)
         else quoted(name)
-        for name, kind in planner.binder.columns(mapped)
+        for name, kind in columns
     ]
     return source_of(f"(select {', '.join(items)}, {ROW} from {PARTIALS}) as __ess_q")  # noqa: S608

@@ -15,8 +15,9 @@ from ess_dask.query.sql.columns import needed
 from ess_dask.query.sql.lookup import key_values
 from ess_dask.query.sql.model import PARTIALS, RESERVED, Deal, Side, Stage
 from ess_dask.query.sql.room import Binder
-from ess_dask.query.sql.sources import LOCAL, Spread, UnsplitError, tables_in
+from ess_dask.query.sql.sources import LOCAL, Spread, UnsplitError, reaching, stays_there, tables_in
 from ess_dask.query.sql.tree import (
+    TABLES_IN,
     Node,
     all_of,
     conjuncts,
@@ -32,7 +33,7 @@ from ess_dask.query.sql.tree import (
     walk,
 )
 
-_PLAIN = ("HUGEINT", "UHUGEINT", "UUID", "ENUM", "BIT", "TIME WITH TIME ZONE", "BIGNUM", "VARIANT")
+_PLAIN = ("HUGEINT", "UHUGEINT", "UUID", "ENUM", "TIME WITH TIME ZONE", "BIGNUM", "VARIANT")
 """Types that come back from Arrow as others: they are cast where a finished table is read."""
 
 
@@ -72,8 +73,10 @@ class Planner:
         if any(branch is None for branch in branches):
             raise UnsplitError("this set operation")
         done = []
+        # What is equal in one type need not be in another: -0.0 and 0.0 as texts.
+        alike = len({tuple(kind for _, kind in self.columns(each)) for each in branches}) == 1
         for branch in branches:
-            if not node["setop_all"] and selects.is_plain(branch):
+            if not node["setop_all"] and alike and selects.is_plain(branch):
                 branch = {**branch, "modifiers": [selects.DISTINCT]}
             query, spread = self.query(branch)
             done.append(self.whole(query, spread, "a branch of a set operation"))
@@ -124,6 +127,7 @@ class Planner:
         if stage.merge and stage.sources:
             self.binder.add(PARTIALS, selects.partials(self.binder.schema(stage.map)))
         types = self.binder.columns(merged)
+        stays_there(types)
         names = [column.lower() for column, _ in types]
         if len(set(names)) < len(names):
             raise UnsplitError("two columns of one name")
@@ -237,16 +241,15 @@ class Planner:
         return self._collected_table(ref, where)
 
     def _collected_join(self, ref: Node, where: Node | None) -> Node:
-        kind = ref["join_type"]
-        left = where if kind in ("INNER", "LEFT", "SEMI", "ANTI") else None
-        right = where if kind in ("INNER", "RIGHT") else None
+        left, right = reaching(ref, where)
         left_done = self.collected(ref["left"], left)
         return {**ref, "left": left_done, "right": self.collected(ref["right"], right)}
 
     def _collected_table(self, ref: Node, where: Node | None) -> Node:
         side = self.sides[ref["table_name"]]
         alias = quoted(ref["alias"])
-        query = self._narrowed(ref, where)
+        # What a sample is taken of are all rows.
+        query = self._narrowed(ref, None if ref["sample"] else where)
         names = [name for name, _ in self.columns(query)]
         text = query_text(query)
         if text not in self._gathered:
@@ -254,7 +257,7 @@ class Planner:
             self.add(Stage("", (side.name,), map=text), f"columns of {side.shown}")
             self._gathered[text] = self.stages[-1].name
         made = source_of(f"(select 1) as {alias}")
-        made["column_name_alias"] = ref["column_name_alias"]
+        made["column_name_alias"], made["sample"] = ref["column_name_alias"], ref["sample"]
         made["subquery"]["node"] = self.reading(self._gathered[text])
         return made
 
@@ -299,7 +302,7 @@ class Planner:
         """Let a correlated sub-query read its tables whole."""
         query = copied(query)
         for node in walk(query):
-            for name in ("from_table", "left", "right"):
+            for name in TABLES_IN:
                 ref = node.get(name)
                 if not isinstance(ref, dict) or ref.get("type") != "BASE_TABLE":
                     continue

@@ -63,7 +63,10 @@ def _split(
         raise UnsplitError("a window that is not partitioned by the key")
     if node["modifiers"]:
         return _ordered(node, spread, planner), LOCAL
-    return node, Spread(spread.sources, _keys_out(node, spread.keys))
+    names = [name.lower() for name, _ in planner.columns(node)]
+    # Of two columns of one name the second is called otherwise outside.
+    clear = len(set(names)) == len(names)
+    return node, Spread(spread.sources, _keys_out(node, spread.keys) if clear else ())
 
 
 def is_plain(query: Node) -> bool:
@@ -261,6 +264,8 @@ def _place(expression: Node, names: list[str]) -> int | None:
     if expression["class"] == "CONSTANT" and expression["literal"]["kind"] == "INTEGER":
         place = int(expression["literal"]["text"]) - 1
         return place if 0 <= place < len(names) else None
+    if expression["class"] == "POSITIONAL_REFERENCE":
+        return int(expression["index"]) - 1
     if expression["class"] == "COLUMN_REF" and len(expression["column_names"]) == 1:
         name = expression["column_names"][0].lower()
         return names.index(name) if name in names else None

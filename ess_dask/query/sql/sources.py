@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,16 @@ Key = tuple[tuple[str, str], ...]
 
 class UnsplitError(Exception):
     """The statement, as it is, cannot be split; the message says why."""
+
+
+_BITS = re.compile(r"\bBIT\b")
+
+
+def stays_there(columns: Iterable[tuple[str, str]]) -> None:
+    """Raise ``UnsplitError`` for (name, type) of a value that does not come back from a partition
+    as it was: Arrow does not tell how many bits there are."""
+    if any(_BITS.search(kind) for _, kind in columns):
+        raise UnsplitError("values of type BIT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +91,9 @@ def _join(ref: Node, planner: Planner, where: Node | None) -> tuple[Node, Spread
     from ess_dask.query.sql.dealing import deal_join
 
     kind = ref["join_type"]
-    left, at_left = read_from(ref["left"], planner, where)
-    right, at_right = read_from(ref["right"], planner, where)
+    where_left, where_right = reaching(ref, where)
+    left, at_left = read_from(ref["left"], planner, where_left)
+    right, at_right = read_from(ref["right"], planner, where_right)
     ref = {**ref, "left": left, "right": right}
     if not at_left.sources and not at_right.sources:
         return ref, LOCAL
@@ -98,6 +110,18 @@ def _join(ref: Node, planner: Planner, where: Node | None) -> tuple[Node, Spread
     if at_right.sources and kind in KEEP_RIGHT:
         return ref, at_right
     return planner.collected(ref, where), LOCAL
+
+
+def reaching(ref: Node, where: Node | None) -> tuple[Node | None, Node | None]:
+    """Return what of a WHERE the rows of a join's left and right may be asked before they meet.
+
+    Nothing of a side that is missing where the other has no match, nor where a row that is left out
+    would change which others meet.
+    """
+    kind, way = ref["join_type"], ref["ref_type"]
+    left = where if kind in KEEP_LEFT and way != "POSITIONAL" else None
+    right = where if kind in KEEP_RIGHT and way not in ("POSITIONAL", "ASOF") else None
+    return left, right
 
 
 def _one_side(
