@@ -155,7 +155,12 @@ CASES = [
     "select n, count(*) from t group by n order by #2, #1",
     # Values that are equal, but not as texts.
     "select x from t union select w from u",
+    # Types that Arrow has under another name, or without all that they say.
     "select s, max(cast(b as bit)) from t group by s",
+    "select to_json({'x': z}), typeof(z) from (select distinct to_json({'a': n}) as z from t)",
+    "select typeof(z), z.h // 3 from (select distinct {'h': b::hugeint} as z from t)",
+    "select min(if(f, timetz '10:00:00+02', timetz '09:00:00+00')) > timetz '08:30:00+00' from t",
+    "select any_value(union_value(i := n)), s from t group by s",
     # Columns by the names of clocks.
     "select current_date from (select n as current_date from t) where current_date > 2",
     # Columns without a name.

@@ -13,9 +13,9 @@ from ess_dask.clean.arrow import standard_table
 from ess_dask.query.sql import selects
 from ess_dask.query.sql.columns import needed
 from ess_dask.query.sql.lookup import key_values
-from ess_dask.query.sql.model import PARTIALS, RESERVED, Deal, Side, Stage
+from ess_dask.query.sql.model import PARTIALS, RESERVED, ROW, Deal, Side, Stage
 from ess_dask.query.sql.room import Binder
-from ess_dask.query.sql.sources import LOCAL, Spread, UnsplitError, reaching, stays_there, tables_in
+from ess_dask.query.sql.sources import LOCAL, Spread, UnsplitError, check_types, reaching, tables_in
 from ess_dask.query.sql.tree import (
     TABLES_IN,
     Node,
@@ -32,9 +32,6 @@ from ess_dask.query.sql.tree import (
     sub_queries,
     walk,
 )
-
-_PLAIN = ("HUGEINT", "UHUGEINT", "UUID", "ENUM", "TIME WITH TIME ZONE", "BIGNUM", "VARIANT")
-"""Types that come back from Arrow as others: they are cast where a finished table is read."""
 
 
 class Cte(NamedTuple):
@@ -125,9 +122,9 @@ class Planner:
         name = f"{RESERVED}{'x' if stage.deal else 's'}{len(self.stages)}"
         merged = stage.merge or stage.map
         if stage.merge and stage.sources:
-            self.binder.add(PARTIALS, selects.partials(self.binder.schema(stage.map)))
+            self.partials(stage.map)
         types = self.binder.columns(merged)
-        stays_there(types)
+        check_types(types)
         names = [column.lower() for column, _ in types]
         if len(set(names)) < len(names):
             raise UnsplitError("two columns of one name")
@@ -164,11 +161,11 @@ class Planner:
         columns = self.columns(query)
         known = {name.lower(): name for name, _ in columns}
         key, count = deal
-        if len(known) < len(columns) or any(kind.startswith(_PLAIN) for _, kind in columns):
-            return None
-        if any(name not in known for name in key):
+        if len(known) < len(columns) or any(name not in known for name in key):
             return None
         text = query_text(query)
+        if self.binder.changes(text):
+            return None
         made = Deal(tuple(known[name] for name in key), count)
         shown = self.sides[spread.sources[0]].shown
         note = f"rows of {shown} dealt by {', '.join(made.key)}"
@@ -199,14 +196,17 @@ class Planner:
 
     def reading(self, name: str) -> Node:
         """Return the query that reads a finished table, with the types its rows had."""
-        items = [
-            f"cast({quoted(column)} as {kind}) as {quoted(column)}"
-            if kind.startswith(_PLAIN)
-            else quoted(column)
-            for column, kind in self._types[name]
-        ]
         # By name: a star would ask for all columns of whatever is joined with it.
-        return query_of(f"select {', '.join(items)} from {name}")  # noqa: S608
+        items = self.binder.restored(name, self._types[name])
+        return query_of(f"select {items} from {name}")  # noqa: S608
+
+    def partials(self, mapped: str) -> str:
+        """Return the SQL that reads what the partitions give, numbered by ``ROW``, with the types
+        that it had there."""
+        columns = self.binder.columns(mapped)
+        check_types(columns)
+        self.binder.add(PARTIALS, selects.partials(self.binder.schema(mapped)))
+        return f"select {self.binder.restored(PARTIALS, columns)}, {ROW} from {PARTIALS}"  # noqa: S608
 
     def whole(self, query: Node, spread: Spread, note: str) -> Node:
         """Return a query that reads finished tables only and gives what ``query`` gives."""

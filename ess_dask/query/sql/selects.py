@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.clean.functions import functions
-from ess_dask.query.sql.model import PARTIALS, ROW, Stage
+from ess_dask.query.sql.model import ROW, Stage
 from ess_dask.query.sql.sources import (
     LOCAL,
     Key,
@@ -208,22 +208,23 @@ def _ordered(node: Node, spread: Spread, planner: Planner) -> Node:
         mapped = f"select {', '.join(columns)} from {ranked} order by {ordered}"  # noqa: S608
     elif bounds.first is not None:
         mapped = f"{mapped} limit {bounds.first}"
-    stage = Stage("", spread.sources, map=mapped, merge=_merge(bounds, names, order))
+    merge = _merge(bounds, names, order, f"({planner.partials(mapped)})")
+    stage = Stage("", spread.sources, map=mapped, merge=merge)
     if not order and not bounds.distinct and bounds.first is not None:
         stage = Stage("", spread.sources, map=mapped, merge=stage.merge, limit=bounds.first)
     return planner.add(stage, _note(bounds))
 
 
-def _merge(bounds: Bounds, names: list[str], order: list[str]) -> str:
+def _merge(bounds: Bounds, names: list[str], order: list[str], source: str) -> str:
     columns = [f"__ess_c{at}" for at in range(len(names))]
     shown = ", ".join(
         f"{each} as {quoted(name)}" for each, name in zip(columns, names, strict=True)
     )
-    source, row = PARTIALS, ROW
+    row = ROW
     if bounds.distinct:
         listed = ", ".join(columns)
         row = "__ess_first"
-        source = f"(select {listed}, min({ROW}) as {row} from {PARTIALS} group by {listed})"  # noqa: S608
+        source = f"(select {listed}, min({ROW}) as {row} from {source} group by {listed})"  # noqa: S608
     text = f"select {shown} from {source} order by {', '.join([*order, row])}"  # noqa: S608
     if bounds.limit is not None:
         text += f" limit {bounds.limit}"
