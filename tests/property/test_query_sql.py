@@ -153,6 +153,8 @@ CASES = [
     # The columns of the answer by their places.
     "select k, n, s from t where k > 'k' order by #2, #1, #3 limit 20",
     "select n, count(*) from t group by n order by #2, #1",
+    # A join on what nothing can be dealt by.
+    "select count(*) from (select [n] as l from t) a join (select [m] as l from u) b on a.l = b.l",
     # Values that are equal, but not as texts.
     "select x from t union select w from u",
     # Types that Arrow has under another name, or without all that they say.

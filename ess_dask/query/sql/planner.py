@@ -7,9 +7,10 @@ reads either partitions only, or finished tables only.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ess_dask.clean.arrow import standard_table
+from ess_dask.errors import UsageError
 from ess_dask.query.sql import selects
 from ess_dask.query.sql.columns import needed
 from ess_dask.query.sql.lookup import key_values
@@ -32,6 +33,9 @@ from ess_dask.query.sql.tree import (
     sub_queries,
     walk,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Cte(NamedTuple):
@@ -164,9 +168,9 @@ class Planner:
         if len(known) < len(columns) or any(name not in known for name in key):
             return None
         text = query_text(query)
-        if self.binder.changes(text):
-            return None
         made = Deal(tuple(known[name] for name in key), count)
+        if self.binder.changes(text) or not _is_dealt_by(self.binder.schema(text), made.key):
+            return None
         shown = self.sides[spread.sources[0]].shown
         note = f"rows of {shown} dealt by {', '.join(made.key)}"
         self.add(Stage("", spread.sources, map=text, deal=made), note)
@@ -337,6 +341,17 @@ def _reads_one_table(query: Node) -> bool:
             for node in expressions(query["select_list"])
         )
     )
+
+
+def _is_dealt_by(schema: pa.Schema, key: tuple[str, ...]) -> bool:
+    """Whether rows can be dealt by these columns: not by a list or a struct."""
+    from ess_dask.tables.partition import hash_keys
+
+    try:
+        hash_keys(schema.empty_table(), key)
+    except UsageError:
+        return False
+    return True
 
 
 def _with_names(query: Node, names: list[str]) -> Node:
