@@ -47,6 +47,8 @@ def _database() -> duckdb.DuckDBPyConnection:
     import duckdb
 
     made = duckdb.connect(":memory:", config=_SETTINGS)
+    # Dates and times do not depend on where a worker stands. Cursors take over what is global.
+    made.execute("set global timezone = 'UTC'")
     made.execute("set lock_configuration = true")
     return made
 
