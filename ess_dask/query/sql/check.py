@@ -33,6 +33,8 @@ _SETTINGS = frozenset(
         "write_log",
         "txid_current",
         "sleep_ms",
+        "pg_sleep",
+        "json_serialize_plan",
         "current_query",
         "stats",
     ]
@@ -73,6 +75,8 @@ def _harm(node: Node) -> str:
         if node["class"] == "FUNCTION" and node["function_name"].lower() in _SETTINGS:
             return f"{node['function_name']}() is not allowed"
         return ""
+    if str(node.get("type")).endswith("_QUERY_NODE"):  # insert, update, delete
+        return "only a SELECT is allowed"
     if "sample" not in node or "select_list" in node:
         return ""
     if node["type"] not in _SOURCES:
