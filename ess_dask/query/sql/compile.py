@@ -102,7 +102,11 @@ def _plan(planner: Planner, schema: pa.Schema, names: tuple[str, ...]) -> SqlPla
             unsplit = f"its form ({str(error).splitlines()[0]})"
     if unsplit:
         planner = Planner(node, sides, binder)
-        _plan_in_one_place(node, planner)
+        try:
+            _plan_in_one_place(node, planner)
+        except UnsplitError as error:
+            hint = "give columns names of their own, and leave out what the statement does not need"
+            raise UsageError(f"sql: {error} cannot be brought together", hint=hint) from None
     return SqlPlan(
         stages=tuple(planner.stages),
         columns=names,

@@ -131,6 +131,11 @@ _TRIAL = "__ess_trial"
 _MOMENT = "TIMESTAMP WITH TIME ZONE"
 
 
+def is_simple(kind: pa.DataType) -> bool:
+    """Whether DuckDB is known to have a type of Arrow's."""
+    return kind in _arrow_types().values()
+
+
 class Binder:
     """Asks DuckDB what columns a query would give, on tables without rows. Close it when done."""
 
