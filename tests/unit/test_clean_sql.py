@@ -357,6 +357,10 @@ def test_try_cast_gives_null():
     assert run("select try_cast(n as int) as n from records")["n"].to_pylist() == [1, None, 3]
 
 
+def test_moments_do_not_depend_on_where_a_worker_stands():
+    assert duck.rows("select current_setting('TimeZone')") == [("UTC",)]
+
+
 def test_types_come_back_as_they_went_in():
     moment = dt.datetime(2014, 9, 1, 12, tzinfo=dt.UTC)
     table = records(
