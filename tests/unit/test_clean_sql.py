@@ -9,6 +9,7 @@ import time
 import pyarrow as pa
 import pytest
 
+from ess_dask.clean import duck
 from ess_dask.clean.protocol import ROW_LABEL, StepContext
 from ess_dask.clean.running import cancel_all, running
 from ess_dask.clean.signals import RowCleanError
