@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def target_of(report: Mapping[str, Any], folder: str = "") -> Name | None:
         return None
     parts = urlsplit(url)
     if parts.scheme == "redshift":
-        return _redshift(parts.hostname or "", parts.port or 5439, parts.path, table)
+        return _redshift(parts, table)
     if parts.scheme == "duckdb":
         # duckdb:///shop.duckdb is relative, duckdb:////srv/shop.duckdb is not.
         path = os.path.abspath(os.path.join(folder, parts.path[1:]))  # noqa: PTH100, PTH118
@@ -83,10 +83,17 @@ def target_of(report: Mapping[str, Any], folder: str = "") -> Name | None:
 _CLUSTER = re.compile(r"([^.]+)\.[^.]+\.([^.]+)\.redshift(?:-serverless)?\.amazonaws\.com")
 
 
-def _redshift(host: str, port: int, path: str, table: str) -> Name:
+def _redshift(parts: SplitResult, table: str) -> Name:
+    """Return ``redshift://CLUSTER.REGION:PORT`` and database, schema and table.
+
+    Of a cluster that AWS is asked for the URL has the identifier, and may have the region.
+    """
+    options = dict(parse_qsl(parts.query))
+    host = parts.hostname or ""
     if match := _CLUSTER.match(host):
         host = f"{match[1]}.{match[2]}"
-    database = path.strip("/")
-    return Name(
-        f"redshift://{host}:{port}", f"{database}.{table if '.' in table else 'public.' + table}"
-    )
+    if not host:
+        named = (options.get("cluster") or options.get("workgroup"), options.get("region"))
+        host = ".".join(filter(None, named))
+    full = table if "." in table else f"{options.get('schema', 'public')}.{table}"
+    return Name(f"redshift://{host}:{parts.port or 5439}", f"{parts.path.strip('/')}.{full}")

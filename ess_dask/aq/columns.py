@@ -94,7 +94,9 @@ def looks_like_column(text: str) -> bool:
 
 
 def _letter(text: str) -> str:
-    return text.partition("[")[0].upper()
+    # A skipped column may tell its type, XI or X[I].
+    letter = text.partition("[")[0].upper()
+    return "X" if letter[:1] == "X" and letter[1:] in ("", *_KIND_NAMES) else letter
 
 
 def parse_column(text: str, *, keyed: bool = False, nameless: bool = False) -> ColumnSpec:
@@ -124,7 +126,7 @@ def parse_column(text: str, *, keyed: bool = False, nameless: bool = False) -> C
 
 
 def _inner_kind(text: str) -> Kind | None:
-    inner = text.partition("[")[2].rstrip("]").upper()
+    inner = text[1:].strip("[]").upper()
     return _KIND_NAMES.get(inner)
 
 

@@ -216,6 +216,11 @@ class _Parser:
         """Whether the next word closes the list of arguments."""
         return self.word.kind == "op" and self.word.text == ")"
 
+    def at_last_argument(self) -> bool:
+        """Whether the argument at hand is one word, or words without a comma, before the end."""
+        ends = (w for w in self._words[self._at :] if w.kind == "end" or w.text in ",)")
+        return next(ends).text == ")"
+
     def separate(self) -> None:
         """Step over a comma between arguments, or stay before the closing parenthesis."""
         if not self.at_end_of_arguments():
@@ -268,6 +273,8 @@ class _Arguments:
         for parameter in function.parameters:
             self._one(parameter)
         while function.repeated and not self._parser.at_end_of_arguments():
+            if function.attributes is not None and self._parser.at_last_argument():
+                break
             before = self._progress()
             for parameter in function.repeated:
                 self._one(parameter)

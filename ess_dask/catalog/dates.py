@@ -52,9 +52,10 @@ _POSIX = {
     "[:space:]": r"\s",
 }
 _LETTERS = {
-    "Y": "[:%Y:]", "y": "[:%y:]", "M": "[:%m:]", "D": "[:%d:]", "h": "[:%H:]", "m": "[:%M:]",
-    "s": "[:%S:]", "Z": "[:%z:]", "P": "[:%p:]", "*": ".*",
+    "Y": "[:%Y:]", "y": "[:%y:]", "M": "(?:[:%m:]|[:%B:]|[:%b:])", "D": "[:%d:]", "h": "[:%H:]",
+    "m": "[:%M:]", "s": "[:%S:]", "Z": "[:%z:]", "P": "[:%p:]", "*": ".*",
 }  # fmt: skip
+_LETTER_OR_WORD = re.compile(r"[a-z]*[a-gi-ln-rt-xz][a-z]*|.", re.DOTALL)
 
 # A run of digits that goes on is an identifier, not a date. Hours follow directly (2014090105),
 # after T, or, where a part number would look the same, only together with minutes (_0530).
@@ -134,13 +135,15 @@ def compile_dates(text: str) -> DatePattern:
 def dateregex_of_format(text: str) -> str:
     """Translate the deprecated ``--dateformat`` letters ``Y y M D h m s Z P #`` to a dateregex.
 
-    Every other character stands for itself, ``*`` for any text; ``#`` is an integer id when there
-    is no year, otherwise any number.
+    Every other character stands for itself, also ``y h m s`` within a word in small letters
+    (``.csv``), ``*`` for any text; ``#`` is an integer id when there is no year, otherwise any
+    number.
     """
     if text in {"auto", "none"}:
         return text
-    number = r"\d+" if {"Y", "y"} & set(text) else "[:%f:{1,}]"
-    return "".join(number if c == "#" else _LETTERS.get(c) or re.escape(c) for c in text)
+    pieces = _LETTER_OR_WORD.findall(text)
+    number = r"\d+" if {"Y", "y"} & set(pieces) else "[:%f:{1,}]"
+    return "".join(number if p == "#" else _LETTERS.get(p) or re.escape(p) for p in pieces)
 
 
 def _expand(text: str, classes: list[str]) -> Iterator[str]:
@@ -156,7 +159,7 @@ def _expand(text: str, classes: list[str]) -> Iterator[str]:
         else:
             low, high = (match[2], match[3]) if match[2] else (match[4], match[5])
             classes.append("f")
-            yield rf"(?<!\d)(?P<{group}>\d{{{low},{high}}})(?!\d)"
+            yield rf"(?<!\d)(?P<{group}>\d{{{low},{high}}})"
     rest = text[end:]
     if "[:%" in rest:
         raise UsageError(

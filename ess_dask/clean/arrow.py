@@ -44,7 +44,20 @@ def standard_table(table: pa.Table, given: pa.Schema) -> pa.Table:
         for column in table.schema
     ]
     columns = [
-        column if column.type == field.type else column.cast(field.type)
+        column if column.type == field.type else _cast(column, field.type)
         for column, field in zip(table.columns, wanted, strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=pa.schema(wanted))
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(column.type):
+        return column.cast(kind)
+    # The values of one: Arrow looks up no views.
+    chunks = [
+        pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(kind)).cast(kind)
+        for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks, kind)

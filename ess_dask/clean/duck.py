@@ -44,14 +44,14 @@ _made: list[duckdb.DuckDBPyConnection] = []
 """The closed databases of this process."""
 
 
-def closed_database(settings: Settings, *statements: str) -> duckdb.DuckDBPyConnection:
-    """Return a new database in memory (20 ms) whose settings can be changed no more, after some
-    statements of our own."""
+def closed_database(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """Return a new database in memory (20 ms) whose settings can be changed no more."""
     import duckdb
 
     made = duckdb.connect(":memory:", config=settings)
-    for statement in (*statements, "set lock_configuration = true"):
-        made.execute(statement)
+    # Dates and times do not depend on where a worker stands. Cursors take over what is global.
+    made.execute("set global timezone = 'UTC'")
+    made.execute("set lock_configuration = true")
     _made.append(made)
     return made
 

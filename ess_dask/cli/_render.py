@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,8 @@ def _text(value: Value) -> Value:
     # JSON has no bytes: what is not text is shown the way Python escapes it.
     if isinstance(value, str):
         return os.fsencode(value).decode("utf-8", "backslashreplace")
-    return value
+    # Nor has it NaN and infinities.
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(table: Table, column: int, value: Value) -> str:

@@ -87,11 +87,17 @@ def _url(wanted: _Wanted) -> str:
     """Return the URL of what the command line says, so that one reader checks it all."""
     from urllib.parse import quote
 
-    options = dict(item.partition("=")[::2] for item in wanted.option)
-    options["workgroup" if wanted.serverless else "cluster"] = wanted.cluster
+    if not (
+        wanted.user or wanted.serverless or any(o.startswith("secret=") for o in wanted.option)
+    ):
+        raise UsageError(
+            "the name of the user is empty", hint="only a workgroup or secret= gives one"
+        )
+    options = [item.partition("=")[::2] for item in wanted.option]
+    options.append(("workgroup" if wanted.serverless else "cluster", wanted.cluster))
     if wanted.region:
-        options["region"] = wanted.region
-    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in options.items())
+        options.append(("region", wanted.region))
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in options)
     host = f"[{wanted.host}]" if ":" in wanted.host else quote(wanted.host, safe="")
     port = f":{wanted.port}" if wanted.port else ""
     user, database = (quote(text, safe="") for text in (wanted.user, wanted.database))

@@ -37,7 +37,9 @@ class _CopyCommand(click.Command):
 @click.argument("upper")
 @click.argument("words", metavar="[COMMAND] TABLE", nargs=-1, required=True)
 @label_option
-@click.option("--threads", type=click.IntRange(1), help="Files at a time (default: all cores).")
+@click.option(
+    "--threads", "--thread", type=click.IntRange(1), help="Files at a time (default: all cores)."
+)
 @click.option(
     _OPTIONS, "options", metavar="COPYOPTS..", multiple=True, help="Options of COPY; see above."
 )

@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 @click.option("--progress", is_flag=True, help="Show a progress bar on stderr.")
 @click.option("--quitonerror", is_flag=True, help="Stop at the first file that fails.")
 @click.option("--s3out", metavar="LABEL:PATH", default="", help="Send each output to a datastore.")
-@click.option("--threads", type=click.IntRange(1), help="Pipelines at a time (default: all cores).")
+@click.option(
+    "--threads",
+    "--thread",
+    type=click.IntRange(1),
+    help="Pipelines at a time (default: all cores).",
+)
 def stream(
     category: str,
     lower: str,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from ess_dask._version import __version__
 from ess_dask.observe.logs import LOG, without_secrets
@@ -133,17 +133,28 @@ def target_of(url: str, table: str) -> Name | None:
         return None
     parts = urlsplit(url)
     if parts.scheme == "redshift":
-        host = parts.hostname or ""
-        if match := _CLUSTER.match(host):
-            host = f"{match[1]}.{match[2]}"
-        full = table if "." in table else f"public.{table}"
-        name = f"{parts.path.strip('/')}.{full}"
-        return Name(f"redshift://{host}:{parts.port or 5439}", name)
+        return _redshift(parts, table)
     full = table if "." in table else f"main.{table}"
     if parts.scheme == "duckdb":
         # duckdb:///shop.duckdb is relative, duckdb:////srv/shop.duckdb is not.
         return Name(f"duckdb://{Path(parts.path[1:]).absolute()}", full)
     return Name(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}", table)
+
+
+def _redshift(parts: SplitResult, table: str) -> Name:
+    """Return ``redshift://CLUSTER.REGION:PORT`` and database, schema and table.
+
+    Of a cluster that AWS is asked for the URL has the identifier, and may have the region.
+    """
+    options = dict(parse_qsl(parts.query))
+    host = parts.hostname or ""
+    if match := _CLUSTER.match(host):
+        host = f"{match[1]}.{match[2]}"
+    if not host:
+        named = (options.get("cluster") or options.get("workgroup"), options.get("region"))
+        host = ".".join(filter(None, named))
+    full = table if "." in table else f"{options.get('schema', 'public')}.{table}"
+    return Name(f"redshift://{host}:{parts.port or 5439}", f"{parts.path.strip('/')}.{full}")
 
 
 class Sender:

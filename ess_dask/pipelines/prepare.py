@@ -124,7 +124,7 @@ def _describe(
     load: LoadPlan | None,
     warnings: tuple[str, ...],
 ) -> RunPlan:
-    from ess_dask.warehouse.connect import shown_url
+    from ess_dask.warehouse.connect import resolved_url
 
     job = execution.job
     to_read = {file.uri for batch in execution.batches for file in batch.files}
@@ -139,7 +139,7 @@ def _describe(
         changed=tuple(file for file in files if file.uri in changed),
         on_change=load.target.on_change if load else "fail",
         batches=len(execution.batches),
-        target=shown_url(load.target.url) if load else "",
+        target=resolved_url(load.target.url) if load else "",
         table=load.target.table if load else "",
         mode=load.target.mode if load else "",
         memory=execution.memory.table if execution.memory else "",

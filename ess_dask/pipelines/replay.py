@@ -229,7 +229,7 @@ def _describe(
     load: LoadPlan,
     files: tuple[FileRef, ...],
 ) -> RunPlan:
-    from ess_dask.warehouse.connect import shown_url
+    from ess_dask.warehouse.connect import resolved_url
 
     steps = tuple(step.name for step in execution.job.row_steps)
     shell = [step for step in pipeline.clean if step.kind == "shell"]
@@ -240,7 +240,7 @@ def _describe(
         store=execution.job.store.root,
         new=files,
         batches=len(execution.batches),
-        target=shown_url(load.target.url),
+        target=resolved_url(load.target.url),
         table=load.target.table,
         mode=load.target.mode,
         steps=steps,

@@ -14,7 +14,7 @@ from ess_dask.aq.kinds import Value, storing
 from ess_dask.aq.parsing.command import initial_value
 from ess_dask.aq.parsing.conditional import ConditionalReader
 from ess_dask.aq.parsing.outputs import output_format
-from ess_dask.aq.parsing.tokens import Option, Tokens
+from ess_dask.aq.parsing.tokens import Option, Tokens, split_option
 from ess_dask.aq.program import Eval, Filter, OutputColumn, OutputFormat, OutputSpec
 from ess_dask.aq.tree import Reference
 from ess_dask.udb.columns import counted, selected
@@ -198,19 +198,23 @@ class _RequestParser:
             if not attribute.startswith("post="):
                 raise OptionError(f"unknown attribute {attribute!r} in {option.text!r}")
             self._post(attribute[5:], option.text)
-        while self._tokens:
+        while self._tokens and not self._leaves_group():
             inner = self._tokens.option()
             if inner.name == "-endpp":
-                self._groups.append(self._stage.stage())
-                self._stage = self._main
-                return
+                break
             if inner.name == "-bvar":
                 self._each_key(inner)
             elif inner.name in ("-end_of_scan", "-pp_end_of_scan"):
                 self._post(self._tokens.value(inner, "a destination"), inner.text)
             else:
                 self._stage.rules.append(self._rule(inner))
-        raise OptionError(f"{option.text!r} has no -endpp")
+        self._groups.append(self._stage.stage())
+        self._stage = self._main
+
+    def _leaves_group(self) -> bool:
+        # Only before rules of the export itself does a group need its -endpp.
+        name = split_option(self._tokens.peek() or "").name
+        return name in _OPTIONS and name != "-bvar"
 
     def _post(self, name: str, where: str) -> None:
         self._stage.post = self._destination(name, where)

@@ -1,4 +1,4 @@
-"""The actions of aq_udb that look after a database: -crt -alt -inf -probe -clr -ord."""
+"""The actions of aq_udb that look after a database: -crt -alt -chk -inf -probe -clr -ord."""
 
 from __future__ import annotations
 
@@ -190,9 +190,15 @@ def _named(entity: Entity, name: str, option: Option) -> Field:
     return found
 
 
+def _describe(_: Option, __: Database, ___: str, ____: Tokens) -> Work:
+    # That the definition could be read is all there is to check.
+    return lambda: 0
+
+
 _ACTIONS: dict[str, Callable[[Option, Database, str, Tokens], Work]] = {
     "-crt": _create,
     "-alt": _alter,
+    "-chk": _describe,
     "-probe": _probe,
     "-clr": _clear,
     "-inf": _inform,

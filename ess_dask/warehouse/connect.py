@@ -69,13 +69,39 @@ def shown_url(url: str) -> str:
     return f"{scheme}{separator}{user}@{place}"
 
 
+def resolved_url(url: str) -> str:
+    """Return the URL of what a URL stands for: the label of a registered cluster says no place.
+
+    Raises ``ConfigError`` for a Redshift URL that cannot be read; the password is not in it.
+    """
+    if not _is_redshift(url):
+        return shown_url(url)
+    from ess_dask.warehouse.redshift.url import parse_url
+
+    return str(parse_url(url))
+
+
 def place_of(url: str) -> str:
-    """Return the name of the warehouse at a URL: the same for every way to write it, no secret."""
+    """Return the name of the warehouse at a URL: the same for every way to write it, no secret.
+
+    Of Redshift the schema belongs to it, because tables without one lie there. Raises
+    ``ConfigError`` for a Redshift URL that cannot be read.
+    """
+    if _is_redshift(url):
+        from ess_dask.warehouse.redshift.url import parse_url
+
+        parsed = parse_url(url)
+        region = "" if parsed.address.host else f"region={parsed.address.region}&"
+        return f"redshift://{parsed.address}?{region}schema={parsed.options.schema}"
     location = shown_url(url).partition("?")[0]
     scheme, _, rest = location.partition("://")
     if scheme.lower() == "duckdb":
         return f"duckdb:///{Path(unquote(rest[1:])).resolve()}"
     return location
+
+
+def _is_redshift(url: str) -> bool:
+    return BUILT_IN.get(url.partition("://")[0].lower()) is _open_redshift
 
 
 def schemes() -> tuple[str, ...]:

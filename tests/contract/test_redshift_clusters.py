@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from ess_dask.records.rejects import RAW_LIMIT
-from ess_dask.testing.loads import Loader, sales
+from ess_dask.testing.loads import Loader, Version, columns, sales
 from ess_dask.warehouse.model import Target
 from ess_dask.warehouse.redshift import load_errors
 from ess_dask.warehouse.redshift.copy import Authorization, Copy
@@ -63,6 +63,52 @@ def test_a_user_without_rights_on_the_database_loads(server, schema, poor_user, 
     assert loader.load(target, sales("a", 1, 2, rejected=bad)).rows_loaded == 2
     assert loader.load(target, sales("b", 3)).rows_loaded == 1
     assert server.query(f"select count(*) from {schema}.sales") == [(3,)]
+
+
+@pytest.fixture
+def blank_user(server, schema, poor_user):
+    """A user to whom texts are equal that differ in blanks at their ends, as in Redshift."""
+    server.query(
+        f"create function {schema}.alike(varchar, varchar) returns bool immutable language sql "
+        "as 'select pg_catalog.rtrim($1) operator(pg_catalog.=) pg_catalog.rtrim($2)'"
+    )
+    server.query(
+        f"create operator {schema}.= (leftarg = varchar, rightarg = varchar, "
+        f"function = {schema}.alike)"
+    )
+    server.query(f"alter role {schema} set search_path = {schema}, pg_catalog")
+    return poor_user
+
+
+def test_files_whose_names_end_in_blanks_are_files_of_their_own(
+    server, schema, blank_user, tmp_path
+):
+    url = url_of(server, schema, blank_user)
+    loader = Loader(open_redshift(url), tmp_path)
+    target = Target(url, "sales", "p", on_change="reprocess")
+    bad = ((3, "id", "not an int32", b"x"),)
+    named = [replace(sales("a", 1, 2, rejected=bad), uri=uri) for uri in ("a", "a  ")]
+    assert loader.load(target, *named).rows_loaded == 4
+    assert loader.load(target, replace(sales("a", 9), uri="a ")).rows_loaded == 1
+    assert len(loader.warehouse.rejects("sales")) == 2
+    changed = loader.load(target, replace(sales("a", 7), uri="a  ", etag="new"))
+    assert (changed.rows_loaded, changed.rows_deleted) == (1, 2)
+    found = server.query(f"select id, _ess_file from {schema}.sales order by 1")
+    assert found == [(1, "a"), (2, "a"), (7, "a  "), (9, "a ")]
+    assert [entry.file.uri for entry in loader.warehouse.ledger("sales")] == ["a", "a ", "a  "]
+    assert loader.warehouse.rejects("sales")["uri"].to_pylist() == ["a"]
+
+
+def test_keys_that_end_in_blanks_are_keys_of_their_own(server, schema, blank_user, tmp_path):
+    url = url_of(server, schema, blank_user)
+    loader = Loader(open_redshift(url), tmp_path)
+    target = Target(url, "t", "p", mode="upsert", key=("name", "part"))
+    loader.columns = columns(id="int32", name="string", part="string")
+    rows = ((1, "k", "x"), (2, "k ", "x"), (3, "k", "x"), (4, "k", None), (5, "k ", None))
+    loader.load(target, Version("a", rows))
+    loader.load(target, Version("b", ((6, "k ", "x"), (7, "k", None))))
+    found = server.query(f"select id, name, part from {schema}.t order by 1")
+    assert found == [(3, "k", "x"), (5, "k ", None), (6, "k ", "x"), (7, "k", None)]
 
 
 def test_a_schema_in_capitals_is_the_folded_one(server, schema, tmp_path):

@@ -58,3 +58,12 @@ def test_digits_of_a_binary_have_to_fit_into_a_text(client, con):
     assert refused(con, f"select to_hex(b) from {table}")
     run(con, f"insert into {table} select to_varbyte(repeat('a', 32768), 'utf8')")
     assert one(con, f"select to_hex(substring(b, 32001, 32000)) from {table}") == "61" * 768
+
+
+def test_an_unload_takes_no_limit_outside_of_parentheses(client, con):
+    def sql(query):
+        return f"unload ('{query}') to '{client.prefix}/{len(query)}/' iam_role default parquet"
+
+    said = refused(con, sql("select 1 as a limit 1"))
+    assert (said["M"], said["C"]) == ("Limit clause is not supported", "0A000")
+    run(con, sql("select * from (select 1 as a limit 1) as q where 2 = 2"))

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -308,6 +309,14 @@ def test_rows_for_programs_without_any(capsys):
     render(Table(("a",), []), "json")
     render(Table(("a",), []), "ndjson")
     assert capsys.readouterr().out == "[]\n"
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+def test_numbers_that_json_does_not_have_are_texts(capsys, form):
+    render(Table(("a", "b", "c"), [(math.nan, -math.inf, 1.5)]), form)
+    refuse = {"parse_constant": pytest.fail}
+    told = json.loads(capsys.readouterr().out, **refuse)
+    assert told in ({"a": "nan", "b": "-inf", "c": 1.5}, [{"a": "nan", "b": "-inf", "c": 1.5}])
 
 
 @pytest.mark.slow

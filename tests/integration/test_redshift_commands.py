@@ -159,6 +159,9 @@ def test_a_host_is_looked_up_by_the_control_plane(ada, server):
         (["--label", "a.b"], "no label"),
         (["--option", "stagge=s3://b"], "unknown option 'stagge'"),
         (["--option", "keys=perhaps"], "option 'keys'"),
+        (["--option", "slices=2", "--option", "slices=4"], "option 'slices' stands twice"),
+        (["--option", "cluster=other"], "option 'cluster' stands twice"),
+        (["--region", "eu-west-1", "--option", "region=eu-west-2"], "'region' stands twice"),
         ([CANARY, "--password-stdin"], "given twice"),
     ],
 )
@@ -167,6 +170,12 @@ def test_what_cannot_be_registered(args, message, ada, server):
     assert message in done.stderr
     assert CANARY not in done.stderr
     assert ada.ess("redshift", "list", "--json").stdout == "[]\n"
+
+
+def test_a_user_without_a_name_comes_from_a_secret_only(ada, server):
+    words = ("redshift", "register", "shop", "dev", "", *place(server), "--no-verify")
+    assert "the user is empty" in ada.ess(*words, code=2).stderr
+    ada.ess(*words, "--option", "secret=prod/etl")
 
 
 def test_labels(registered, server):

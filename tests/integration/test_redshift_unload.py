@@ -65,6 +65,7 @@ HOSTILE = [
     ("select '$$' || $q$x'y$q$ as a", [{"a": "$$x'y"}]),
     ("-- a comment; with 'a quote\nselect 1 as a;  ", [{"a": 1}]),
     ("/* x */ with t as (select 2 as a)\nselect a from t", [{"a": 2}]),
+    ("select 5 as a union all select 4 order by a limit 1 -- one", [{"a": 4}]),
     ("select 'a\nb' as a", [{"a": "a\nb"}]),
     ("select 'x'') TO ''s3://other/'' --' as a", [{"a": "x') TO 's3://other/' --"}]),
 ]
@@ -107,6 +108,28 @@ print(sum(file.rows for file in files), len(files), type(files[0]).__name__)
     assert "decimal128(10, 2)" in lines[1]
     assert lines[2].startswith("(0, 3)")
     assert lines[3] == "10 4 UnloadedFile"
+
+
+def test_no_rows_have_the_types_of_the_query(user):
+    code = (
+        "import ess_dask as ess\n"
+        "query = \"select 1::bigint i, 1.5::numeric(9, 2) d, current_timestamp t, 'x'::text s, \" "
+        "\"timestamp '2014-01-01' n, '0a'::varbyte v where false\"\n"
+        "found = ess.unload(query, form='arrow')\n"
+        "print(found.num_rows, *found.schema.types, sep='|')"
+    )
+    wanted = "0|int64|decimal128(9, 2)|timestamp[us, tz=UTC]|string|timestamp[us]|large_binary\n"
+    assert user.python(code).stdout == wanted
+
+
+def test_columns_of_one_name_are_refused_where_a_frame_is_wanted(user):
+    code = (
+        "import ess_dask as ess\n"
+        "try: ess.unload('select 1 as a, 2 as a, 3 as b')\n"
+        "except ess.DataError as error: print(error.message)"
+    )
+    said = user.python(code).stdout
+    assert said == "the query has more than one column called a\n"
 
 
 def test_a_category_of_what_was_unloaded(user, server):

@@ -119,7 +119,7 @@ def test_a_command_that_stops_reading_is_no_failure(logs):
 
 def test_every_word_is_replaced(logs):
     command = "cat >/dev/null; echo %path %file %FILE %cols %num_nodes %node_id %num_threads"
-    done = logs.ess("stream", "logs", "*", "2014-09-01", command, "--threads", "3")
+    done = logs.ess("stream", "logs", "*", "2014-09-01", command, "--thread", "3")
     lake = logs.folder / "lake"
     assert done.stdout == (f"{lake} log_20140901.csv log_20140901.csv.gz I:day I:n 1 0 3\n")
 

@@ -141,6 +141,11 @@ def test_functions_that_set_columns(aq):
         '"bc-a","x",1'
     ]
     assert lines('RxMap(q, "z", a, "x")', b"abc\n") == ['"A","B",0']
+    assert lines('RxMap(q, "(?<m>B+)(c)", a, "%%m%%", b, "%%2%%", pcre|ncas)', b"abbc\n") == [
+        '"bb","c",1'
+    ]
+    assert lines('RxMap(q, "(z|b)", a, "%%1%%", "rx_extended")', b"abc\n") == ['"b","B",1']
+    assert lines('RxMap(q, "^B", ncas)', b"bc\n") == ['"A","B",1']
     assert lines('RxReplace(q, "b", a, "[%%0%%]")', b"abcb\n") == ['"a[b]cb","B",1']
     assert lines('Set("A", "x") + Set("n", "y") + Set("no", 1)', b"q\n") == ['"x","B",1']
 

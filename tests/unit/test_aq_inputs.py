@@ -22,6 +22,7 @@ CASES = [
     ("log escapes", "-f,sep=;", ["s,clf:a", "s:b"], "x\\x41\\n\\\";z\n", ['"xA', '""","z"']),
     ("lengths within csv", "-f", ["s,n=3:a", "s:b"], "x,y,z\n", ['"x,y","z"']),
     ("skipped columns", "-f", ["X", "s:a", "X[I]:no"], "1,x,y\n", ['"x"']),
+    ("skipped columns of a type", "-f", ["XS", "s:a", "Xip:no"], "1,x,y\n", ['"x"']),
     ("positions", "-f", ["s@3:a", "s@1:b"], "1,2,3\n", ['"1","3"']),
     ("positions go on", "-f", ["s@2:a", "s:b"], "1,2,3\n", ['"2","3"']),
     ("fixed", "-f,fix", ["s,n=2:a", "i,n=3,trm:b"], "ab  7\ncd 12rest\n", ['"ab",7', '"cd",12']),
@@ -236,6 +237,9 @@ def test_the_binary_formats(aq):
         assert aq.pp(f"-f,{name}", "-", *read, stdin=packed + packed).code == 0
         cut = aq.pp(f"-f,{name}", "-", *read, stdin=packed[:-1])
         assert cut.code == 13
+    packed = aq.pp("-d", "s:a", "is:b", "-o,bin", "-", stdin=b"x,-1\n").out
+    assert aq.pp("-f,bin", "-", "-d", "XS", "is:b", stdin=packed).lines == ['"b"', "-1"]
+    assert aq.pp("-f,bin", "-", "-d", "s:a", "X[IS]:b", stdin=packed).lines == ['"a"', '"x"']
     packed = aq.pp("-d", "s:a", "-o,bin", "-", stdin=b"x\n").out
     assert aq.pp("-f,bin", "-", "-d", "i:a", stdin=packed).code == 2
     assert aq.pp("-f,bin", "-", "-d", "X[S]:a", "s:b", stdin=packed).code == 2

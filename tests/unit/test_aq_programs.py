@@ -145,6 +145,10 @@ def test_objects_and_logs(aq):
     assert ended.lines == ['"a"', "3"]
     assert ended.err == "objcnv: rec=1 err=0 out=1\n"
     assert aq("objcnv", "-d", "i:a:n").code == 2
+    file = aq.write("in", '{"k":{"n":1}}')
+    ended = aq("objcnv", "-f,jsn", file, "-base", "k", "-d", "i:a:n")
+    assert ended.lines == ['"a"', "1"]
+    assert aq("objcnv", "-xml", "-f,jsn", file, "-d", "i:a:n").code == 2
     log = aq("logcnv", "-f,eok", "-", "-d", "s:a", "sep: [", "s:b", "sep:]", stdin=b"x [y]\n")
     assert log.lines == ['"a","b"', '"x","y"']
 
@@ -164,6 +168,7 @@ FORMATS = [
     (b"a\tb\n1\t2\n", "\\t Separated", ",sep=\\x09"),
     (b'"a"|b\n"1|2"|2\n', "| Separated CSV", ",csv,sep=|"),
     (b"one\ntwo words\n", '"\\n" Separated', ",sep=\\x0a"),
+    (b"name,n\n\xc4\x85,1\nb,2\r\n", ", Separated", ""),
     (b"ab  1\ncd 22\n", "Fixed-Width", ",fix"),
     (b'{"a": 1}\n', "JSON", ",jsn"),
     (b"<r><k>1</k></r>\n", "XML", ",xml"),

@@ -16,6 +16,7 @@ from ess_dask.catalog.categories import (
     sample_category,
 )
 from ess_dask.catalog.datastores import is_source, make_datastore
+from ess_dask.catalog.dates import compile_dates
 from ess_dask.catalog.index import open_catalog
 from ess_dask.catalog.model import Category, Datastore
 from ess_dask.catalog.probing import preprocess, read_sample
@@ -182,7 +183,8 @@ def test_change(catalog, store):
     assert (category.columnspec, category.dateregex) == ("S:a I:b", "[:%Y:][:%m:]")
     assert (category.comment, category.usecache) == ("it's mine", True)
     change_category(catalog, store, "dateformat", "sales", "YMD")
-    assert find_category(catalog, store, "sales").category.dateregex == "[:%Y:][:%m:][:%d:]"
+    changed = find_category(catalog, store, "sales").category.dateregex
+    assert str(compile_dates(changed).find("sales_20140901.csv")) == "2014-09-01 00:00:00"
 
 
 @pytest.mark.parametrize(

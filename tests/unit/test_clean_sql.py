@@ -9,6 +9,7 @@ import time
 import pyarrow as pa
 import pytest
 
+from ess_dask.clean import duck
 from ess_dask.clean.protocol import ROW_LABEL, StepContext
 from ess_dask.clean.running import cancel_all, running
 from ess_dask.clean.signals import RowCleanError
@@ -355,6 +356,10 @@ def test_per_file_the_same_is_an_error_of_the_file():
 
 def test_try_cast_gives_null():
     assert run("select try_cast(n as int) as n from records")["n"].to_pylist() == [1, None, 3]
+
+
+def test_moments_do_not_depend_on_where_a_worker_stands():
+    assert duck.rows("select current_setting('TimeZone')") == [("UTC",)]
 
 
 def test_types_come_back_as_they_went_in():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from functools import partial
 
 import pandas as pd
@@ -17,6 +18,7 @@ from ess_dask.clean.sql import SqlStep
 from ess_dask.engine.model import Batch, Job, Unfit
 from ess_dask.engine.sinks import Tee
 from ess_dask.engine.work import process
+from ess_dask.errors import DataError
 from ess_dask.records.chunk import FileSource
 from ess_dask.records.csv import read_chunks, read_rejected
 from ess_dask.records.spec import Column, DataType, ReadSpec
@@ -206,3 +208,21 @@ def test_slices_and_other_kinds_of_text_are_looked_at():
     assert RedshiftCheck(columns(s="string")).unfit(encoded).rows.tolist() == [1]
     wrong = pa.table({"s": [[1]]})
     assert RedshiftCheck(columns(s="string")).unfit(wrong).rows.tolist() == []
+
+
+def test_nested_values_that_json_parse_does_not_read():
+    values = [
+        {"n": 1.5, "s": 'NaN, \\u0000 "Infinity'}, {"n": math.nan, "s": "a"},
+        {"n": -math.inf, "s": ""}, None, {"n": 0.0, "s": 'a\\"\0'}, {"n": None, "s": "\\\\"},
+    ]  # fmt: skip
+    found = RedshiftCheck((Column("v", DataType("nested")),)).unfit(pa.table({"v": values}))
+    assert found.rows.tolist() == [1, 2, 4]
+    why = "holds NaN or an infinity, which no SUPER can: "
+    assert [reason.startswith(why) for reason in found.reasons] == [True, True, False]
+    assert found.reasons[2].startswith("holds a NUL character: ")
+
+
+def test_a_map_with_a_key_twice_is_no_json():
+    twice = pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int32()))
+    with pytest.raises(DataError, match="cannot become JSON"):
+        RedshiftCheck((Column("v", DataType("nested")),)).unfit(pa.table({"v": twice}))

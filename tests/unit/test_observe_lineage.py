@@ -14,8 +14,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from ess_dask.catalog.model import WarehouseCluster
 from ess_dask.observe import lineage
 from ess_dask.observe.model import Beginning, Ending
+from ess_dask.warehouse.connect import resolved_url
+from ess_dask.warehouse.redshift.registry import register
 
 PACKAGE = Path(lineage.__file__).parents[1]
 
@@ -127,6 +130,9 @@ TABLES = [
     ("duckdb:///shop.duckdb", "main.sales"),
     ("redshift://etl@shop.abc123.eu-west-1.redshift.amazonaws.com:5439/dev?stage=s3://b", "sales"),
     ("redshift://wg.123.us-east-1.redshift-serverless.amazonaws.com/dev", "public.sales"),
+    ("redshift://etl@10.1.2.3:5555/dev?schema=raw", "sales"),
+    ("redshift://etl@/dev?cluster=shop&region=eu-west-1&iam=true", "sales"),
+    ("redshift:///dev?workgroup=wg", "raw.sales"),
     ("other://user@host:1/x", "sales"),
     ("", "sales"),
     ("duckdb:///shop.duckdb", ""),
@@ -144,6 +150,27 @@ def test_datasets_are_named_as_the_airflow_provider_names_them(monkeypatch):
     for url, table in TABLES:
         report = {"warehouse": url, "table": table}
         assert shown(lineage.target_of(url, table)) == shown(theirs.target_of(report))
+
+
+def test_a_cluster_is_named_by_identifier_and_region():
+    for url, namespace, name in (
+        (TABLES[2][0], "redshift://shop.eu-west-1:5439", "dev.public.sales"),
+        (TABLES[4][0], "redshift://10.1.2.3:5555", "dev.raw.sales"),
+        (TABLES[5][0], "redshift://shop.eu-west-1:5439", "dev.public.sales"),
+        (TABLES[6][0], "redshift://wg:5439", "dev.public.sales"),
+    ):
+        assert shown(lineage.target_of(url, "sales")) == (namespace, name)
+
+
+def test_a_registered_cluster_is_told_by_its_place(monkeypatch, tmp_path):
+    monkeypatch.setenv("ESS_CACHE_DIR", str(tmp_path))
+    host = "shop.abc.eu-west-1.redshift.amazonaws.com"
+    register(WarehouseCluster("prod", "shop", host, 5439, "dev", "etl", "eu-west-1", ""))
+    for url in ("redshift://prod", f"redshift+redshift_connector://etl:pw@{host}/dev"):
+        assert resolved_url(url).startswith(f"redshift://etl@{host}:5439/dev")
+        name = shown(lineage.target_of(resolved_url(url), "sales"))
+        assert name == ("redshift://shop.eu-west-1:5439", "dev.public.sales")
+    assert resolved_url("duckdb:///a.duckdb") == "duckdb:///a.duckdb"
 
 
 def shown(name):

@@ -2,14 +2,17 @@
 
 from datetime import date
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from ess_dask.errors import UsageError
 from ess_dask.query.sql.compile import compile_statement
 from ess_dask.query.sql.dialect import is_beyond
+from ess_dask.query.sql.flat import frame_rows
 from ess_dask.query.sql.model import Side
 from ess_dask.query.sql.names import spoken
+from ess_dask.query.sql.room import answer
 
 SCHEMA = pa.schema({"k": pa.string(), "n": pa.int32(), "x": pa.float64()})
 
@@ -105,6 +108,10 @@ def test_what_is_beyond_it(text):
         ("select * from duckdb_secrets()", "not allowed"),
         ("select * from pg_catalog.pg_tables", "pg_catalog.pg_tables"),
         ("select current_setting('threads')", "current_setting"),
+        ("select pg_sleep(1000)", r"pg_sleep\(\) is not allowed"),
+        ("select json_serialize_plan('select current_setting(1)')", "json_serialize_plan"),
+        ("with a as (delete from t returning n) select * from a", "only a SELECT is allowed"),
+        ("with a as (insert into t values (1)) select 1", "only a SELECT is allowed"),
         ("select * from t where n = $1", "no parameters"),
         ("select n as __ess_x from t", "may not begin"),
         ("describe t", "only a SELECT|no table"),
@@ -114,6 +121,11 @@ def test_what_is_beyond_it(text):
 def test_what_no_statement_may_do(text, words):
     with pytest.raises(UsageError, match=words):
         compile_statement(text, find)
+
+
+def test_dates_do_not_depend_on_where_a_worker_stands():
+    found = answer("select current_setting('TimeZone') as zone", {})
+    assert found.to_pylist() == [{"zone": "UTC"}]
 
 
 def test_clocks_are_read_once_and_chance_stays_in_one_place():
@@ -146,6 +158,10 @@ KEYS = {
         ("number", "number = '1e3'", 1000.0),
         ("day", "day = '2014-09-01'", date(2014, 9, 1)),
         ("flag", "flag = true", True),
+        ("whole", "whole = 5e0", None),
+        ("number", "number = 5e0", 5.0),
+        ("day", "day = 'infinity'", None),
+        ("day", "day = '12000-01-01'", None),
     ],
 )
 def test_a_key_that_equals_a_constant_is_looked_up(key, condition, value):
@@ -153,3 +169,30 @@ def test_a_key_that_equals_a_constant_is_looked_up(key, condition, value):
     side = Side("__ess_t0", "t", schema, (key,), "p/4", partitions=4)
     plan = compile_statement(f"select n from t where {condition}", lambda path: side, 1 << 20)
     assert plan.stages[0].at == (None if value is None else (value,))
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (pa.table([[1], [2]], names=["a", "a"]), "two columns a"),
+        (pa.table({"": [1]}), "a column without a name"),
+        (pa.table({}), "no columns"),
+        (pa.table({"a": pa.array([1.5], pa.float16())}), "column a is halffloat"),
+    ],
+)
+def test_a_frame_that_sql_cannot_hold_is_refused(frame, words):
+    with pytest.raises(UsageError, match=words):
+        frame_rows("f", frame)
+
+
+def test_columns_that_differ_by_case_alone_are_not_brought_together():
+    schema = pa.schema({"a": pa.int32(), "A": pa.int32()})
+    with pytest.raises(UsageError, match="two columns of one name"):
+        compile_statement(
+            "select max(columns(*)) from t", lambda path: Side("__ess_t", "t", schema)
+        )
+
+
+def test_categories_of_polars_are_texts():
+    frame = pl.DataFrame({"c": pl.Series(["x", None, "y", "x"], dtype=pl.Categorical)})
+    assert frame_rows("f", frame).tables[0].to_pydict() == {"c": ["x", None, "y", "x"]}

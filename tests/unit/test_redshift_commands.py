@@ -1,5 +1,7 @@
 """What the commands on Redshift's tables say and read, without a cluster."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +12,10 @@ from ess_dask.records.columnspec import parse_columnspec
 from ess_dask.records.spec import Column, DataType, ReadSpec
 from ess_dask.testing.redshift.tokens import significant, tokenize
 from ess_dask.warehouse.model import TableLayout
+from ess_dask.warehouse.quote import TableName
 from ess_dask.warehouse.redshift.copy import Authorization, Unload
 from ess_dask.warehouse.redshift.copy_options import CopyOptions, parse_copy_options
+from ess_dask.warehouse.redshift.ddl import RedshiftDialect
 from ess_dask.warehouse.redshift.gentable import (
     longest_texts,
     parse_keys,
@@ -20,8 +24,11 @@ from ess_dask.warehouse.redshift.gentable import (
 )
 from ess_dask.warehouse.redshift.unload import as_query, spec_letters
 from ess_dask.warehouse.redshift.url import parse_url, with_secret
+from ess_dask.warehouse.schema import TableState, plan_ddl
 
 ROLE = Authorization(role="default")
+ID, TEXT = Column("id", DataType("int32")), DataType("string")
+FILE = Column("_ess_file", TEXT)
 
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=40)
 
@@ -70,6 +77,24 @@ def test_what_begins_like_a_query_is_one(text):
 
 
 @pytest.mark.parametrize(
+    ("query", "limited"),
+    [
+        ("select a from t order by a LIMIT 5", True),
+        ("with t as (select 1) select * from t limit 5 -- five", True),
+        ("(select 1 limit 1)", True),
+        ("select top 3 a from t", True),
+        ("select a from t offset 2", True),
+        ("select a from (select 1 limit 5) t where a in (select 2 limit 1)", False),
+        ("select \"limit\", 'limit 5' from t /* limit 5 */", False),
+        ("select 'open", False),
+    ],
+)
+def test_an_outer_limit_becomes_an_inner_one(query, limited):
+    wanted = f"SELECT * FROM ({query}\n) AS limited" if limited else query
+    assert as_query(None, f"{query}; ", "public") == wanted
+
+
+@pytest.mark.parametrize(
     ("words", "wanted"),
     [
         ((), CopyOptions()),
@@ -110,6 +135,19 @@ def test_other_copy_options_are_refused_by_name(words, said):
     with pytest.raises(UsageError) as caught:
         parse_copy_options(words)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["n" * 128, "ż" * 64, "a\nb", "name "])
+def test_names_that_redshift_cannot_have(name):
+    there = TableState(TableName("public", "t"), True, (ID, Column("_ess_load", TEXT), FILE))
+    for state, columns in (
+        (TableState(TableName("public", name), True), (ID,)),
+        (TableState(TableName(name, "t"), False), (ID,)),
+        (TableState(TableName("public", "t"), True), (ID, replace(ID, name=name))),
+        (there, (ID, replace(ID, name=name))),
+    ):
+        with pytest.raises(ConfigError, match="cannot have the name"):
+            plan_ddl(state, columns, RedshiftDialect())
 
 
 def test_keys_of_a_table():

@@ -12,6 +12,7 @@ from ess_dask.catalog.model import WarehouseCluster
 from ess_dask.errors import ConfigError, UsageError
 from ess_dask.secret import Secret
 from ess_dask.settings import load_settings
+from ess_dask.warehouse.connect import place_of
 from ess_dask.warehouse.redshift.options import OPTIONS
 from ess_dask.warehouse.redshift.registry import cluster_of, register, registered_url, url_of
 from ess_dask.warehouse.redshift.url import Address, LoadOptions, RedshiftURL, parse_url, shown
@@ -312,3 +313,23 @@ def test_the_profile_names_the_registered_warehouse(monkeypatch, tmp_path):
     monkeypatch.delenv("REDSHIFT_STAGE")
     with pytest.raises(ConfigError, match="REDSHIFT_STAGE is not set"):
         load_settings(profile="redshift")
+
+
+def test_a_place_is_one_however_it_is_written():
+    host = "shop.abc.eu-west-1.redshift.amazonaws.com"
+    same = (
+        f"redshift://etl@{host}/dev", f"redshift+redshift_connector://etl:pw@{host.upper()}:5439/dev",
+        f"redshift://etl@{host}/dev?stage=s3://bucket/x&schema=public&timeout=5s",
+    )  # fmt: skip
+    assert {place_of(url) for url in same} == {f"redshift://etl@{host}:5439/dev?schema=public"}
+
+
+def test_places_are_told_apart_by_what_names_them():
+    """Else one cluster's runs are taken for another's: their lock, their last success."""
+    urls = (
+        "redshift://etl@/dev?cluster=a", "redshift://etl@/dev?cluster=b", "redshift://?secret=a",
+        "redshift://?secret=b", "redshift:///dev?workgroup=a", "redshift:///dev?workgroup=b",
+        "redshift:///dev?workgroup=b&region=us-east-1", "redshift://h.x/a", "redshift://h.x/b",
+        "redshift://h.x/b?schema=raw",
+    )  # fmt: skip
+    assert len({place_of(url) for url in urls}) == len(urls)

@@ -81,6 +81,17 @@ def test_old_names(database):
     assert found.sort.descending
 
 
+def test_a_group_ends_where_an_option_cannot_be_in_it(database):
+    first = ["-pp,post=next_key", "v", "-goto", "proc_key"]
+    second = ["-pp", "t", "-if", "-filt", "tm", "-eval", "g", "1", "-endif", "-bvar", "g", "2"]
+    found = request(database, *first, *second)
+    assert [len(group.rules) for group in found.groups] == [1, 1]
+    assert (found.groups[0].post, len(found.groups[1].each_key)) == ("next_key", 1)
+    found = request(database, *first, "-sort,dec", "tm", "-filt", "tm")
+    assert (len(found.groups[0].rules), len(found.main.rules)) == (1, 1)
+    assert found.sort.descending
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -94,7 +105,6 @@ def test_old_names(database):
         ["-var", "nosuch", "1"],
         ["-var", "g", "x"],
         ["-pp", "nosuch", "-endpp"],
-        ["-pp", "t"],
         ["-pp,post=nowhere", "t", "-endpp"],
         ["-goto", "proc_key"],
         ["-if", "-goto", "next_row", "-endif"],
@@ -157,3 +167,44 @@ def test_exit_codes(words, code, tmp_path, monkeypatch):
     with pytest.raises(AqError) as error:
         aq_udb(words)
     assert error.value.exit_code == code
+
+
+@pytest.fixture
+def described(tmp_path, monkeypatch):
+    """A work folder with the definition of a database, and no cluster."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ESS_WORK_DIR", str(tmp_path))
+    text = "@Server:\n  127.0.0.1\n@PKey:\n  s:id\n@Table:t\n  i:n\n"
+    (tmp_path / "d1.spec").write_text(text)
+    (tmp_path / "bad.spec").write_text("@PKey:\n  q:id\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-test", "-exp", "d1:t", "-filt", "n > 1"],
+        ["-exp", "d1:t", "-filt", "n > 1", "-test", "-stat", "-verb", "-local"],
+        ["-ord", "d1:t", "n", "-server", "127.0.0.1:10010", "10.0.0.1", "-test"],
+        ["-server", "127.0.0.1", "-test", "-crt", "d1"],
+        ["-chk", "d1"],
+        ["-chk,spec=d1.spec", "d1"],
+    ],
+)
+def test_what_is_checked_only(words, described):
+    aq_udb(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-exp", "d1:t", "-server", "-test"],
+        ["-server", "-exp", "d1:t", "-test"],
+        ["-chk", "bad"],
+        ["-chk", "d1:t"],
+        ["-chk,spec=bad.spec", "d1"],
+    ],
+)
+def test_what_is_checked_and_wrong(words, described):
+    with pytest.raises(AqError) as error:
+        aq_udb(words)
+    assert error.value.exit_code == 2

@@ -60,7 +60,7 @@ def guess_format(data: bytes) -> Guess:
         return Guess("tab")
     if re.match(r"<(?:\?xml|!DOCTYPE|!--|[A-Za-z_])", start):
         return Guess("xml")
-    return _by_lines(text.splitlines()[:_LINES])
+    return _by_lines([line.removesuffix("\r") for line in text.split("\n", _LINES)[:_LINES]])
 
 
 def _by_lines(lines: list[str]) -> Guess:

@@ -11,8 +11,8 @@ from ess_dask.aq.programs.options import MANY, Taken
 from ess_dask.aq.surroundings import print_text
 
 OBJECT_USAGE = """\
-objcnv [-test] [-verb] [-stat] [-bz N] -jsn|-xml [-f[,ATR..] FILE..] [-base SPEC] -d COLSPEC..
-  [-o[,ATR..] FILE] [-c COL..]
+objcnv [-test] [-verb] [-stat] [-bz N] -jsn|-xml [-f[,jsn|,xml][,ATR..] FILE..] [-base SPEC]
+  -d COLSPEC.. [-o[,ATR..] FILE] [-c COL..]
 """
 LOG_USAGE = """\
 logcnv [-test] [-verb] [-stat] [-bz N] [-f[,ATR..] FILE..] -d [SEP:'text'] COLSPEC ..
@@ -26,7 +26,8 @@ def objcnv(arguments: Sequence[str]) -> None:
         print_text(OBJECT_USAGE)
         return
     taken = Taken(arguments, {"-jsn": 0, "-xml": 0, "-base": 1, "-bz": 1, "-f": MANY})
-    formats = [name for name in ("jsn", "xml") if taken.flag(f"-{name}")]
+    asked = {word for option, _ in taken.all("-f") for word in option.attributes}
+    formats = [name for name in ("jsn", "xml") if taken.flag(f"-{name}") or name in asked]
     if len(formats) != 1:
         raise OptionError("objcnv needs one of -jsn and -xml")
     base = taken.last("-base")

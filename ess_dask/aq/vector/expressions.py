@@ -119,15 +119,25 @@ class Evaluator:
             right = truncated(right)
         return self._integer(node.op, left, right)
 
-    @staticmethod
-    def _float(op: str, left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    def _float(self, op: str, left: pl.Expr, right: pl.Expr) -> pl.Expr:
         import polars as pl
 
         left, right = left.cast(pl.Float64), right.cast(pl.Float64)
         if op == "%":
             raise NeedsRows
-        operators = {"+": left.__add__, "-": left.__sub__, "*": left.__mul__, "/": left.__truediv__}
+        if op == "/":
+            return left / self._divisor(right)
+        operators = {"+": left.__add__, "-": left.__sub__, "*": left.__mul__}
         return operators[op](right)
+
+    def _divisor(self, value: pl.Expr) -> pl.Expr:
+        """Return a column with a value for each row; by one for all, Polars multiplies with 1/x."""
+        import polars as pl
+
+        numbers = self._series(value).to_numpy()
+        if len(numbers) == 1:
+            numbers = numbers.repeat(self.frame.height)
+        return self._column(pl.Series(numbers, dtype=pl.Float64))
 
     def _integer(self, op: str, left: pl.Expr, right: pl.Expr) -> pl.Expr:
         import polars as pl
@@ -173,7 +183,12 @@ class Evaluator:
         return held if node.op == "&=" else ~held
 
     def _lower(self, text: pl.Expr) -> pl.Expr:
-        return self._column(texts.lower(self.frame.select(text.alias("text")).to_series()))
+        return self._column(texts.lower(self._series(text)))
+
+    def _series(self, value: pl.Expr) -> pl.Series:
+        """Work out an expression; its own columns are in the frame by now."""
+        self.check()
+        return self.frame.select(value.alias("text")).to_series()
 
     def _column(self, values: pl.Series) -> pl.Expr:
         """Add a column to the frame; one value stands for all rows."""
@@ -199,7 +214,7 @@ class Evaluator:
             if expression is not None:
                 return expression
         if function.name in ("ToUpper", "ToLower"):
-            text = self.frame.select(self.value(call.values[0]).alias("text")).to_series()
+            text = self._series(self.value(call.values[0]))
             return self._column(
                 texts.upper(text) if function.name == "ToUpper" else texts.lower(text)
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from ess_dask.clean import duck
@@ -14,7 +14,7 @@ from ess_dask.clean.sqltree import Node, walk
 from ess_dask.errors import UsageError
 from ess_dask.query.sql.model import RESERVED, Side
 from ess_dask.query.sql.names import Spoken
-from ess_dask.query.sql.tree import renamed
+from ess_dask.query.sql.tree import renamed, sub_queries
 
 FindSource = Callable[[tuple[str, ...]], "Side | None"]
 """Returns the source that a name in FROM (parts of a dotted name) means, None for none."""
@@ -33,6 +33,8 @@ _SETTINGS = frozenset(
         "write_log",
         "txid_current",
         "sleep_ms",
+        "pg_sleep",
+        "json_serialize_plan",
         "current_query",
         "stats",
     ]
@@ -74,6 +76,8 @@ def _harm(node: Node) -> str:
         if node["class"] == "FUNCTION" and node["function_name"].lower() in _SETTINGS:
             return f"{node['function_name']}() is not allowed"
         return ""
+    if str(node.get("type")).endswith("_QUERY_NODE"):  # insert, update, delete
+        return "only a SELECT is allowed"
     if "sample" not in node or "select_list" in node:
         return ""
     if node["type"] not in _SOURCES:
@@ -144,9 +148,40 @@ def is_random(tree: Node) -> str:
     return ""
 
 
-def clocks(tree: Node) -> list[Node]:
-    """Return the expressions that say what time it is: they are worked out once, in one place."""
-    return [node for node in walk(tree) if _is_clock(node)]
+def clocks(tree: Node, columns: Iterable[str] = ()) -> list[Node]:
+    """Return the expressions that say what time it is: they are worked out once, in one place.
+
+    A name that is also one of ``columns`` may mean these.
+    """
+    names = {name.lower() for name in columns}
+    return [node for node in walk(tree) if _is_clock(node) and not _is_named(node, names)]
+
+
+def _is_named(node: Node, names: set[str]) -> bool:
+    return node["class"] == "COLUMN_REF" and node["column_names"][0].lower() in names
+
+
+def names_given(tree: Node) -> set[str]:
+    """Return the names that a statement gives to columns, and to tables."""
+    given = set()
+    for node in walk(tree):
+        given |= {node.get("alias") or "", *(node.get("column_name_alias") or ())}
+        given |= set(node.get("aliases") or ())
+    return given
+
+
+def is_collated(value: Any) -> bool:
+    """Whether values are compared by a collation after they came from a partition: their columns
+    forget it on the way. Filters and joins are done before."""
+    if isinstance(value, list):
+        return any(is_collated(item) for item in value)
+    if not isinstance(value, dict):
+        return False
+    return value.get("class") == "COLLATE" or any(
+        is_collated(item)
+        for name, item in value.items()
+        if name not in ("where_clause", "condition") or sub_queries(item)
+    )
 
 
 def _is_clock(node: Node) -> bool:

@@ -5,13 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ess_dask.errors import UsageError
-from ess_dask.query.sql.check import FindSource, clocks, explained, is_random, parse, resolve
+from ess_dask.query.sql.check import (
+    FindSource,
+    clocks,
+    explained,
+    is_collated,
+    is_random,
+    names_given,
+    parse,
+    resolve,
+)
 from ess_dask.query.sql.model import SqlPlan, Stage
 from ess_dask.query.sql.names import Spoken, spoken
 from ess_dask.query.sql.planner import Planner
 from ess_dask.query.sql.room import Binder
 from ess_dask.query.sql.spread import UnsplitError
-from ess_dask.query.sql.tree import Node, copied, expression_of, query_of, query_text, walk
+from ess_dask.query.sql.tree import (
+    TABLES_IN,
+    Node,
+    copied,
+    expression_of,
+    query_of,
+    query_text,
+    sub_queries,
+    walk,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,24 +61,37 @@ def _compiled(text: Spoken, find: FindSource, side_limit: int, limit: int | None
         tree = parse(text)
         if limit is not None:
             _limit(tree["node"], limit)
+        written_as = _items(tree)
         sides = resolve(tree, text, find)
+        titles = dict(zip(_items(tree), written_as, strict=True))
         for side in sides.values():
             binder.add(side.name, side.schema)
         try:
             columns = binder.columns(query_text(tree["node"]))
         except duckdb.Error as error:
             raise explained(error, text, tree, sides) from None
-        _stop_clocks(tree, binder)
+        known = {name for side in sides.values() for name in side.schema.names}
+        _stop_clocks(clocks(tree, known | names_given(tree)), binder)
         schema = binder.schema(query_text(tree["node"]))
-        names = tuple(name for name, _ in columns)
+        names = tuple(titles.get(name, name) for name, _ in columns)
         return _plan(Planner(tree["node"], sides, binder, side_limit), schema, names)
+
+
+def _items(tree: Node) -> list[str]:
+    """Return the sub-queries in select lists as the columns without a name are called by them."""
+    return [
+        query_text(_only(item)).removeprefix("SELECT ")
+        for node in walk(tree)
+        for item in node.get("select_list") or ()
+        if not item["alias"] and sub_queries(item)
+    ]
 
 
 def _plan(planner: Planner, schema: pa.Schema, names: tuple[str, ...]) -> SqlPlan:
     import duckdb
 
     node, sides, binder = planner.statement, dict(planner.sides), planner.binder
-    unsplit = is_random(node)
+    unsplit = _in_one_place(node)
     if not unsplit:
         try:
             planner.whole(*planner.query(copied(node)), "the answer")
@@ -73,7 +104,11 @@ def _plan(planner: Planner, schema: pa.Schema, names: tuple[str, ...]) -> SqlPla
             unsplit = f"its form ({str(error).splitlines()[0]})"
     if unsplit:
         planner = Planner(node, sides, binder)
-        _plan_in_one_place(node, planner)
+        try:
+            _plan_in_one_place(node, planner)
+        except UnsplitError as error:
+            hint = "give columns names of their own, and leave out what the statement does not need"
+            raise UsageError(f"sql: {error} cannot be brought together", hint=hint) from None
     return SqlPlan(
         stages=tuple(planner.stages),
         columns=names,
@@ -82,6 +117,13 @@ def _plan(planner: Planner, schema: pa.Schema, names: tuple[str, ...]) -> SqlPla
         unsplit=unsplit,
         collected=tuple(planner.collected_notes),
     )
+
+
+def _in_one_place(node: Node) -> str:
+    """Return why a statement cannot be split, whatever its tables are; '' when it may be."""
+    if is_collated(node):
+        return "a collation"
+    return "a clock that may be a column" if clocks(node) else is_random(node)
 
 
 def _limit(node: Node, limit: int) -> None:
@@ -98,7 +140,7 @@ def _plan_in_one_place(node: Node, planner: Planner) -> None:
     """Collect what the statement needs of its tables, and run it as it was written."""
     node = copied(node)
     for ref in list(walk({"query": node})):
-        for name in ("from_table", "left", "right"):
+        for name in TABLES_IN:
             inner = ref.get(name)
             if isinstance(inner, dict) and inner.get("type") == "BASE_TABLE":
                 where = ref.get("where_clause") if name == "from_table" else None
@@ -112,9 +154,9 @@ def _last(node: Node, planner: Planner) -> Stage:
     return Stage("__ess_answer", merge=text, uses=uses, note="the whole statement")
 
 
-def _stop_clocks(tree: Node, binder: Binder) -> None:
-    """Put what time it is into a statement, once for all its parts."""
-    for node in clocks(tree):
+def _stop_clocks(found: list[Node], binder: Binder) -> None:
+    """Put what time it is into a statement, in place, once for all its parts."""
+    for node in found:
         text = query_text(_only(node))
         ((_, kind),) = binder.columns(text)
         value = binder.value(f"select cast(({text}) as varchar)")

@@ -32,7 +32,41 @@ def frame_rows(name: str, frame: Any) -> InProcess:
         raise UsageError(
             f"{name} is no frame: {error}", hint="give a pandas, Polars or Arrow table"
         ) from None
-    return InProcess((standard_table(table, pa.schema([])),))
+    table = standard_table(table, pa.schema([]))
+    check_columns(name, table.schema)
+    return InProcess((table,))
+
+
+def check_columns(name: str, schema: pa.Schema) -> None:
+    """Raise ``UsageError`` for columns that SQL cannot tell apart, name or hold."""
+    names = schema.names
+    twice = next((each for each in names if names.count(each) > 1), None)
+    if not names or twice is not None or "" in names:
+        what = "a column without a name" if "" in names else f"two columns {twice}"
+        hint = "give every column a name of its own"
+        raise UsageError(f"{name} has {what if names else 'no columns'}", hint=hint)
+    for each in schema:
+        if not _is_known(each):
+            hint = "cast it to another type, or leave the column out"
+            raise UsageError(
+                f"{name}: column {each.name} is {each.type}, unknown to SQL", hint=hint
+            )
+
+
+def _is_known(column: pa.Field) -> bool:
+    import duckdb
+    import pyarrow as pa
+
+    from ess_dask.query.sql.room import Binder, is_simple
+
+    if is_simple(column.type):
+        return True
+    try:
+        with Binder() as binder:
+            binder.add("t", pa.schema([column]))
+            return bool(binder.columns("select * from t"))
+    except duckdb.Error:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +120,12 @@ def _schema_of(store: Datastore, file: FileRef) -> pa.Schema:
 
     try:
         with open_file(store, file) as stream:
-            schema = pq.read_schema(stream)
+            found = pq.read_schema(stream)
     except pa.ArrowException as error:
         raise ReadError(f"{file.uri} is no Parquet file: {error}") from None
-    return standard_table(schema.empty_table(), pa.schema([])).schema
+    schema = standard_table(found.empty_table(), pa.schema([])).schema
+    check_columns(file.uri, schema)
+    return schema
 
 
 def _answer_parquet(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.query.sql.aggregates import KIND, Extra, Parts
 from ess_dask.query.sql.clauses import is_aggregate, orders_of
-from ess_dask.query.sql.model import PARTIALS, ROW, Stage
+from ess_dask.query.sql.model import ROW, Stage
 from ess_dask.query.sql.sources import aliases, merges_columns
 from ess_dask.query.sql.spread import Spread, UnsplitError
 from ess_dask.query.sql.tree import (
@@ -25,15 +25,12 @@ from ess_dask.query.sql.tree import (
     named,
     query_of,
     query_text,
-    quoted,
     replaced,
     source_of,
 )
 
 if TYPE_CHECKING:
     from ess_dask.query.sql.planner import Planner
-
-_UNFAITHFUL = ("HUGEINT", "UHUGEINT", "UUID", "ENUM", "BIT", "TIME WITH TIME ZONE")
 
 
 def resolved(node: Node, planner: Planner) -> Node:
@@ -248,10 +245,4 @@ def _travelling(base: Node, keys: list[Node], extra: Extra) -> Node:
 
 def _partials(mapped: str, planner: Planner) -> Node:
     """Return the FROM of the merge: the partials, with the types they had on the partitions."""
-    items = [
-        f"cast({quoted(name)} as {kind}) as {quoted(name)}"
-        if kind.startswith(_UNFAITHFUL)
-        else quoted(name)
-        for name, kind in planner.binder.columns(mapped)
-    ]
-    return source_of(f"(select {', '.join(items)}, {ROW} from {PARTIALS}) as __ess_q")  # noqa: S608
+    return source_of(f"({planner.partials(mapped)}) as __ess_q")

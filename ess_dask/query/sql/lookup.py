@@ -36,10 +36,13 @@ def key_values(tree: Node, side: Side, binder: Binder) -> tuple[Any, ...] | None
             return None
     if len(found) != 1 or () in found:
         return None
-    return tuple(
-        _held(name, literal, side, binder)
-        for name, literal in zip(side.key, found.pop(), strict=True)
-    )
+    try:
+        return tuple(
+            _held(name, literal, side, binder)
+            for name, literal in zip(side.key, found.pop(), strict=True)
+        )
+    except (OverflowError, ValueError):  # a date that Python has no value for: infinity, year 10000
+        return None
 
 
 def _held(name: str, literal: Literal, side: Side, binder: Binder) -> Any:
@@ -59,6 +62,21 @@ def _is_text(name: str, side: Side) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
+def _is_exact(name: str, literal: Literal, side: Side) -> bool:
+    """Whether a constant equals one value of a column's type at most."""
+    from pyarrow import types
+
+    kind, text = literal
+    if _is_text(name, side):
+        # A text that is compared with a number is read as one: '05' equals 5, too.
+        return kind == "STRING"
+    if types.is_floating(side.schema.field(name).type):
+        return kind in ("STRING", *_NUMBERS)
+    # 1e18 is a float, and whole numbers beside it are rounded to the same one.
+    is_float = kind == "NUMERIC" and ("e" in text.lower() or len(text) > 38)
+    return kind in ("STRING", *_NUMBERS) and not is_float
+
+
 def _reads(node: Node, name: str) -> bool:
     sides = (node["left"], node["right"])
     return any(ref["type"] == "BASE_TABLE" and ref["table_name"] == name for ref in sides)
@@ -72,9 +90,7 @@ def _constants(node: Node, ref: Node, side: Side) -> tuple[Literal, ...]:
     for name in side.key:
         part = (ref["alias"].lower(), name.lower())
         equal = (_equal(each, part) for each in conjuncts(node["where_clause"]))
-        # A text that is compared with a number is read as one: '05' equals 5, too.
-        kinds = ("STRING",) if _is_text(name, side) else ("STRING", *_NUMBERS)
-        literal = next((each for each in equal if each and each[0] in kinds), None)
+        literal = next((each for each in equal if each and _is_exact(name, each, side)), None)
         if literal is None:
             return ()
         constants.append(literal)

@@ -7,17 +7,19 @@ reads either partitions only, or finished tables only.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ess_dask.clean.arrow import standard_table
+from ess_dask.errors import UsageError
 from ess_dask.query.sql import selects
 from ess_dask.query.sql.columns import needed
 from ess_dask.query.sql.lookup import key_values
-from ess_dask.query.sql.model import PARTIALS, RESERVED, Deal, Side, Stage
+from ess_dask.query.sql.model import PARTIALS, RESERVED, ROW, Deal, Side, Stage
 from ess_dask.query.sql.room import Binder
-from ess_dask.query.sql.sources import tables_in
-from ess_dask.query.sql.spread import LOCAL, Spread, UnsplitError
+from ess_dask.query.sql.sources import reaching, tables_in
+from ess_dask.query.sql.spread import LOCAL, Spread, UnsplitError, check_types
 from ess_dask.query.sql.tree import (
+    TABLES_IN,
     Node,
     all_of,
     conjuncts,
@@ -33,8 +35,8 @@ from ess_dask.query.sql.tree import (
     walk,
 )
 
-_PLAIN = ("HUGEINT", "UHUGEINT", "UUID", "ENUM", "BIT", "TIME WITH TIME ZONE", "BIGNUM", "VARIANT")
-"""Types that come back from Arrow as others: they are cast where a finished table is read."""
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Cte(NamedTuple):
@@ -73,8 +75,10 @@ class Planner:
         if any(branch is None for branch in branches):
             raise UnsplitError("this set operation")
         done = []
+        # What is equal in one type need not be in another: -0.0 and 0.0 as texts.
+        alike = len({tuple(kind for _, kind in self.columns(each)) for each in branches}) == 1
         for branch in branches:
-            if not node["setop_all"] and selects.is_plain(branch):
+            if not node["setop_all"] and alike and selects.is_plain(branch):
                 branch = {**branch, "modifiers": [selects.DISTINCT]}
             query, spread = self.query(branch)
             done.append(self.whole(query, spread, "a branch of a set operation"))
@@ -123,8 +127,9 @@ class Planner:
         name = f"{RESERVED}{'x' if stage.deal else 's'}{len(self.stages)}"
         merged = stage.merge or stage.map
         if stage.merge and stage.sources:
-            self.binder.add(PARTIALS, selects.partials(self.binder.schema(stage.map)))
+            self.partials(stage.map)
         types = self.binder.columns(merged)
+        check_types(types)
         names = [column.lower() for column, _ in types]
         if len(set(names)) < len(names):
             raise UnsplitError("two columns of one name")
@@ -161,12 +166,12 @@ class Planner:
         columns = self.columns(query)
         known = {name.lower(): name for name, _ in columns}
         key, count = deal
-        if len(known) < len(columns) or any(kind.startswith(_PLAIN) for _, kind in columns):
-            return None
-        if any(name not in known for name in key):
+        if len(known) < len(columns) or any(name not in known for name in key):
             return None
         text = query_text(query)
         made = Deal(tuple(known[name] for name in key), count)
+        if self.binder.changes(text) or not _is_dealt_by(self.binder.schema(text), made.key):
+            return None
         shown = self.sides[spread.sources[0]].shown
         note = f"rows of {shown} dealt by {', '.join(made.key)}"
         self.add(Stage("", spread.sources, map=text, deal=made), note)
@@ -196,14 +201,17 @@ class Planner:
 
     def reading(self, name: str) -> Node:
         """Return the query that reads a finished table, with the types its rows had."""
-        items = [
-            f"cast({quoted(column)} as {kind}) as {quoted(column)}"
-            if kind.startswith(_PLAIN)
-            else quoted(column)
-            for column, kind in self._types[name]
-        ]
         # By name: a star would ask for all columns of whatever is joined with it.
-        return query_of(f"select {', '.join(items)} from {name}")  # noqa: S608
+        items = self.binder.restored(name, self._types[name])
+        return query_of(f"select {items} from {name}")  # noqa: S608
+
+    def partials(self, mapped: str) -> str:
+        """Return the SQL that reads what the partitions give, numbered by ``ROW``, with the types
+        that it had there."""
+        columns = self.binder.columns(mapped)
+        check_types(columns)
+        self.binder.add(PARTIALS, selects.partials(self.binder.schema(mapped)))
+        return f"select {self.binder.restored(PARTIALS, columns)}, {ROW} from {PARTIALS}"  # noqa: S608
 
     def whole(self, query: Node, spread: Spread, note: str) -> Node:
         """Return a query that reads finished tables only and gives what ``query`` gives."""
@@ -238,16 +246,15 @@ class Planner:
         return self._collected_table(ref, where)
 
     def _collected_join(self, ref: Node, where: Node | None) -> Node:
-        kind = ref["join_type"]
-        left = where if kind in ("INNER", "LEFT", "SEMI", "ANTI") else None
-        right = where if kind in ("INNER", "RIGHT") else None
+        left, right = reaching(ref, where)
         left_done = self.collected(ref["left"], left)
         return {**ref, "left": left_done, "right": self.collected(ref["right"], right)}
 
     def _collected_table(self, ref: Node, where: Node | None) -> Node:
         side = self.sides[ref["table_name"]]
         alias = quoted(ref["alias"])
-        query = self._narrowed(ref, where)
+        # What a sample is taken of are all rows.
+        query = self._narrowed(ref, None if ref["sample"] else where)
         names = [name for name, _ in self.columns(query)]
         text = query_text(query)
         if text not in self._gathered:
@@ -255,7 +262,7 @@ class Planner:
             self.add(Stage("", (side.name,), map=text), f"columns of {side.shown}")
             self._gathered[text] = self.stages[-1].name
         made = source_of(f"(select 1) as {alias}")
-        made["column_name_alias"] = ref["column_name_alias"]
+        made["column_name_alias"], made["sample"] = ref["column_name_alias"], ref["sample"]
         made["subquery"]["node"] = self.reading(self._gathered[text])
         return made
 
@@ -300,7 +307,7 @@ class Planner:
         """Let a correlated sub-query read its tables whole."""
         query = copied(query)
         for node in walk(query):
-            for name in ("from_table", "left", "right"):
+            for name in TABLES_IN:
                 ref = node.get(name)
                 if not isinstance(ref, dict) or ref.get("type") != "BASE_TABLE":
                     continue
@@ -335,6 +342,17 @@ def _reads_one_table(query: Node) -> bool:
             for node in expressions(query["select_list"])
         )
     )
+
+
+def _is_dealt_by(schema: pa.Schema, key: tuple[str, ...]) -> bool:
+    """Whether rows can be dealt by these columns: not by a list or a struct."""
+    from ess_dask.tables.partition import hash_keys
+
+    try:
+        hash_keys(schema.empty_table(), key)
+    except UsageError:
+        return False
+    return True
 
 
 def _with_names(query: Node, names: list[str]) -> Node:

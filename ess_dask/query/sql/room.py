@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.clean.duck import CLOSED, closed_database, interrupting, plain
 from ess_dask.clean.running import running
 from ess_dask.errors import DataError, InterruptedRunError, UsageError
+from ess_dask.query.sql.tree import quoted
 from ess_dask.records.arrays import empty_table
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ _CTRL_C = "Query interrupted"
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
-    # Dates and times do not depend on where a worker stands.
-    return closed_database(CLOSED, "set timezone = 'UTC'")
+    return closed_database(CLOSED)
 
 
 @contextmanager
@@ -113,6 +113,23 @@ def _arrow_types() -> dict[str, pa.DataType]:
     }
 
 
+_UNKNOWN = '"NULL"'
+"""DuckDB's type of a null without one."""
+
+
+def _is_kept(kind: str) -> bool:
+    return kind in _arrow_types() or kind.startswith("DECIMAL(") or kind == _MOMENT
+
+
+_TRIAL = "__ess_trial"
+_MOMENT = "TIMESTAMP WITH TIME ZONE"
+
+
+def is_simple(kind: pa.DataType) -> bool:
+    """Whether DuckDB is known to have a type of Arrow's."""
+    return kind in _arrow_types().values()
+
+
 class Binder:
     """Asks DuckDB what columns a query would give, on tables without rows. Close it when done."""
 
@@ -136,6 +153,27 @@ class Binder:
             types = map(str, relation.types)
             self._bound[query] = tuple(zip(relation.columns, types, strict=True))
         return self._bound[query]
+
+    def changes(self, query: str) -> bool:
+        """Whether a column that ``query`` gives has another type when it comes back from Arrow."""
+        kinds = self.columns(query)
+        if all(_is_kept(kind) for _, kind in kinds):
+            return False
+        self.add(_TRIAL, self.schema(query))
+        return dict(self.columns(f"select * from {_TRIAL}")) != dict(kinds)  # noqa: S608
+
+    def restored(self, table: str, kinds: Sequence[tuple[str, str]]) -> str:
+        """Return the select list that reads a table's columns with the types (name, type) that they
+        had before they were Arrow's: a UUID is a text there, a HUGEINT a DECIMAL."""
+        if all(_is_kept(kind) for _, kind in kinds):
+            return ", ".join(quoted(name) for name, _ in kinds)
+        found = dict(self.columns(f"select * from {table}"))  # noqa: S608
+        return ", ".join(
+            quoted(name)
+            if found[name] == kind or kind == _UNKNOWN
+            else f"cast({quoted(name)} as {kind}) as {quoted(name)}"
+            for name, kind in kinds
+        )
 
     def schema(self, query: str) -> pa.Schema:
         """Return the Arrow columns that ``query`` gives."""

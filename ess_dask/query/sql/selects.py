@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.query.sql.clauses import has_aggregates, orders_of
 from ess_dask.query.sql.groups import group, resolved
-from ess_dask.query.sql.model import PARTIALS, ROW, Stage
+from ess_dask.query.sql.model import ROW, Stage
 from ess_dask.query.sql.sources import read_from
 from ess_dask.query.sql.spread import LOCAL, Key, Spread, UnsplitError, is_column, is_key
 from ess_dask.query.sql.tree import Node, copied, expressions, named, query_text, quoted
@@ -55,7 +55,10 @@ def _split(
         raise UnsplitError("a window that is not partitioned by the key")
     if node["modifiers"]:
         return _ordered(node, spread, planner), LOCAL
-    return node, Spread(spread.sources, _keys_out(node, spread.keys))
+    names = [name.lower() for name, _ in planner.columns(node)]
+    # Of two columns of one name the second is called otherwise outside.
+    clear = len(set(names)) == len(names)
+    return node, Spread(spread.sources, _keys_out(node, spread.keys) if clear else ())
 
 
 def is_plain(query: Node) -> bool:
@@ -170,22 +173,23 @@ def _ordered(node: Node, spread: Spread, planner: Planner) -> Node:
         mapped = f"select {', '.join(columns)} from {ranked} order by {ordered}"  # noqa: S608
     elif bounds.first is not None:
         mapped = f"{mapped} limit {bounds.first}"
-    stage = Stage("", spread.sources, map=mapped, merge=_merge(bounds, names, order))
+    merge = _merge(bounds, names, order, f"({planner.partials(mapped)})")
+    stage = Stage("", spread.sources, map=mapped, merge=merge)
     if not order and not bounds.distinct and bounds.first is not None:
         stage = Stage("", spread.sources, map=mapped, merge=stage.merge, limit=bounds.first)
     return planner.add(stage, _note(bounds))
 
 
-def _merge(bounds: Bounds, names: list[str], order: list[str]) -> str:
+def _merge(bounds: Bounds, names: list[str], order: list[str], source: str) -> str:
     columns = [f"__ess_c{at}" for at in range(len(names))]
     shown = ", ".join(
         f"{each} as {quoted(name)}" for each, name in zip(columns, names, strict=True)
     )
-    source, row = PARTIALS, ROW
+    row = ROW
     if bounds.distinct:
         listed = ", ".join(columns)
         row = "__ess_first"
-        source = f"(select {listed}, min({ROW}) as {row} from {PARTIALS} group by {listed})"  # noqa: S608
+        source = f"(select {listed}, min({ROW}) as {row} from {source} group by {listed})"  # noqa: S608
     text = f"select {shown} from {source} order by {', '.join([*order, row])}"  # noqa: S608
     if bounds.limit is not None:
         text += f" limit {bounds.limit}"
@@ -226,6 +230,8 @@ def _place(expression: Node, names: list[str]) -> int | None:
     if expression["class"] == "CONSTANT" and expression["literal"]["kind"] == "INTEGER":
         place = int(expression["literal"]["text"]) - 1
         return place if 0 <= place < len(names) else None
+    if expression["class"] == "POSITIONAL_REFERENCE":
+        return int(expression["index"]) - 1
     if expression["class"] == "COLUMN_REF" and len(expression["column_names"]) == 1:
         name = expression["column_names"][0].lower()
         return names.index(name) if name in names else None

@@ -65,8 +65,9 @@ def _sub_query(ref: Node, planner: Planner) -> tuple[Node, Spread]:
 
 def _join(ref: Node, planner: Planner, where: Node | None) -> tuple[Node, Spread]:
     kind = ref["join_type"]
-    left, at_left = read_from(ref["left"], planner, where)
-    right, at_right = read_from(ref["right"], planner, where)
+    where_left, where_right = reaching(ref, where)
+    left, at_left = read_from(ref["left"], planner, where_left)
+    right, at_right = read_from(ref["right"], planner, where_right)
     ref = {**ref, "left": left, "right": right}
     if not at_left.sources and not at_right.sources:
         return ref, LOCAL
@@ -83,6 +84,18 @@ def _join(ref: Node, planner: Planner, where: Node | None) -> tuple[Node, Spread
     if at_right.sources and kind in KEEP_RIGHT:
         return ref, at_right
     return planner.collected(ref, where), LOCAL
+
+
+def reaching(ref: Node, where: Node | None) -> tuple[Node | None, Node | None]:
+    """Return what of a WHERE the rows of a join's left and right may be asked before they meet.
+
+    Nothing of a side that is missing where the other has no match, nor where a row that is left out
+    would change which others meet.
+    """
+    kind, way = ref["join_type"], ref["ref_type"]
+    left = where if kind in KEEP_LEFT and way != "POSITIONAL" else None
+    right = where if kind in KEEP_RIGHT and way not in ("POSITIONAL", "ASOF") else None
+    return left, right
 
 
 def _one_side(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ess_dask.query.sql.tree import Node
@@ -12,6 +14,16 @@ Key = tuple[tuple[str, str], ...]
 
 class UnsplitError(Exception):
     """The statement, as it is, cannot be split; the message says why."""
+
+
+_LOST = re.compile(r"\b(BIT|BIGNUM|VARIANT|UNION|TIME WITH TIME ZONE)\b")
+
+
+def check_types(columns: Iterable[tuple[str, str]]) -> None:
+    """Raise ``UnsplitError`` for (name, type) of a value that does not come back from a partition
+    as it was: Arrow does not tell how many bits there are, or which zone a time has."""
+    if found := next(filter(None, (_LOST.search(kind) for _, kind in columns)), None):
+        raise UnsplitError(f"values of type {found[0]}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,10 @@ def query_text(node: Node) -> str:
     return text_of({"node": node, "named_param_map": []})
 
 
+TABLES_IN = ("from_table", "left", "right", "source")
+"""Where a node has a table: a SELECT, a join, a pivot."""
+
+
 @lru_cache(4096)
 def _read(text: str) -> str:
     return json.dumps(tree_of(text)["node"])

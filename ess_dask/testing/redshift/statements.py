@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ess_dask.testing.redshift.commands import Copy, Unload, parse_copy, parse_unload
 from ess_dask.testing.redshift.errors import ServerError, not_simulated
 from ess_dask.testing.redshift.rewrite import Context, Rewritten, folded, rewrite
-from ess_dask.testing.redshift.tokens import significant, statements, tokenize
+from ess_dask.testing.redshift.tokens import outer, significant, statements, tokenize
 
 FAILING_SQL = "select from where"
 """Fails in PostgreSQL itself, so that the transaction is aborted by the one who keeps it."""
@@ -75,4 +75,6 @@ def _inner(query: str, context: Context) -> str:
     parts = statements(tokenize(query))
     if len(parts) != 1 or significant(parts[0])[0].upper not in ("SELECT", "WITH"):
         raise ServerError("UNLOAD takes one SELECT", "42601")
+    if any(token.upper == "LIMIT" for token in outer(parts[0])):
+        raise ServerError("Limit clause is not supported", "0A000")
     return rewrite(folded(parts[0], context), context).sql

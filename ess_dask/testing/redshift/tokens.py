@@ -64,6 +64,16 @@ def significant(tokens: Iterable[Token]) -> list[Token]:
     return [token for token in tokens if token.kind != "space"]
 
 
+def outer(tokens: Iterable[Token]) -> list[Token]:
+    """Return the tokens that stand outside of all parentheses."""
+    found, depth = [], 0
+    for token in tokens:
+        depth += (token.text == "(") - (token.text == ")")
+        if not depth:
+            found.append(token)
+    return found
+
+
 def join(tokens: Iterable[Token]) -> str:
     """Return the text of tokens."""
     return "".join(token.text for token in tokens)

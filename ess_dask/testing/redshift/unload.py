@@ -28,7 +28,8 @@ _ARROW = {
 _BASES = {
     "int16": "smallint", "int32": "integer", "int64": "bigint", "float32": "real",
     "float64": "double precision", "bool": "boolean", "date32": "date",
-    "string": "character varying",
+    "string": "character varying", "timestamp[us]": "timestamp without time zone",
+    "timestamp[us, tz=UTC]": "timestamp with time zone",
 }  # fmt: skip
 
 
@@ -169,8 +170,8 @@ class Unloading:
 
 def _element(field: Field) -> dict[str, Any]:
     kind = _arrow_type(field)
-    base = _BASES.get(str(kind), str(kind))
-    shown: dict[str, Any] = {"base": "numeric" if field.oid == _NUMERIC else base}
+    named = {_NUMERIC: "numeric", _BYTEA: "binary varying"}
+    shown: dict[str, Any] = {"base": named.get(field.oid) or _BASES.get(str(kind), str(kind))}
     if field.oid in (1042, 1043) and field.modifier > 4:
         shown["max_length"] = field.modifier - 4
     return {"name": field.name, "type": shown}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from ess_dask.aq.errors import OptionError
-from ess_dask.aq.parsing.tokens import Option, Tokens
+from ess_dask.aq.parsing.tokens import Option, Tokens, is_option
 from ess_dask.aq.programs.common import console
 from ess_dask.aq.surroundings import complain, print_text
 from ess_dask.udb.specs import Database, find_database
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 aq_udb [-verb] [-stat] [-test] [-server ADR..] [-local]
-  -crt|-alt|-probe[,spec=FILE] DB
+  -crt|-alt|-probe|-chk[,spec=FILE] DB
   -inf[,spec=FILE,asis] DB [-o[,ATR..] FILE]
   -clr[,spec=FILE] DB[:TAB]
   -ord[,spec=FILE,ncas,dec] DB[:TAB] [COL..]
@@ -32,12 +32,12 @@ aq_udb [-verb] [-stat] [-test] [-server ADR..] [-local]
 """
 
 EXPORTS = ("-exp", "-cnt", "-scn")
-UPKEEP = ("-crt", "-alt", "-clr", "-inf", "-probe", "-ord")
+UPKEEP = ("-crt", "-alt", "-chk", "-clr", "-inf", "-probe", "-ord")
 
 
 @dataclass(slots=True)
 class Globals:
-    """Options that stand before the action."""
+    """Options that stand before the action or behind it."""
 
     statistics: bool = False
     verbose: bool = False
@@ -49,33 +49,40 @@ def aq_udb(arguments: Sequence[str]) -> None:
     if not arguments or "-h" in arguments[:1]:
         print_text(USAGE)
         return
-    tokens, settings = Tokens(arguments), Globals()
-    while tokens:
-        option = tokens.option()
-        if option.name in EXPORTS + UPKEEP:
-            _act(option, tokens, settings)
-            return
-        _global(option, tokens, settings)
-    raise OptionError("there is no action", hint="such as -exp DB:TAB; aq_udb -h lists them")
+    settings = Globals()
+    tokens = Tokens(list(_without_globals(arguments, settings)))
+    if not tokens:
+        raise OptionError("there is no action", hint="such as -exp DB:TAB; aq_udb -h lists them")
+    option = tokens.option()
+    if option.name not in EXPORTS + UPKEEP:
+        raise OptionError(
+            f"unknown option {option.text!r}", hint="the action comes before its options"
+        )
+    _act(option, tokens, settings)
 
 
-def _global(option: Option, tokens: Tokens, settings: Globals) -> None:
-    match option.name:
-        case "-stat":
-            settings.statistics = True
-        case "-verb":
-            settings.verbose = True
-        case "-test":
-            settings.checks += 1
-        case "-server":
+def _without_globals(arguments: Sequence[str], settings: Globals) -> Iterator[str]:
+    """Take the options that may stand before the action or behind it; yield the others."""
+    addresses: int | None = None
+    for argument in (*arguments, "-server"):
+        if addresses is not None and not is_option(argument):
             # Where the local cluster runs it knows itself.
-            tokens.values(option, "an address")
-        case "-local" | "-udb":
-            pass
-        case _:
-            raise OptionError(
-                f"unknown option {option.text!r}", hint="the action comes before its options"
-            )
+            addresses += 1
+            continue
+        if addresses == 0:
+            raise OptionError("option '-server' needs an address")
+        addresses = 0 if argument == "-server" else None
+        match argument:
+            case "-stat":
+                settings.statistics = True
+            case "-verb":
+                settings.verbose = True
+            case "-test":
+                settings.checks += 1
+            case "-local" | "-udb" | "-server":
+                pass
+            case _:
+                yield argument
 
 
 def _act(option: Option, tokens: Tokens, settings: Globals) -> None:

@@ -25,6 +25,8 @@ LOAD_WIDTH, FILE_WIDTH = 256, 4096
 """Lengths of our own columns, in bytes: a load's id, a file's uri."""
 MAX_NAME = 127
 """Greatest length of a name, in bytes."""
+CREATE = "CREATE TABLE"
+"""Beginning of the statement that makes a table."""
 IN_PLACE = "ALTER COLUMN"
 """Part of the statements that cannot run inside a transaction."""
 
@@ -40,7 +42,8 @@ class RedshiftDialect:
         return sql_type(type_)
 
     def quote(self, name: str) -> str:
-        """See ``names.quoted``."""
+        """See ``names.quoted``; raise ``ConfigError`` for a name that cannot be."""
+        _check_name(name)
         return quoted(name)
 
     def stored(self, type_: DataType) -> DataType:
@@ -50,14 +53,14 @@ class RedshiftDialect:
     def create(self, name: TableName, columns: Sequence[Column]) -> str:
         """Return the statement that makes the table; our own columns hold a value in every row.
 
-        Raises ``ConfigError`` for a name that is too long and a key that is no column.
+        Raises ``ConfigError`` for a name that cannot be and a key that is no column.
         """
         import sqlalchemy as sa
         from sqlalchemy.schema import CreateTable
         from sqlalchemy_redshift.dialect import RedshiftDialect_redshift_connector
 
-        for text in (name.table, *(column.name for column in columns)):
-            _check_length(text)
+        for text in (name.schema, name.table, *(column.name for column in columns)):
+            _check_name(text)
         table = sa.Table(
             _quoted(name.table),
             sa.MetaData(),
@@ -81,11 +84,12 @@ def _quoted(name: str) -> Any:
     return sa.sql.quoted_name(fold(name), quote=True)
 
 
-def _check_length(name: str) -> None:
-    if len(name.encode()) > MAX_NAME or "\n" in name:
+def _check_name(name: str) -> None:
+    # The catalogue and the ledger hold names as texts: ``names.same_text``.
+    if len(name.encode()) > MAX_NAME or "\n" in name or name.endswith(" "):
         raise ConfigError(
             f"Redshift cannot have the name {name!r}",
-            hint=f"a name has at most {MAX_NAME} bytes and no line end",
+            hint=f"a name has at most {MAX_NAME} bytes, no line end and no blank at its end",
         )
 
 

@@ -29,7 +29,7 @@ from ess_dask.warehouse.recorded import (
     load_row,
     where,
 )
-from ess_dask.warehouse.redshift.names import quoted
+from ess_dask.warehouse.redshift.names import quoted, same_text
 from ess_dask.warehouse.standing import FIELDS
 
 if TYPE_CHECKING:
@@ -197,10 +197,12 @@ class Ledger:
             raise DataError(f"load {load_id} has no recorded digest of {error.args[0]}") from None
 
     def retire(self, table: str, pipeline: str, uris: str, by: str) -> None:
-        """Mark standing entries as replaced by a load; ``uris`` is the SQL of a query of theirs."""
+        """Mark standing entries as replaced by a load; ``uris`` is a table with their ``uri``."""
+        entries = self.table("_ess_ledger")
+        same = same_text(f"{entries}.uri", "x.uri")
         self.session.run(
-            f"UPDATE {self.table('_ess_ledger')} SET replaced_by = ? WHERE table_name = ? "  # noqa: S608
-            f"AND pipeline = ? AND replaced_by = '' AND uri IN ({uris})",
+            f"UPDATE {entries} SET replaced_by = ? FROM {uris} x WHERE table_name = ? "  # noqa: S608
+            f"AND pipeline = ? AND replaced_by = '' AND {same}",
             by,
             table,
             pipeline,
@@ -230,7 +232,8 @@ class Ledger:
         rows = self.session.rows(
             f"SELECT {fields} FROM {self.table('_ess_rejects')} r "  # noqa: S608
             f"JOIN {self.table('_ess_ledger')} l ON l.load_id = r.load_id "
-            "AND l.table_name = r.table_name AND l.pipeline = r.pipeline AND l.uri = r.uri "
+            "AND l.table_name = r.table_name AND l.pipeline = r.pipeline "
+            f"AND {same_text('l.uri', 'r.uri')} "
             f"WHERE l.replaced_by = '' AND {asked} AND NOT {self.stands('r.replayed_by')} "
             f"ORDER BY l.loaded_at, l.load_id, l.place, r.member, r.line, r.column_name{ending}",
             *values,
@@ -245,8 +248,8 @@ class Ledger:
         """Return the SQL that says whether what a load put in of a rejected row's file stands."""
         return (
             f"EXISTS (SELECT 1 FROM {self.table('_ess_ledger')} s WHERE s.load_id = {load_id} "  # noqa: S608
-            "AND s.uri = r.uri AND s.table_name = r.table_name AND s.pipeline = r.pipeline "
-            "AND s.replaced_by = '')"
+            f"AND {same_text('s.uri', 'r.uri')} AND s.table_name = r.table_name "
+            "AND s.pipeline = r.pipeline AND s.replaced_by = '')"
         )
 
 

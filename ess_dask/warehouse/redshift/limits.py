@@ -7,7 +7,8 @@ takes none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ess_dask.records.arrays import to_numpy
 from ess_dask.records.rejects import VALUE_LIMIT, quote_value
 from ess_dask.records.spec import MIB, Column
 from ess_dask.warehouse.redshift.nested import as_texts, part_type
-from ess_dask.warehouse.redshift.types import MAX_BINARY, MAX_TEXT
+from ess_dask.warehouse.redshift.types import MAX_BINARY, MAX_TEXT, NESTED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,14 @@ NO_NULL = "null, and the table's column takes none"
 
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _DAY_MICROSECONDS = 86_400_000_000
+
+_NUL = "\\u0000"
+_JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ODD_JSON = (
+    ("NaN|Infinity", re.compile("NaN|Infinity"), "holds NaN or an infinity, which no SUPER can"),
+    (r"\\u0000", re.compile(r"\\u0000"), "holds a NUL character"),
+)
+"""What may be odd in nested values: how it is looked for, what is odd outside of texts, why."""
 
 Bad = tuple["NDArray[np.bool_]", str]
 """Which rows of a column are bad, and why."""
@@ -48,27 +57,32 @@ class RedshiftCheck:
     def unfit(self, table: pa.Table) -> Unfit:
         """Return the bad rows. Columns that are missing or of another type are left alone: the
         sink names them."""
-        arrays = {}
+        arrays, nested = {}, {c.name for c in self.columns if c.type.name == NESTED}
         for column in self.columns:
             if table.column_names.count(column.name) == 1:
                 array = _as_stored(as_texts(table[column.name]), part_type(column.type))
                 if array is not None:
                     arrays[column.name] = array
-        return find_bad(arrays, self.required)
+        return find_bad(arrays, self.required, nested)
 
 
-def find_bad(arrays: dict[str, pa.ChunkedArray], required: Sequence[str] = ()) -> Unfit:
+def find_bad(
+    arrays: dict[str, pa.ChunkedArray],
+    required: Collection[str] = (),
+    nested: Collection[str] = (),
+) -> Unfit:
     """Return the rows with a value that Redshift cannot hold, the first such column of each.
 
     ``arrays`` are columns in the types they are staged in, by name; ``required`` those that take no
-    null.
+    null, ``nested`` those whose texts are JSON.
     """
     import numpy as np
 
     found: list[tuple[int, str, str]] = []
     seen: NDArray[np.bool_] | None = None
     for name, array in arrays.items():
-        for mask, why in (*_bad_values(array), *(_nulls(array) if name in required else ())):
+        bad = _bad_values(array) + (_bad_json(array) if name in nested else [])
+        for mask, why in bad + (_nulls(array) if name in required else []):
             new = mask if seen is None else mask & ~seen
             seen = mask if seen is None else mask | seen
             found += [(row, name, f"{why}{_shown(array, row)}") for row in _rows(new)]
@@ -127,6 +141,27 @@ def _with_nul(array: pa.ChunkedArray) -> list[Bad]:
         return []
     mask = _mask(pc.match_substring(array, "\0"))
     return [(mask, "holds a NUL character")] if mask.any() else []
+
+
+def _bad_json(array: pa.ChunkedArray) -> list[Bad]:
+    """Find what JSON text can say and ``json_parse`` does not read; few texts are looked at."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    found = []
+    for told, exact, why in _ODD_JSON:
+        some = _rows(_mask(pc.match_substring_regex(array, told)))
+        bad = [row for row in some if exact.search(_JSON_TEXT.sub(_kept_nul, array[row].as_py()))]
+        if bad:
+            mask = np.zeros(len(array), np.bool_)
+            mask[bad] = True
+            found.append((mask, why))
+    return found
+
+
+def _kept_nul(text: re.Match[str]) -> str:
+    """Return nothing of a text inside of JSON but whether it holds a NUL."""
+    return _NUL if _NUL in text[0].replace("\\\\", "") else ""
 
 
 def _holds_nul(chunk: pa.StringArray) -> bool:

@@ -18,7 +18,7 @@ from ess_dask.warehouse.model import LoadRequest, LoadResult
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry
 from ess_dask.warehouse.quote import parse_table
 from ess_dask.warehouse.recorded import now
-from ess_dask.warehouse.redshift.ddl import IN_PLACE, RedshiftDialect
+from ess_dask.warehouse.redshift.ddl import CREATE, IN_PLACE, RedshiftDialect
 from ess_dask.warehouse.redshift.existing import table_state
 from ess_dask.warehouse.redshift.incoming import (
     Staged,
@@ -38,6 +38,7 @@ from ess_dask.warehouse.redshift.rows import (
     name_files,
     source_of,
 )
+from ess_dask.warehouse.redshift.translate import ConflictRetryError
 from ess_dask.warehouse.schema import LOAD_COLUMN, TableState, plan_ddl
 
 if TYPE_CHECKING:
@@ -104,11 +105,21 @@ class Loading:
         """
         state = self._state()
         self.session.commit()
-        if not state.exists or not self.request.plan.columns:
-            return
-        for statement in plan_ddl(state, self.request.plan.columns, self._dialect):
-            if IN_PLACE in statement and statement in self.request.plan.ddl:
-                self.session.outside(statement)
+        for statement in self._widening(state):
+            self.session.outside(statement)
+
+    def _widening(self, state: TableState) -> list[str]:
+        """Return the planned statements that make texts of the table longer.
+
+        Of a table that the plan would make the lengths are planned as well: another load may have
+        made it since, with shorter ones.
+        """
+        plan = self.request.plan
+        if not state.exists or not plan.columns:
+            return []
+        made = any(statement.startswith(CREATE) for statement in plan.ddl)
+        needed = plan_ddl(state, plan.columns, self._dialect)
+        return [text for text in needed if IN_PLACE in text and (made or text in plan.ddl)]
 
     def _transaction(self) -> LoadResult:
         self._lock()
@@ -150,6 +161,10 @@ class Loading:
         state = self._state()
         if not state.exists:
             self.ledger.retire_lost(str(state.name), self.request.load_id)
+        if self._widening(state):
+            raise ConflictRetryError(
+                f"another load made the table {state.name} in the meantime", hint="try again"
+            )
         for statement in planned_ddl(self.request, state, self._dialect):
             self.session.run(statement)
         work = decide(self.request, state.name, self.ledger.entries(str(state.name), ""))

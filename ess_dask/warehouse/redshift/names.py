@@ -1,4 +1,4 @@
-"""Names of columns and tables in Redshift, folded and quoted; values among selected columns."""
+"""Names in Redshift, folded and quoted; texts among selected columns, and compared."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ def text_value(width: int) -> str:
     The driver leaves texts untyped, and a column of no type makes Redshift fail.
     """
     return f"CAST(? AS VARCHAR({width}))"
+
+
+def same_text(left: str, right: str) -> str:
+    """Return the SQL that two texts are the same to the last byte.
+
+    To Redshift's ``=`` texts are equal that differ in blanks at their ends only (Developer Guide,
+    "Examples with character types").
+    """
+    return f"({left} = {right} AND octet_length({left}) = octet_length({right}))"

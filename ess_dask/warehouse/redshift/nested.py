@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ess_dask.errors import DataError
 from ess_dask.records.spec import DataType
 from ess_dask.records.types import arrow_type
 from ess_dask.warehouse.redshift.types import NESTED, stored
@@ -25,7 +26,10 @@ def part_type(type_: DataType) -> pa.DataType:
 
 
 def as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return nested values as JSON, the same text every time; other columns as they are."""
+    """Return nested values as JSON, the same text every time; other columns as they are.
+
+    Raises ``DataError`` for what has no place in JSON: a map with a key twice.
+    """
     import duckdb
     import pyarrow as pa
     import pyarrow.types as kinds
@@ -36,5 +40,8 @@ def as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
         connection.register("given", pa.table({"value": column}))
         # Without a struct of its own around it a null would become the word null.
         query = "SELECT CASE WHEN value IS NOT NULL THEN to_json(value)::VARCHAR END FROM given"
-        made = connection.sql(query).to_arrow_table().column(0)
+        try:
+            made = connection.sql(query).to_arrow_table().column(0)
+        except duckdb.Error as error:
+            raise DataError(f"nested values cannot become JSON: {error}") from None
     return made.cast(pa.string())

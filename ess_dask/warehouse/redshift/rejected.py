@@ -10,7 +10,7 @@ from ess_dask.warehouse.decision import Work
 from ess_dask.warehouse.model import LoadRequest
 from ess_dask.warehouse.redshift.incoming import REJECTED, REPLAYED
 from ess_dask.warehouse.redshift.ledger import REJECT_COLUMNS
-from ess_dask.warehouse.redshift.names import quoted, text_value
+from ess_dask.warehouse.redshift.names import quoted, same_text, text_value
 from ess_dask.warehouse.redshift.rows import TAKEN
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def write_rejects(session: Session, ledger: Ledger, request: LoadRequest, work: 
         f"INSERT INTO {ledger.table('_ess_rejects')} ({columns}) "  # noqa: S608 - names quoted
         f"SELECT {text_value(256)}, {text_value(1024)}, {text_value(1024)}, "
         'r.uri, f.etag, r.member, r.line, r."column", r.reason, r."raw", r.title, '
-        f"'' FROM {quoted(REJECTED)} r JOIN {quoted(TAKEN)} f ON r.uri = f.uri",
+        f"'' FROM {quoted(REJECTED)} r JOIN {quoted(TAKEN)} f ON {same_text('r.uri', 'f.uri')}",
         request.load_id,
         str(work.name),
         request.plan.target.pipeline,
@@ -59,15 +59,16 @@ def mark_replayed(session: Session, ledger: Ledger, request: LoadRequest, work: 
     session.run(f"CREATE TEMPORARY TABLE {quoted(MARKED)} ({_MARKED})")
     session.run(
         f"INSERT INTO {quoted(MARKED)} SELECT r.load_id, r.uri, r.member, r.line "  # noqa: S608
-        f"FROM {rejects} r JOIN {quoted(REPLAYED)} p ON r.load_id = p.load_id AND r.uri = p.uri "
-        f"AND r.member = p.member AND r.line = p.line JOIN {quoted(TAKEN)} f ON f.uri = r.uri "
+        f"FROM {rejects} r JOIN {quoted(REPLAYED)} p ON r.load_id = p.load_id "
+        f"AND {same_text('r.uri', 'p.uri')} AND {same_text('r.member', 'p.member')} "
+        f"AND r.line = p.line JOIN {quoted(TAKEN)} f ON {same_text('f.uri', 'r.uri')} "
         f"WHERE r.table_name = ? AND r.pipeline = ? AND {ledger.stands('r.load_id')} "
         f"AND NOT {ledger.stands('r.replayed_by')}",
         *who,
     )
-    same = " AND ".join(
-        f"{rejects}.{name} = m.{name}" for name in ("load_id", "uri", "member", "line")
-    )
+    same = f"{rejects}.load_id = m.load_id AND {rejects}.line = m.line"
+    for name in ("uri", "member"):
+        same += f" AND {same_text(f'{rejects}.{name}', f'm.{name}')}"
     marked = session.run(
         f"UPDATE {rejects} SET replayed_by = ? FROM {quoted(MARKED)} m WHERE {same} "  # noqa: S608
         f"AND {rejects}.table_name = ? AND {rejects}.pipeline = ?",

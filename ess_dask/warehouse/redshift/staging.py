@@ -74,6 +74,7 @@ class RedshiftShape:
         _check(sink.columns)
         self._sink = sink
         self._types = {column.name: part_type(column.type) for column in sink.columns}
+        self._nested = {c.name for c in sink.columns if c.type.name == NESTED}
         self._rows: dict[str, int] = {}
 
     def rows(self, piece: Piece) -> pa.Table:
@@ -145,7 +146,7 @@ class RedshiftShape:
             ) from None
 
     def _refuse_unfit(self, piece: Piece, arrays: dict[str, pa.ChunkedArray]) -> None:
-        bad = find_bad(arrays, self._sink.required)
+        bad = find_bad(arrays, self._sink.required, self._nested)
         if len(bad.rows):
             column = f"column {bad.columns[0]!r}: " if bad.columns[0] else ""
             more = f" (and {len(bad.rows) - 1} more rows)" if len(bad.rows) > 1 else ""

@@ -95,20 +95,26 @@ def parse(name: str, length: int = 0, precision: int = 0, scale: int = 0) -> Dat
     return DataType(_NAMES.get(name, name))
 
 
-def planned_width(longest: int, limit: int = MAX_TEXT) -> int:
+def planned_width(longest: int, limit: int = MAX_TEXT, least: int = _LEAST_WIDTH) -> int:
     """Return the length to give a column whose longest value has so many bytes.
 
-    A power of two at least half as long again, so that a table is seldom widened; at most
-    ``limit``.
+    A power of two at least half as long again, so that a table is seldom widened; not less than
+    ``least`` and at most ``limit``.
     """
-    wanted = max(int(longest * _HEAD_ROOM), _LEAST_WIDTH)
-    return min(1 << (wanted - 1).bit_length(), limit)
+    wanted = int(longest * _HEAD_ROOM)
+    return least if wanted <= least else min(1 << (wanted - 1).bit_length(), limit)
 
 
-def with_width(column: Column, longest: int) -> Column:
-    """Return the column with the length that its longest value asks for; others as they are."""
+def with_width(column: Column, longest: int, known: DataType | None = None) -> Column:
+    """Return the column with the length that its longest value asks for; others as they are.
+
+    ``known`` is the column in the table that is there already: it stays as it is while it has room.
+    A binary has at least Redshift's own length, because no ``ALTER TABLE`` makes it longer.
+    """
     kind = stored(column.type).name
     if kind not in {"string", "binary"}:
         return column
-    limit = MAX_TEXT if kind == "string" else MAX_BINARY
-    return replace(column, type=DataType(kind, precision=planned_width(longest, limit)))
+    if known is not None and known.name == kind and longest <= known.precision:
+        return replace(column, type=DataType(kind, precision=known.precision))
+    limits = (MAX_TEXT,) if kind == "string" else (MAX_BINARY, DEFAULT_BINARY)
+    return replace(column, type=DataType(kind, precision=planned_width(longest, *limits)))

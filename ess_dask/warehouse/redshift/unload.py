@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
 _READS_AT_ONCE = 8
 _SELECT = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:\(|(?:select|with)\b)", re.I | re.DOTALL)
+_OUTER = re.compile(
+    r"'(?:[^'\\]|''|\\.)*'|\"(?:[^\"]|\"\")*\"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"
+    r"|--[^\n]*|/\*.*?\*/|(?P<word>[()]|\b(?:limit|offset|fetch|top)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 _PART = re.compile(r"(?:\d{4,}_part_\d{2,}|\d{3,})(?:\.\w+)*")
 _ENDING: dict[Format, str] = {"parquet": ".parquet", "csv": ".gz"}
 
@@ -117,9 +122,14 @@ def run_unload(
 
 
 def as_query(session: Session, text: str, schema: str) -> str:
-    """Return a SELECT: ``text`` itself, or that of all columns of the table it names."""
+    """Return a SELECT: ``text`` itself, or that of all columns of the table it names.
+
+    UNLOAD takes no LIMIT in the outer SELECT (Developer Guide, "UNLOAD"): such a one becomes an
+    inner one.
+    """
     if _SELECT.match(text):
-        return text.strip().rstrip("; \t\r\n")
+        query = text.strip().rstrip("; \t\r\n")
+        return f"SELECT * FROM ({query}\n) AS limited" if _is_limited(query) else query  # noqa: S608
     state = table_state(session, parse_table(text, schema))
     if not state.exists:
         raise DataError(
@@ -128,6 +138,18 @@ def as_query(session: Session, text: str, schema: str) -> str:
         )
     names = [each.name for each in state.columns if not fold(each.name).startswith(RESERVED)]
     return f"SELECT {', '.join(map(quote, names))} FROM {state.name.sql}"  # noqa: S608 - quoted
+
+
+def _is_limited(query: str) -> bool:
+    """Whether the outer SELECT has a LIMIT, or what means the same."""
+    depth, words = 0, _OUTER.finditer(query)
+    # Where all of it is in parentheses, what they hold counts as the outer one.
+    whole = query.startswith("(")
+    for word in (found["word"].lower() for found in words if found["word"]):
+        depth += (word == "(") - (word == ")")
+        if word not in "()" and (whole or not depth):
+            return True
+    return False
 
 
 def _execute(session: Session, unload: Unload) -> None:
@@ -200,15 +222,28 @@ def remove_unloaded(where: Destination) -> None:
 def read_back(where: Destination, unloaded: Unloaded) -> pa.Table:
     """Return the rows of a Parquet unload, files in the manifest's order, several read at once.
 
-    Raises ``DataError`` unless every file has the bytes and rows that the manifest tells.
+    Raises ``DataError`` unless every file has the bytes and rows that the manifest tells, and where
+    columns have the same name.
     """
     import pyarrow as pa
 
-    listed = _listed(where) if unloaded.rows else {}
+    _refuse_same_names(unloaded.columns)
+    # Of no rows the empty file knows the types better than the manifest, if there is one.
+    empty = [file for file in unloaded.files if file.bytes][:1]
+    wanted = [file for file in unloaded.files if file.rows] or empty
+    listed = _listed(where) if wanted else {}
     with ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="ess-unload") as pool:
-        wanted = [file for file in unloaded.files if file.rows]
         tables = list(pool.map(lambda file: _read(where.store, file, listed), wanted))
     return pa.concat_tables(tables) if tables else _schema(unloaded.columns).empty_table()
+
+
+def _refuse_same_names(columns: Sequence[Column]) -> None:
+    names = [column.name for column in columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"the query has more than one column called {', '.join(twice)}",
+            hint="give each a name of its own: AS",
+        )
 
 
 def _read(store: Datastore, file: UnloadedFile, listed: dict[str, FileRef]) -> pa.Table:

@@ -23,7 +23,7 @@ from ess_dask.warehouse.model import (
 )
 from ess_dask.warehouse.planning import Standing, check_target, make_plan
 from ess_dask.warehouse.protocol import Capabilities, LedgerEntry, LoadEntry, Run, Verification
-from ess_dask.warehouse.quote import TableName, parse_table
+from ess_dask.warehouse.quote import TableName, fold, parse_table
 from ess_dask.warehouse.redshift.balance import LEAST_BYTES, balanced
 from ess_dask.warehouse.redshift.connection import connect, translating
 from ess_dask.warehouse.redshift.copy import Authorization
@@ -182,16 +182,21 @@ class RedshiftWarehouse:
 
     @_again(READ_SECONDS)
     def fit(self, plan: LoadPlan, parts: Sequence[StagedPart]) -> LoadPlan:
-        """See ``Warehouse.fit``: texts and binaries get the length of their longest value."""
+        """See ``Warehouse.fit``: texts and binaries get the length of their longest value, where
+        the table has no room for it yet."""
         widths: dict[str, int] = {}
         for part in parts:
             for name, width in part.widths:
                 widths[name] = max(widths.get(name, 0), width)
-        columns = tuple(with_width(column, widths.get(column.name, 0)) for column in plan.columns)
-        if not columns:
+        if not plan.columns:
             return plan
         with self.session() as session:
             state = table_state(session, self._name(plan.target.table))
+        known = {fold(column.name): column.type for column in state.columns}
+        columns = tuple(
+            with_width(column, widths.get(column.name, 0), known.get(fold(column.name)))
+            for column in plan.columns
+        )
         ddl = plan_ddl(state, columns, RedshiftDialect(plan.target.layout))
         return replace(plan, columns=columns, ddl=ddl)
 
