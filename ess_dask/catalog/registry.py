@@ -28,8 +28,11 @@ def find_store(catalog: Catalog, label: str = "") -> Datastore:
         raise UsageError("no datastore is selected", hint="ess select local, or s3://bucket")
     store = catalog.datastore(wanted)
     if store is None:
-        known = ", ".join(s.label for s in catalog.datastores()) or "none"
-        raise UsageError(f"unknown datastore {wanted!r}", hint=f"known are: {known}")
+        known = ", ".join(s.label for s in catalog.datastores())
+        raise UsageError(
+            f"unknown datastore {wanted!r}",
+            hint=f"known are: {known}" if known else "choose one: ess select FOLDER|s3://bucket",
+        )
     return local_datastore() if store.label == LOCAL else store
 
 
@@ -62,9 +65,10 @@ def find_category(catalog: Catalog, store: Datastore, name: str) -> Indexed:
     """Return a category of a datastore; raise ``UsageError`` naming those there are."""
     found = catalog.category(store.label, name)
     if found is None:
-        known = ", ".join(i.category.name for i in catalog.categories(store.label)) or "none"
+        known = ", ".join(i.category.name for i in catalog.categories(store.label))
         raise UsageError(
-            f"unknown category {name!r} in datastore {store.label}", hint=f"known are: {known}"
+            f"unknown category {name!r} in datastore {store.label}",
+            hint=f"known are: {known}" if known else "register it: ess category add NAME PATTERN",
         )
     return found
 

@@ -36,7 +36,10 @@ def access_options(command: F) -> F:
             os.environ[env_name("region")] = region
         keys = (aws_access_key, aws_secret_access_key)
         if bool(keys[0]) != bool(keys[1]):
-            raise UsageError("--aws_access_key and --aws_secret_access_key belong together")
+            raise UsageError(
+                "--aws_access_key and --aws_secret_access_key belong together",
+                hint="give both, or neither: the environment, a profile or a role then has them",
+            )
         if bool(credentials) + bool(aws_profile) + bool(keys[0]) > 1:
             raise UsageError("--credentials, --aws_profile and the keys exclude each other")
         with _in_force(credentials, aws_profile, keys):

@@ -92,7 +92,10 @@ def purge(label: str) -> None:
 def _use_keys(access_key: str, secret_key: str) -> bool:
     """Use keys given on the command line in this process only; say whether there are any."""
     if bool(access_key) != bool(secret_key):
-        raise UsageError("--aws_access_key and --aws_secret_access_key belong together")
+        raise UsageError(
+            "--aws_access_key and --aws_secret_access_key belong together",
+            hint="give both, or neither: the environment, a profile or a role then has them",
+        )
     if not access_key:
         return False
     os.environ["AWS_ACCESS_KEY_ID"] = access_key

@@ -251,7 +251,7 @@ def _told(error: OSError | UnicodeEncodeError, args: list[str]) -> tuple[int, st
     part of us met it; None for what is a defect of ours."""
     if isinstance(error, UnicodeEncodeError):
         odd = next((each for each in args if not each.isprintable() and _is_bytes(each)), "")
-        hint = "names and statements are UTF-8; in a file's name write ? for the odd character"
+        hint = "names of datastores and categories, options and statements are UTF-8"
         return (2, f"{odd!r} is not valid UTF-8", hint) if odd else None
     where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     if error.errno == errno.ENOSPC:

@@ -259,7 +259,7 @@ def test_stores_by_label(type_ess, tmp_path):
         (["select", "local", "--account_name", "x"], "blob:// is not supported"),
         (["select", "nosuch"], "unknown datastore"),
         (["select", "/no/such/folder"], "neither a folder nor s3://"),
-        (["select", "s3://b", "--aws_access_key", "x"], "belong together"),
+        (["select", "s3://b", "--aws_access_key", "x"], "belong together\n  hint: give both"),
         (["select", "s3://b", "--credentials", "nosuch.csv"], "nosuch.csv"),
         (["category", "add", "a b", "*"], "holds a blank"),
         (["category", "add", "c", "'open"], "quot"),

@@ -186,6 +186,16 @@ def test_arguments_that_no_file_and_no_name_can_have(typed, words, capsys, tmp_p
     assert "\n  hint: " in said
 
 
+def test_where_nothing_is_known_the_way_to_it_is_told(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert run(command, ["ls", "--label", "lake"]) == 2
+    assert "hint: choose one: ess select" in capsys.readouterr().err
+    assert run(command, ["select", str(tmp_path)]) == 0
+    assert run(command, ["summary", "sold"]) == 2
+    assert "hint: register it: ess category add" in capsys.readouterr().err
+
+
 def test_nothing_comes_near(capsys):
     assert run(command, ["--nope"]) == run(command, ["xyzzy"]) == 2
     said = capsys.readouterr().err
