@@ -82,10 +82,11 @@ def _is_odd(kind: pa.DataType) -> bool:
 def _is_far(column: pa.ChunkedArray) -> bool:
     """Whether a column of dates or times has one that Python has no value for."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if not (pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)):
         return False
+    import pyarrow.compute as pc
+
     try:
         pc.min_max(column).as_py()
     except (OverflowError, ValueError):

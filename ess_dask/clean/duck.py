@@ -1,11 +1,12 @@
-"""DuckDB as a closed room: one connection per thread that sees one Arrow table and nothing else."""
+"""DuckDB for cleaning: one connection per thread that sees one Arrow table and nothing else."""
 
 from __future__ import annotations
 
 import threading
-from functools import cache
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.clean.closed import ASKING, CLOSED, ClosedDatabase, Settings
 from ess_dask.clean.running import running
 from ess_dask.errors import CleanError, ConfigError, InterruptedRunError
 from ess_dask.records.arrays import empty_table
@@ -16,20 +17,6 @@ if TYPE_CHECKING:
 
 TABLE = "records"
 
-Settings = dict[str, str | bool | int | float | list[str]]
-
-CLOSED: Settings = {
-    # One thread: with more, the order of rows and of float sums changes from run to run.
-    "threads": 1,
-    "preserve_insertion_order": True,
-    "enable_external_access": False,
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    # Otherwise a query could name any Python variable of the caller as a table.
-    "python_enable_replacements": False,
-}
-"""What makes a database a closed room whose answers are always the same."""
-
 _SETTINGS: Settings = {
     # The order of a join's rows comes from its algorithm and from the side that is hashed: neither
     # may depend on how many rows a batch happens to have. (Lookup tables in a query are short.)
@@ -38,51 +25,16 @@ _SETTINGS: Settings = {
     **CLOSED,
 }
 
-_local = threading.local()
-_making = threading.Lock()
-_made: list[duckdb.DuckDBPyConnection] = []
-"""The closed databases of this process."""
-
-
-def closed_database(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """Return a new database in memory (20 ms) whose settings can be changed no more."""
-    import duckdb
-
-    made = duckdb.connect(":memory:", config=settings)
-    # Dates and times do not depend on where a worker stands. Cursors take over what is global.
-    made.execute("set global timezone = 'UTC'")
-    made.execute("set lock_configuration = true")
-    _made.append(made)
-    return made
-
-
-@cache
-def _database() -> duckdb.DuckDBPyConnection:
-    return closed_database(_SETTINGS)
-
-
-def connection() -> duckdb.DuckDBPyConnection:
-    """Return this thread's connection: in memory, no files, no network, settings locked.
-
-    The threads share one empty database; a table that is registered with a connection is seen by
-    that one alone.
-    """
-    found: duckdb.DuckDBPyConnection | None = getattr(_local, "connection", None)
-    if found is None:
-        with _making:
-            found = _local.connection = _database().cursor()
-    return found
+_CLEANING = ClosedDatabase(_SETTINGS)
 
 
 def rows(query: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
     """Run one of our own queries, which reads nobody's table, and return all rows."""
-    found: duckdb.DuckDBPyConnection | None = getattr(_local, "asking", None)
-    if found is None:
-        with _making:
-            # Whichever database there is: another one would take longer than the question.
-            found = _local.asking = (_made[0] if _made else _database()).cursor()
-    # fetchall: a result that is not read to its end blocks the connection.
-    return found.execute(query, values or []).fetchall()
+    # Whichever database there is: another one would take longer than the question.
+    database = ASKING if ASKING.is_open else _CLEANING
+    with database.renewed():
+        # fetchall: a result that is not read to its end blocks the connection.
+        return database.connection().execute(query, values or []).fetchall()
 
 
 def run(query: str, table: pa.Table, timeout: float = 0.0, name: str = TABLE) -> pa.Table:
@@ -93,12 +45,12 @@ def run(query: str, table: pa.Table, timeout: float = 0.0, name: str = TABLE) ->
     """
     import duckdb
 
-    database = connection()
+    database = _CLEANING.connection()
     late = threading.Event()
     timer = interrupting(database, timeout, late)
     database.register(name, table)
     try:
-        with running.registered(database.interrupt):
+        with _CLEANING.renewed(), running.registered(database.interrupt):
             return database.sql(query).to_arrow_table()
     except duckdb.InterruptException:
         if late.is_set():
@@ -108,7 +60,9 @@ def run(query: str, table: pa.Table, timeout: float = 0.0, name: str = TABLE) ->
         raise InterruptedRunError("the query was cancelled") from None
     finally:
         timer.cancel()
-        database.unregister(name)
+        # A database that has ended has no tables, either.
+        with suppress(duckdb.FatalException):
+            database.unregister(name)
 
 
 def interrupting(

@@ -510,3 +510,41 @@ def test_nested_types_keep_what_duckdb_makes_of_them():
     got = step.apply(table, CONTEXT)
     assert got.schema.remove(2) == step.describe(table.schema)
     assert got["items"].to_pylist() == [[2, 3]]
+
+
+def test_an_internal_error_ends_one_query_and_no_other():
+    import duckdb
+
+    from ess_dask.query.sql.room import answer
+
+    broken = pa.table({"at": pa.array([2**62], pa.timestamp("s"))})
+    good = pa.table({"n": [1]})
+    for run in (duck.run, lambda query, table: answer(query, {"records": table})):
+        assert run("select n from records", good).to_pylist() == [{"n": 1}]
+        with pytest.raises(duckdb.InternalException, match="Could not convert Timestamp"):
+            run('select cast("at" as varchar) from records', broken)
+        assert run("select n + 1 as n from records", good).to_pylist() == [{"n": 2}]
+        assert duck.rows("select 3") == [(3,)]
+
+
+def test_an_internal_error_ends_no_query_of_another_thread():
+    import duckdb
+
+    good, broken = pa.table({"n": [1]}), pa.table({"at": pa.array([2**62], pa.timestamp("s"))})
+    went, may = threading.Event(), threading.Event()
+    found = []
+
+    def other():
+        duck.run("select n from records", good)
+        went.set()
+        may.wait(30)
+        found.append(duck.run("select n from records", good).num_rows)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    went.wait(30)
+    with pytest.raises(duckdb.InternalException):
+        duck.run('select cast("at" as varchar) from records', broken)
+    may.set()
+    thread.join()
+    assert found == [1]

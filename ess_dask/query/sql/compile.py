@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ess_dask.clean.closed import ASKING
 from ess_dask.errors import UsageError
 from ess_dask.query.sql.check import (
     FindSource,
@@ -57,7 +58,7 @@ def compile_statement(
 def _compiled(text: Spoken, find: FindSource, side_limit: int, limit: int | None) -> SqlPlan:
     import duckdb
 
-    with Binder() as binder:
+    with ASKING.renewed(), Binder() as binder:
         tree = parse(text)
         if limit is not None:
             _limit(tree["node"], limit)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.clean.duck import CLOSED, closed_database, interrupting, plain
+from ess_dask.clean.closed import ASKING
+from ess_dask.clean.duck import interrupting, plain
 from ess_dask.clean.running import running
 from ess_dask.errors import DataError, InterruptedRunError, UsageError
 from ess_dask.query.sql.tree import quoted
@@ -31,22 +32,14 @@ class Limits:
     side: int = 64 << 20
 
 
-_making = threading.Lock()
-
 _CTRL_C = "Query interrupted"
 """What DuckDB makes of a Ctrl-C."""
-
-
-@cache
-def _database() -> duckdb.DuckDBPyConnection:
-    return closed_database(CLOSED)
 
 
 @contextmanager
 def room(tables: Mapping[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection that sees these tables under their names, and nothing else."""
-    with _making:
-        connection = _database().cursor()
+    connection = ASKING.cursor()
     try:
         for name, table in tables.items():
             connection.register(name, table)
@@ -67,7 +60,7 @@ def answer(query: str, tables: Mapping[str, pa.Table], seconds: float = 0.0) -> 
         late = threading.Event()
         timer = interrupting(connection, seconds, late)
         try:
-            with running.registered(connection.interrupt):
+            with ASKING.renewed(), running.registered(connection.interrupt):
                 return connection.sql(query).to_arrow_table()
         except duckdb.InterruptException:
             if late.is_set():
@@ -134,8 +127,7 @@ class Binder:
     """Asks DuckDB what columns a query would give, on tables without rows. Close it when done."""
 
     def __init__(self) -> None:
-        with _making:
-            self._connection = _database().cursor()
+        self._connection = ASKING.cursor()
         self._names: set[str] = set()
         self._bound: dict[str, tuple[tuple[str, str], ...]] = {}
 
