@@ -47,6 +47,16 @@ def test_ord_sorts(aq):
     assert sorted(path.name for path in aq.folder.glob("c-*")) == ["c-1.bin", "c-2.bin"]
 
 
+@pytest.mark.parametrize("how", [(), ("-blk", "2", "b"), ("-blk", "100", "c")])
+@pytest.mark.parametrize("sort", ["-sort", "-sort,dec"])
+def test_what_is_no_number_is_behind_all_numbers(aq, how, sort):
+    values = ["3", "nan", "-inf", "1", "nan", "inf", "2", "nan", "0"]
+    text = "".join(f"{value},{at}\n" for at, value in enumerate(values)).encode()
+    lines = aq("aq_ord", "-d", "f:p", "i:n", sort, "p", *how, "-o,notitle", "-", stdin=text).lines
+    ordered = ["-inf,2", "0,8", "1,3", "2,6", "3,0", "inf,5", "nan,1", "nan,4", "nan,7"]
+    assert lines == (ordered if sort == "-sort" else ordered[::-1])
+
+
 def test_ord_merges(aq):
     one, two = aq.write("one", "9\n5\n"), aq.write("two", "7\n")
     merged = aq("aq_ord", "-f", one, two, "-d", "i:n", "-sort,mrg,dec", "n", "-o,notitle", "-")

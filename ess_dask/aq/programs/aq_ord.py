@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,13 +68,18 @@ def aq_ord(arguments: Sequence[str]) -> None:
 
 def sort_key(columns: list[Reference], *, ncas: bool) -> SortKey:
     """Return what rows are ordered by: bytes, numbers, addresses, in this order of columns."""
-    parts: list[tuple[int, Callable[[Any], Any] | None]] = []
-    for column in columns:
-        change = order_of if column.kind is Kind.IP else None
-        parts.append((column.slot, lower if ncas and column.kind is Kind.S else change))
+    changes: dict[Kind, Callable[[Any], Any]] = {Kind.IP: order_of, Kind.F: _float_order}
+    if ncas:
+        changes[Kind.S] = lower
+    parts = [(column.slot, changes.get(column.kind) if column.kind else None) for column in columns]
     if len(parts) == 1 and parts[0][1] is None:
         return lambda row: row[parts[0][0]]
     return lambda row: tuple(row[at] if change is None else change(row[at]) for at, change in parts)
+
+
+def _float_order(value: float) -> tuple[bool, float]:
+    """Put what is no number behind all numbers: it compares with none."""
+    return (True, 0.0) if math.isnan(value) else (False, value)
 
 
 class _Order:
