@@ -66,7 +66,6 @@ def test_real_files_load_once_with_every_row_accounted_for(user, woodworking):
         assert file.read().splitlines()[line - 1] == bytes(raw).rstrip(b"\r\n")
 
 
-@pytest.mark.quick
 def test_the_account_of_a_dirty_lake_is_exact(user, small_lake):
     folder, lake = small_lake
     write_pipeline(user, folder)

@@ -193,6 +193,7 @@ def many(rows, seed):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_estimates_stay_within_what_they_say_and_do_not_depend_on_the_grouping(seed):
     table = many(30_000 + 7_000 * seed, seed)

@@ -249,6 +249,7 @@ def test_hashes_are_frozen():
     assert golden_hashes() == GOLDEN
 
 
+@pytest.mark.slow
 def test_hashes_do_not_depend_on_the_process():
     code = "import runpy, sys; print(runpy.run_path(sys.argv[1])['golden_hashes']())"
     run = subprocess.run(

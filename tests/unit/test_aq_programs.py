@@ -243,6 +243,7 @@ def test_raw_results_merge(aq):
     assert aq("loginf", "-f_raw", one).code == 13
 
 
+@pytest.mark.slow
 def test_many_values_are_estimated(aq):
     file = aq.write("in", "".join(f"v{n}\n" for n in range(20000)))
     report = json.loads(aq("loginf", "-f,notitle", file).out)

@@ -60,6 +60,7 @@ def test_what_passes_is_worth_another_try(code):
     assert code in error.message and error.hint == "try again"
 
 
+@pytest.mark.slow
 def test_a_machine_on_its_way_from_one_state_to_another_is_waited_for():
     answers = ["IncorrectInstanceState", "IncorrectInstanceState", ""]
 

@@ -172,6 +172,7 @@ OF_AIRFLOW = {"airflow", "asgiref", "flask_appbuilder", "wtforms"}
 """Airflow and what comes with it; only the room ``airflow`` imports them."""
 
 
+@pytest.mark.slow
 def test_only_its_own_room_imports_airflow():
     found = set()
     for path in modules():

@@ -60,6 +60,7 @@ def test_no_rows():
     assert len(add_missing_article_offset(frame([], [], "int32"))) == 0
 
 
+@pytest.mark.slow
 def test_its_steps_can_be_made_and_run():
     from ess_dask.clean.protocol import StepContext
 
