@@ -128,10 +128,14 @@ def _by_power(where: NDArray[np.intp], weights: NDArray[np.generic]) -> list[tup
 
 
 def _root(square: Fraction) -> float:
-    """Return the square root, rounded once, also of what no float can hold."""
+    """Return the square root, rounded once, also of what no float can hold; infinity for a root
+    that none can hold."""
     if square <= 0:
         return 0.0
     bits = square.numerator.bit_length() - square.denominator.bit_length()
     shift = (128 - bits) // 2
     scaled = square * Fraction(4) ** shift
-    return math.ldexp(float(math.isqrt(scaled.numerator // scaled.denominator)), -shift)
+    try:
+        return math.ldexp(float(math.isqrt(scaled.numerator // scaled.denominator)), -shift)
+    except OverflowError:
+        return math.inf
