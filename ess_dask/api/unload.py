@@ -197,7 +197,7 @@ def _check_category(where: Destination, request: Request) -> None:
 def _register(where: Destination, request: Request, unloaded: Unloaded) -> None:
     from ess_dask.catalog.categories import add_category
     from ess_dask.catalog.index import open_catalog
-    from ess_dask.records.probe import spec_names
+    from ess_dask.records.columnspec import spec_names
     from ess_dask.warehouse.redshift.unload import spec_letters
 
     columns = unloaded.columns

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ess_dask.errors import UsageError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 FORMATS = ("table", "csv", "json", "ndjson")
@@ -67,3 +69,12 @@ def pipeline_options(command: Any) -> Any:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def check_key_pair(access_key: str, secret_key: str) -> None:
+    """Raise ``UsageError`` for one of ``--aws_access_key`` and ``--aws_secret_access_key``."""
+    if bool(access_key) != bool(secret_key):
+        raise UsageError(
+            "--aws_access_key and --aws_secret_access_key belong together",
+            hint="give both, or neither: the environment, a profile or a role then has them",
+        )

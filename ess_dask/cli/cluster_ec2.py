@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ess_dask.cli._options import check_key_pair
 from ess_dask.errors import UsageError
 from ess_dask.settings import env_name
 
@@ -35,11 +36,7 @@ def access_options(command: F) -> F:
         if region:
             os.environ[env_name("region")] = region
         keys = (aws_access_key, aws_secret_access_key)
-        if bool(keys[0]) != bool(keys[1]):
-            raise UsageError(
-                "--aws_access_key and --aws_secret_access_key belong together",
-                hint="give both, or neither: the environment, a profile or a role then has them",
-            )
+        check_key_pair(*keys)
         if bool(credentials) + bool(aws_profile) + bool(keys[0]) > 1:
             raise UsageError("--credentials, --aws_profile and the keys exclude each other")
         with _in_force(credentials, aws_profile, keys):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ess_dask.cli._options import format_options
+from ess_dask.cli._options import check_key_pair, format_options
 from ess_dask.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,11 +91,7 @@ def purge(label: str) -> None:
 
 def _use_keys(access_key: str, secret_key: str) -> bool:
     """Use keys given on the command line in this process only; say whether there are any."""
-    if bool(access_key) != bool(secret_key):
-        raise UsageError(
-            "--aws_access_key and --aws_secret_access_key belong together",
-            hint="give both, or neither: the environment, a profile or a role then has them",
-        )
+    check_key_pair(access_key, secret_key)
     if not access_key:
         return False
     os.environ["AWS_ACCESS_KEY_ID"] = access_key

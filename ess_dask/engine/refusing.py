@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.engine.model import Job, Piece
 from ess_dask.engine.rows import Cleaned
-from ess_dask.records.arrays import from_numpy
+from ess_dask.records.arrays import from_numpy, select, take
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ def refuse_unfit(
     rows = list(zip(lines, unfit.columns, unfit.reasons, raws, strict=True))
     kept = np.ones(piece.table.num_rows, np.bool_)
     kept[unfit.rows] = False
-    left = replace(piece, table=piece.table.filter(from_numpy(kept)), file_of=piece.file_of[kept])
+    left = replace(piece, table=select(piece.table, kept), file_of=piece.file_of[kept])
     return left, _by_file(piece, piece.file_of[unfit.rows], rows, job)
 
 
@@ -88,6 +88,6 @@ def _raws(
     from ess_dask.records.retold import retell, show
 
     known = origins >= 0
-    told = iter(retell(before.table.take(from_numpy(origins[known])), job.read))
-    shown = iter(show(cleaned.piece.table.take(from_numpy(rows[~known]))))
+    told = iter(retell(take(before.table, from_numpy(origins[known])), job.read))
+    shown = iter(show(take(cleaned.piece.table, from_numpy(rows[~known]))))
     return [next(told) if is_known else next(shown) for is_known in known.tolist()]

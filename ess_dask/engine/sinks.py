@@ -8,7 +8,7 @@ from typing import Any
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, Piece, Sink, SinkWriter
-from ess_dask.records.arrays import from_numpy
+from ess_dask.records.arrays import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _keep_files(piece: Piece, wanted: Sequence[bool]) -> Piece:
     number = np.cumsum(keep) - 1
     return replace(
         piece,
-        table=piece.table.filter(from_numpy(rows)),
+        table=select(piece.table, rows),
         files=tuple(file for file, take in zip(piece.files, wanted, strict=True) if take),
         file_of=number[piece.file_of[rows]].astype(np.int32),
     )

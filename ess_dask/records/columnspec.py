@@ -7,6 +7,7 @@ address, X skipped (``X[S]``: skipped, with a type nobody needs). Attributes sta
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ess_dask.errors import ConfigError
@@ -112,3 +113,18 @@ def _refuse_duplicates(items: tuple[SpecItem, ...]) -> None:
                 hint="names are case insensitive; rename one or skip it with X",
             )
         seen.add(folded)
+
+
+def spec_names(titles: Sequence[str]) -> list[str]:
+    """Return column names for titles: letters, digits and _, none twice, at most 31 long."""
+    names: list[str] = []
+    seen: set[str] = set()
+    for number, title in enumerate(titles, 1):
+        name = re.sub(r"[^A-Za-z0-9_]", "_", title)[:MAX_NAME] or f"Col_{number}"
+        name = f"_{name}"[:MAX_NAME] if name[0].isdigit() else name
+        if name.casefold() in seen:
+            tail = f"_{number}"
+            name = name[: MAX_NAME - len(tail)] + tail
+        seen.add(name.casefold())
+        names.append(name)
+    return names

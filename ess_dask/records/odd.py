@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.records.arrays import different, null_places, strings, taken
+from ess_dask.records.arrays import different, from_numpy, null_places, strings, take
 from ess_dask.records.cast import cast_each, reason
 from ess_dask.records.plain_read import NO_NUMBERS, read_columns
 from ess_dask.records.spec import Column, ReadSpec
@@ -59,8 +59,8 @@ class Failures:
         which = [failed.which + start for failed, start in zip(found, before, strict=False)]
         columns = [failed.column for failed in found for _ in failed.reasons]
         reasons = [why for failed in found for why in failed.reasons]
-        each = np.concatenate([none, *which])[at]
-        return cls(rows, taken(strings(columns), each), taken(strings(reasons), each))
+        each = from_numpy(np.concatenate([none, *which])[at])
+        return cls(rows, take(strings(columns), each), take(strings(reasons), each))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import binaries, empty_table, repeated, select, strings, taken
+from ess_dask.records.arrays import (
+    binaries,
+    empty_table,
+    from_numpy,
+    repeated,
+    select,
+    strings,
+    take,
+)
 from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.cut import cut, cut_pays
 from ess_dask.records.lines import Lines
@@ -184,7 +192,7 @@ def _wrong_counts(places: Indices, counts: Indices, raws: pa.Array, fields: Fiel
     reasons = strings(
         [field_count_reason(n, fields.width) if n else BLANK_LINE for n in found.tolist()]
     )
-    return Refused(places, repeated("", len(places)), taken(reasons, which), raws)
+    return Refused(places, repeated("", len(places)), take(reasons, from_numpy(which)), raws)
 
 
 def _without(table: pa.Table, rows: Indices) -> pa.Table:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from ess_dask.records.cast import cast
-from ess_dask.records.columnspec import LETTERS, MAX_NAME
+from ess_dask.records.columnspec import LETTERS, MAX_NAME, spec_names
 from ess_dask.records.spec import DataType
 from ess_dask.records.split import Layout, Records, split
 from ess_dask.records.text import utf8_blocks
@@ -137,21 +137,6 @@ def _is_title(first: list[str], body: list[list[str]]) -> bool:
         return False
     typed = any(_letter(values) != "S" for values in zip(*body, strict=True))
     return typed or all(re.match(r"[^\W\d][\w .#/()-]*\Z", label) for label in labels)
-
-
-def spec_names(titles: Sequence[str]) -> list[str]:
-    """Return column names for titles: letters, digits and _, none twice, at most 31 long."""
-    names: list[str] = []
-    seen: set[str] = set()
-    for number, title in enumerate(titles, 1):
-        name = re.sub(r"[^A-Za-z0-9_]", "_", title)[:MAX_NAME] or f"Col_{number}"
-        name = f"_{name}"[:MAX_NAME] if name[0].isdigit() else name
-        if name.casefold() in seen:
-            tail = f"_{number}"
-            name = name[: MAX_NAME - len(tail)] + tail
-        seen.add(name.casefold())
-        names.append(name)
-    return names
 
 
 def _kind(value: str) -> str:

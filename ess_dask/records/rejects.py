@@ -19,7 +19,7 @@ from ess_dask.records.arrays import (
     from_numpy,
     repeated,
     strings,
-    taken,
+    take,
 )
 from ess_dask.records.chunk import REJECT_FIELDS, Origin
 
@@ -80,8 +80,9 @@ class Refused:
             return self
         places = np.concatenate([self.places, other.places])
         order = np.argsort(places, kind="stable")
+        which = from_numpy(order)
         columns, reasons, raws = (
-            taken(pa.concat_arrays(both), order)
+            take(pa.concat_arrays(both), which)
             for both in (
                 (self.columns, other.columns),
                 (self.reasons, other.reasons),

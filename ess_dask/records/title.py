@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ess_dask.errors import ColumnsError
+from ess_dask.records.columnspec import spec_names
 from ess_dask.records.spec import Column, ReadSpec
 
 DELIMITERS = (",", "\t", ";", "|", ":", "^", " ")
@@ -40,18 +41,13 @@ def fields_behind_title(title: str, spec: ReadSpec, uri: str) -> Fields:
     Raises ``ColumnsError`` when the title names the declared columns in another order: by position
     their values would be taken for one another.
     """
-    if _names_all(title, spec) and not _names_in_place(title, spec):
+    if is_title(title, spec) and not _names_in_place(title, spec):
         raise ColumnsError(
             f"{uri}: the title names the columns in another order than the column spec",
             hint="make a category of its own for such files, or give columns by name in Python or "
             f"in a pipeline file; the title is {_shown(title)!r}",
         )
     return fields_by_position(spec)
-
-
-def is_title(record: str, spec: ReadSpec) -> bool:
-    """Whether a first record of which nothing is known names the declared columns, in any order."""
-    return _names_all(record, spec)
 
 
 def fields_by_title(title: str, spec: ReadSpec, uri: str) -> Fields:
@@ -68,13 +64,15 @@ def fields_by_title(title: str, spec: ReadSpec, uri: str) -> Fields:
 
 
 @lru_cache(maxsize=256)
-def _names_all(title: str, spec: ReadSpec) -> bool:
-    """Whether a record has a field for each column, and a name for each that has one."""
+def is_title(record: str, spec: ReadSpec) -> bool:
+    """Whether a record names the declared columns, in any order: it has a field for each of them,
+    and the name of each that has one."""
     wanted = {_fold(column.name) for column in spec.columns if column.name}
-    names = _spec_names(title, spec.delimiter)
+    names = _spec_names(record, spec.delimiter)
     return bool(wanted) and len(names) == len(spec.columns) and wanted <= set(names)
 
 
+@lru_cache(maxsize=256)
 def _names_in_place(title: str, spec: ReadSpec) -> bool:
     names = _spec_names(title, spec.delimiter)
     pairs = zip(names, spec.columns, strict=True)
@@ -83,8 +81,6 @@ def _names_in_place(title: str, spec: ReadSpec) -> bool:
 
 def _spec_names(title: str, delimiter: str) -> list[str]:
     """Return the names that a probe gives these titles, folded."""
-    from ess_dask.records.probe import spec_names
-
     titles = [name.strip() for name in split_fields(title, delimiter)]
     return [_fold(name) for name in spec_names(titles)]
 

@@ -188,7 +188,7 @@ class Evaluator:
     def _series(self, value: pl.Expr) -> pl.Series:
         """Work out an expression; its own columns are in the frame by now."""
         self.check()
-        return self.frame.select(value.alias("text")).to_series()
+        return self.frame.select(value.alias("value")).to_series()
 
     def _column(self, values: pl.Series) -> pl.Expr:
         """Add a column to the frame; one value stands for all rows."""

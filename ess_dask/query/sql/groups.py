@@ -69,7 +69,7 @@ def group(node: Node, spread: Spread, planner: Planner) -> Node:
     keys = node["group_expressions"]
     merge = _merging(node, keys, parts, planner)
     mapped = _mapping(base, keys, parts)
-    merge["from_table"] = _partials(mapped, planner)
+    merge["from_table"] = source_of(f"({planner.partials(mapped)}) as __ess_q")
     stage = Stage("", spread.sources, map=mapped, merge=query_text(merge))
     return planner.add(stage, _note(keys, parts))
 
@@ -241,8 +241,3 @@ def _travelling(base: Node, keys: list[Node], extra: Extra) -> Node:
     if extra.distinct:
         query["modifiers"] = [{"type": "DISTINCT_MODIFIER", "distinct_on_targets": []}]
     return query
-
-
-def _partials(mapped: str, planner: Planner) -> Node:
-    """Return the FROM of the merge: the partials, with the types they had on the partitions."""
-    return source_of(f"({planner.partials(mapped)}) as __ess_q")

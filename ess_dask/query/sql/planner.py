@@ -126,8 +126,6 @@ class Planner:
         """Add a stage; return the query that reads its table."""
         name = f"{RESERVED}{'x' if stage.deal else 's'}{len(self.stages)}"
         merged = stage.merge or stage.map
-        if stage.merge and stage.sources:
-            self.partials(stage.map)
         types = self.binder.columns(merged)
         check_types(types)
         names = [column.lower() for column, _ in types]
@@ -206,11 +204,14 @@ class Planner:
         return query_of(f"select {items} from {name}")  # noqa: S608
 
     def partials(self, mapped: str) -> str:
-        """Return the SQL that reads what the partitions give, numbered by ``ROW``, with the types
-        that it had there."""
+        """Return the SQL by which a merge reads what the partitions give, numbered by ``ROW``, with
+        the types that it had there."""
+        import pyarrow as pa
+
         columns = self.binder.columns(mapped)
         check_types(columns)
-        self.binder.add(PARTIALS, selects.partials(self.binder.schema(mapped)))
+        schema = self.binder.schema(mapped).append(pa.field(ROW, pa.int64()))
+        self.binder.add(PARTIALS, schema)
         return f"select {self.binder.restored(PARTIALS, columns)}, {ROW} from {PARTIALS}"  # noqa: S608
 
     def whole(self, query: Node, spread: Spread, note: str) -> Node:

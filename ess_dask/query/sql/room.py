@@ -109,13 +109,14 @@ def _arrow_types() -> dict[str, pa.DataType]:
 _UNKNOWN = '"NULL"'
 """DuckDB's type of a null without one."""
 
+_MOMENT = "TIMESTAMP WITH TIME ZONE"
+_TRIAL = "__ess_trial"
+"""The table of ``Binder.changes``."""
+
 
 def _is_kept(kind: str) -> bool:
+    """Whether values of a type of DuckDB's come back from Arrow as they were."""
     return kind in _arrow_types() or kind.startswith("DECIMAL(") or kind == _MOMENT
-
-
-_TRIAL = "__ess_trial"
-_MOMENT = "TIMESTAMP WITH TIME ZONE"
 
 
 def is_simple(kind: pa.DataType) -> bool:

@@ -14,8 +14,6 @@ from ess_dask.query.sql.spread import LOCAL, Key, Spread, UnsplitError, is_colum
 from ess_dask.query.sql.tree import Node, copied, expressions, named, query_text, quoted
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from ess_dask.query.sql.planner import Planner
 
 DISTINCT: Node = {"type": "DISTINCT_MODIFIER", "distinct_on_targets": []}
@@ -66,13 +64,6 @@ def is_plain(query: Node) -> bool:
     return bool(
         query["type"] == "SELECT_NODE" and not query["modifiers"] and not query["cte_map"]["map"]
     )
-
-
-def partials(schema: pa.Schema) -> pa.Schema:
-    """Return the columns that a merge sees: those of the partitions' answers, and ``ROW``."""
-    import pyarrow as pa
-
-    return schema.append(pa.field(ROW, pa.int64()))
 
 
 def _by_key(node: Node, spread: Spread) -> bool:
