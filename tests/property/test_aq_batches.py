@@ -325,6 +325,7 @@ def fixed_line(rng):
     return "".join(texts) + rng.choice(["", "rest"])
 
 
+@pytest.mark.slow
 @settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

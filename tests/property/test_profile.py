@@ -90,6 +90,7 @@ def profiles(table, cuts=(), *, joined=False):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ROW, max_size=25), st.lists(st.integers(1, 9), max_size=3), st.booleans())
 def test_exact_figures_are_exact_and_do_not_depend_on_the_grouping(rows, cuts, joined):

@@ -193,6 +193,7 @@ NEAR = """
 near = st.sampled_from([text.strip() for text in re.split("[,\n]", NEAR.strip())])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=500)
 @given(near, st.lists(st.tuples(st.integers(0, 18), st.sampled_from("0123456789-: TZ+.tz/x"))))
 @pytest.mark.parametrize("type_name", ["date", "timestamp"])

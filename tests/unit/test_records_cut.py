@@ -32,6 +32,7 @@ def check(texts, width, wanted, end="\n"):
         assert found.column(position).tobytes() == column.encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("block", [1, 2, 1 << 13])
 def test_fields_are_those_of_each_line(end, block):

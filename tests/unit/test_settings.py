@@ -78,6 +78,7 @@ def test_values_cover_every_setting():
     assert set(VALUES) == set(s.NAMES)
 
 
+@pytest.mark.slow
 def test_every_setting_is_read_by_some_room():
     read = {
         node.attr
