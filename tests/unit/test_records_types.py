@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from ess_dask.errors import ConfigError
 from ess_dask.records.columnspec import (
     LETTERS,
+    MAX_COLUMNS,
+    MAX_NAME,
     parse_columnspec,
     parse_items,
 )
@@ -127,6 +129,13 @@ def test_a_bad_column_spec_is_told(text):
         parse_columnspec(text)
     assert "column" in caught.value.message
     assert caught.value.hint
+
+
+def test_a_column_spec_may_be_as_long_as_the_manual_says():
+    spec = " ".join(f"S:c{number}" for number in range(MAX_COLUMNS - 1))
+    assert len(parse_columnspec(f"{spec} I:{'a' * MAX_NAME}")) == MAX_COLUMNS
+    with pytest.raises(ConfigError, match="2049 columns"):
+        parse_columnspec(f"{spec} I:a I:b")
 
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,30}", fullmatch=True)
