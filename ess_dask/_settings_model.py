@@ -231,7 +231,8 @@ class Settings:
     partitions: Whole = field(
         default=32,
         metadata=_about(
-            "Partitions of a new memory table. Fixed when the table is made: machines come and go.",
+            "Partitions of a new memory table, fixed when it is made: machines come and go. Tables"
+            " of Essentia's databases always have 32.",
             "partitions",
             ge=1,
             le=65536,

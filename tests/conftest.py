@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ess_dask.testing.clusters import end_cluster
 from tests.warm import WarmStart
@@ -16,6 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 WOODWORKING = SHARED / "essentia" / "data" / "woodworking" / "diy_woodworking"
 
+
+# A shared machine may stop for longer than any example takes.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 WHOLE_PROCESSES = ("integration", "chaos")
 

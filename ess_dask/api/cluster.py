@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.api.warn import tell
 from ess_dask.errors import UsageError
 from ess_dask.markup import page
 
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from ess_dask.tables.session import Session
 
 _ACTIVE: ContextVar[Cluster | None] = ContextVar("ess_dask_cluster", default=None)
-
-
-def tell(text: str) -> None:
-    """Say a line to the person at the terminal, on stderr."""
-    print(f"ess: {text}", file=sys.stderr)  # noqa: T201 - this is the API's way to speak
 
 
 def connect(say: Callable[[str], None] = tell) -> Cluster:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ess_dask.api.forms import names_of
 from ess_dask.catalog.model import Category, Datastore
 from ess_dask.clean.protocol import BytesStep
 from ess_dask.errors import ConfigError, UsageError
@@ -100,7 +101,7 @@ class Lake:
                 f"category {name!r}: {missing} is not given",
                 hint="give pattern and columns, or the name alone of a registered category",
             )
-        category = Category(name, _texts(pattern), exclude=_texts(exclude), dateregex=date)
+        category = Category(name, names_of(pattern), exclude=names_of(exclude), dateregex=date)
         _check(self.store, category)
         read = ReadSpec(
             columns=_columns(columns),
@@ -217,10 +218,6 @@ class LakeCategory:
 
     def _repr_html_(self) -> str:
         return self.all()._repr_html_()
-
-
-def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _check(store: Datastore, category: Category) -> None:

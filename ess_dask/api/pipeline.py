@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ess_dask.api.cluster import tell
+from ess_dask.api.warn import tell
 from ess_dask.errors import (
     DataError,
     EssError,

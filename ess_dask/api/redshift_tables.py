@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ess_dask.api.cluster import tell
+from ess_dask.api.warn import tell
 from ess_dask.errors import EssError, UsageError
 
 if TYPE_CHECKING:

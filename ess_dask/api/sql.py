@@ -120,8 +120,6 @@ class Sources:
         return MemoryRows(table)
 
     def _open_warehouse(self, path: tuple[str, ...]) -> Partitioned:
-        from functools import partial
-
         from ess_dask.query.sql.flat import read_duckdb, warehouse_rows
 
         scheme, _, place = self.warehouse.partition("://")
@@ -170,8 +168,6 @@ def _text_files(lake: Lake, pattern: str) -> Partitioned:
 
 
 def _parquet(lake: Lake, pattern: str) -> Partitioned:
-    from functools import partial
-
     from ess_dask.api.workers import executor_for
     from ess_dask.query.sql.flat import parquet_rows
     from ess_dask.settings import load_settings

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from ess_dask.api.cluster import tell
+from ess_dask.api.warn import tell
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.cluster.machines import is_remote

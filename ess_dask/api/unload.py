@@ -146,8 +146,8 @@ def _warehouse(url: str) -> RedshiftWarehouse:
 
 def _fetch(warehouse: RedshiftWarehouse, query: str) -> pa.Table:
     """Unload below the stage, read, and remove what was staged, however it ended."""
+    from ess_dask.catalog.datastores import make_datastore
     from ess_dask.runs.model import new_run_id
-    from ess_dask.warehouse.redshift.place import stage_store
     from ess_dask.warehouse.redshift.unload import (
         Destination,
         Shape,
@@ -157,7 +157,7 @@ def _fetch(warehouse: RedshiftWarehouse, query: str) -> pa.Table:
     )
 
     folder = warehouse.staged_at(f"unload-{new_run_id()}")
-    where = Destination(stage_store(folder), f"{folder}/")
+    where = Destination(make_datastore(folder), f"{folder}/")
     try:
         return read_back(where, run_unload(warehouse, query, where, Shape()))
     finally:

@@ -1,4 +1,4 @@
-"""What a user of the API is warned of: rows or files that are not in a result."""
+"""What a user of the API is told on the way, and warned of: rows or files that a result lacks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ class RejectWarning(UserWarning):
 
 class NoFilesWarning(UserWarning):
     """No file lies in the range that was asked for: the result is empty."""
+
+
+def tell(text: str) -> None:
+    """Say a line to the person at the terminal, on stderr."""
+    print(f"ess: {text}", file=sys.stderr)  # noqa: T201 - this is the API's way to speak
 
 
 def warn(message: str, kind: type[UserWarning]) -> None:

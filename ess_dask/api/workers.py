@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from ess_dask.api.cluster import tell
+from ess_dask.api.warn import tell
 
 if TYPE_CHECKING:
     from ess_dask.catalog.model import Datastore

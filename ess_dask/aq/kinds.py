@@ -110,11 +110,12 @@ def storing(source: Type, target: Kind) -> Callable[[Value], Value] | None:
         return float if source is Type.INT else same
     mask, half = (1 << target.bits) - 1, 1 << (target.bits - 1)
     if target.signed:
-        return lambda value: ((_whole(value) + half) & mask) - half
-    return lambda value: _whole(value) & mask
+        return lambda value: ((whole(value) + half) & mask) - half
+    return lambda value: whole(value) & mask
 
 
-def _whole(value: Value) -> int:
+def whole(value: Value) -> int:
+    """Return a number without its fraction."""
     if isinstance(value, int):
         return value
     assert isinstance(value, float)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from ess_dask.catalog.datastores import LOCAL
 from ess_dask.catalog.dates import compile_dates, dateregex_of_format
@@ -144,7 +144,6 @@ def apply_structure(category: Category, structure: Structure, letter: str = "") 
         columnspec=columnspec,
         delimiter=category.delimiter or structure.delimiter,
         header=structure.header if category.header is None else category.header,
-        probed={name: str(value) for name, value in asdict(structure).items()},
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -59,12 +58,12 @@ def read_coverage(connection: sqlite3.Connection, number: int, dateregex: str) -
     return _coverage(rows)
 
 
-@contextmanager
-def counting_days(connection: sqlite3.Connection, number: int, dateregex: str) -> Iterator[None]:
-    """Keep the days up to date while the index of a category is made equal to ``temp.listed``.
+def count_days(connection: sqlite3.Connection, number: int, dateregex: str) -> None:
+    """Count the days of a category as they are once its index has been made equal to
+    ``temp.listed``: before that, in the same transaction.
 
-    To be used in a transaction. Where there are files already whose days are not counted (by this
-    ``dateregex``), they are not now either.
+    Where there are files already whose days are not counted (by this ``dateregex``), they are not
+    now either.
     """
     any_file = connection.execute("select 1 from files where category = ?", (number,)).fetchone()
     if any_file is None:
@@ -76,7 +75,6 @@ def counting_days(connection: sqlite3.Connection, number: int, dateregex: str) -
         connection.execute("delete from days where category = ? and files = 0", (number,))
     else:
         connection.execute("delete from coverage where category = ?", (number,))
-    yield
 
 
 def _is_known(connection: sqlite3.Connection, number: int, dateregex: str) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ess_dask.catalog.coverage import Coverage, counting_days, read_coverage
+from ess_dask.catalog.coverage import Coverage, count_days, read_coverage
 from ess_dask.catalog.damaged import is_damage, set_aside
 from ess_dask.catalog.migrations import migrate
 from ess_dask.catalog.model import Category, Datastore, FileRef, WarehouseCluster
@@ -203,7 +203,8 @@ class Catalog:
             run("begin")
             self._connection.executemany("insert or replace into temp.listed values (?,?,?)", rows)
             run("commit")
-        with self._transaction(), counting_days(self._connection, number, dateregex):
+        with self._transaction():
+            count_days(self._connection, number, dateregex)
             difference = self._apply_difference(number)
         run("drop table temp.listed")
         return difference

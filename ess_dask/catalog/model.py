@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 FileDate = datetime | int
@@ -94,4 +94,3 @@ class Category:
     comment: str = ""
     usecache: bool = False
     pkey: str = ""
-    probed: dict[str, str] = field(default_factory=dict, hash=False)

@@ -16,13 +16,12 @@ class Selection:
     """Files in order (date, then uri; undated ones last), and what was left out.
 
     ``undated`` counts all matching files whose name holds no possible date, selected or not;
-    ``matched`` all files of the category, ``granularities`` those met in their dates.
+    ``matched`` all files of the category.
     """
 
     files: tuple[FileRef, ...]
     undated: int = 0
     matched: int = 0
-    granularities: frozenset[str] = frozenset()
 
     @property
     def size(self) -> int:
@@ -55,18 +54,14 @@ def select_from(
     """Date, filter and order the files of a listing or an index."""
     kept: list[FileRef] = []
     undated = matched = 0
-    granularities: set[str] = set()
     for file in files:
         found = dates.locate(file.uri)
         matched += 1
-        if found is None:
-            undated += 1
-        else:
-            granularities.add(found.granularity)
+        undated += found is None
         if bounds.covers(found):
             kept.append(_dated(file, found))
     kept.sort(key=_order)
-    return Selection(tuple(kept[:limit]), undated, matched, frozenset(granularities))
+    return Selection(tuple(kept[:limit]), undated, matched)
 
 
 def dated(files: Iterable[FileRef], dateregex: str) -> list[FileRef]:

@@ -54,6 +54,14 @@ def limit_option(command: F) -> F:
     return option(command)
 
 
+def set_option(command: F) -> F:
+    """``--set PATH=VALUE``, repeatable, as the argument ``overrides``."""
+    option = click.option(
+        "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field."
+    )
+    return option(command)
+
+
 def pipeline_options(command: Any) -> Any:
     """Options that every command on a pipeline has."""
     options = [
@@ -62,9 +70,7 @@ def pipeline_options(command: Any) -> Any:
             "--from", "lower", default="*", metavar="DATE", help="First date (inclusive)."
         ),
         click.option("--to", "upper", default="*", metavar="DATE", help="Last date (inclusive)."),
-        click.option(
-            "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field."
-        ),
+        set_option,
     ]
     for option in reversed(options):
         command = option(command)

@@ -125,7 +125,8 @@ def asks_password(command: F) -> F:
 
 
 def _url_of(label: str) -> str:
-    from ess_dask.warehouse.redshift.registry import find, url_of
+    from ess_dask.warehouse.redshift.registry import find
+    from ess_dask.warehouse.redshift.url import url_of
 
     return url_of(find(label))
 

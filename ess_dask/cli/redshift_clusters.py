@@ -123,8 +123,7 @@ def _located(url: RedshiftURL) -> RedshiftURL:
 
 def _verify(cluster: WarehouseCluster, password: str | None, password_stdin: bool) -> None:
     from ess_dask.warehouse.redshift.connection import connect
-    from ess_dask.warehouse.redshift.registry import url_of
-    from ess_dask.warehouse.redshift.url import parse_url
+    from ess_dask.warehouse.redshift.url import parse_url, url_of
 
     address = parse_url(url_of(cluster), lambda _: "").address
     if password is not None or password_stdin:
@@ -179,8 +178,7 @@ def _print(form: Format) -> None:
 
 def _status(cluster: WarehouseCluster) -> str:
     from ess_dask.warehouse.redshift.credentials import endpoint_of
-    from ess_dask.warehouse.redshift.registry import url_of
-    from ess_dask.warehouse.redshift.url import parse_url
+    from ess_dask.warehouse.redshift.url import parse_url, url_of
 
     try:
         address = parse_url(url_of(cluster), lambda _: "").address

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ess_dask.cli._options import FORMATS, format_options
+from ess_dask.cli._options import FORMATS, format_options, set_option
 from ess_dask.cli._redshift import asks_password
 
 if TYPE_CHECKING:
@@ -37,17 +37,11 @@ def _warehouse_option(command: Any) -> Any:
     )(command)
 
 
-def _set_option(command: Any) -> Any:
-    return click.option(
-        "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field."
-    )(command)
-
-
 @rejects.command("list")
 @click.argument("pipeline", default="")
 @click.option("--run", default="", metavar="RUN", help="Only this run.")
 @_warehouse_option
-@_set_option
+@set_option
 @format_options
 @asks_password
 def list_(
@@ -87,7 +81,7 @@ def _lines(group: RejectGroup, *, by_reason: bool) -> list[tuple[Any, ...]]:
 @click.option("--file", "file", default="", metavar="GLOB", help="Only files that match.")
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="At most so many rows.")
 @_warehouse_option
-@_set_option
+@set_option
 @click.option("--json", "form", flag_value="json", default=None, help="As --format json.")
 @click.option(
     "--format",
@@ -161,7 +155,7 @@ def _write_parquet(rows: pa.Table) -> None:
 @click.argument("pipeline")
 @click.option("--run", default="", metavar="RUN", help="Only rows that this run rejected.")
 @click.option("--again", is_flag=True, help="Also rows that the same pipeline rejected before.")
-@_set_option
+@set_option
 @click.option("--dry-run", is_flag=True, help="Only show what would become of the rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @asks_password

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ess_dask.cluster.endpoint import Endpoint
+from ess_dask.cluster.nodes import natural
 from ess_dask.cluster.verbs import MachineState
 
 if TYPE_CHECKING:
@@ -88,11 +89,7 @@ def _info(client: Client) -> dict[str, Any]:
 
 
 def _workers(info: dict[str, Any]) -> list[dict[str, Any]]:
-    return sorted(info["workers"].values(), key=lambda worker: _natural(str(worker["name"])))
-
-
-def _natural(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdecimal() else (1 << 62, name)
+    return sorted(info["workers"].values(), key=lambda worker: natural(str(worker["name"])))
 
 
 def _host(address: str) -> str:

@@ -184,8 +184,8 @@ def _fetch_text(file: FileRef) -> str:
 
 def _blocks(file: FileRef, job: StreamJob) -> Iterator[bytes]:
     from ess_dask.catalog.store import check_version, open_file
+    from ess_dask.records.archives import read_blocks
     from ess_dask.records.chunk import FileSource
-    from ess_dask.records.codecs import read_blocks
 
     yield from read_blocks(FileSource(file.uri, lambda: open_file(job.store, file)), job.read)
     check_version(job.store, file)

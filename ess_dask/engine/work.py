@@ -254,8 +254,8 @@ def _parts(file: FileRef, job: Job, tally: FileTally) -> Iterator[Part]:
 def _stored(file: FileRef, job: Job, tally: FileTally) -> Iterator[Part]:
     """Yield the parts of a stored file; raise unless it was the recorded version to the end."""
     from ess_dask.catalog.store import check_version, open_file
+    from ess_dask.records.archives import read_blocks
     from ess_dask.records.chunk import FileSource
-    from ess_dask.records.codecs import read_blocks
     from ess_dask.records.csv import read_untyped
 
     source = FileSource(file.uri, lambda: open_file(job.store, file))

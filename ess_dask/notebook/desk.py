@@ -141,9 +141,9 @@ class Desk:
 
 
 def _answer(statement: str, sources: Sources, options: Options) -> Answer:
-    from ess_dask.api.cluster import tell
     from ess_dask.api.results import Answer
     from ess_dask.api.sql import prepare, ranges_without_files, rejected, rows_with_progress
+    from ess_dask.api.warn import tell
     from ess_dask.markup import count
 
     try:

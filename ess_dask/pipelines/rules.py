@@ -48,7 +48,7 @@ def dates(text: str) -> None:
 
 
 def compression(text: str) -> None:
-    """A compression, as ``records.codecs`` knows it."""
+    """A compression, as ``records.compression`` knows it."""
     from ess_dask.records.compression import codec_name
 
     codec_name(text)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ess_dask.drawing.bars import Bar, bars_svg, histogram_svg
 from ess_dask.drawing.calendar import calendar_svg
 from ess_dask.drawing.page import document, figure
 from ess_dask.errors import EssError
 from ess_dask.markup import count, escape, facts, grid, page, printable
-from ess_dask.profiling.model import ColumnProfile, Profile, RejectedKind
 from ess_dask.profiling.words import about, heading, notes, share_text, value_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ess_dask.profiling.model import ColumnProfile, Profile, RejectedKind
 
 _RAW = 200
 """Characters of a rejected row that are shown."""

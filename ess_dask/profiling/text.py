@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ess_dask.drawing.bars import sparkline
 from ess_dask.drawing.shapes import columns, fit, plain
-from ess_dask.profiling.model import ColumnProfile, Profile
 from ess_dask.profiling.words import about, heading, notes, share_text, value_text
+
+if TYPE_CHECKING:
+    from ess_dask.profiling.model import ColumnProfile, Profile
 
 _WIDEST = 24
 _TITLES = ("column", "type", "nulls", "distinct", "min", "median", "max", "mean", "spread", "top")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ess_dask.markup import count, show_bytes
-from ess_dask.profiling.model import ColumnProfile, Profile
 from ess_dask.profiling.values import LIMIT
+
+if TYPE_CHECKING:
+    from ess_dask.profiling.model import ColumnProfile, Profile
 
 
 def value_text(value: Any, *, rough: bool = False) -> str:

@@ -81,6 +81,12 @@ def open_files(
             yield source.uri, whole
 
 
+def read_blocks(source: FileSource, spec: ReadSpec) -> Iterator[bytes]:
+    """Yield the plain bytes of ``source``; those of an archive's members one after another."""
+    for _, blocks in open_files(source, spec):
+        yield from blocks
+
+
 def list_members(source: FileSource, pattern: str = "") -> tuple[Member, ...]:
     """Return the regular files of an archive whose path matches ``pattern``, in stored order.
 

@@ -60,7 +60,7 @@ def polars_type(type_: DataType) -> pl.DataType:
         return pl.Datetime("us", type_.zone or None)
     if type_.name in (*INTEGERS, *FLOATS):
         name = type_.name.replace("uint", "UInt").replace("int", "Int").replace("float", "Float")
-        return getattr(pl, name.replace("UInt", "UInt"))()  # type: ignore[no-any-return]
+        return getattr(pl, name)()  # type: ignore[no-any-return]
     plain = {"boolean": pl.Boolean(), "date": pl.Date(), "binary": pl.Binary()}
     return plain.get(type_.name, pl.String())
 

@@ -32,7 +32,6 @@ _ITEM = re.compile(
     re.DOTALL,
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OF_TYPE = {name: letter for letter, name in LETTERS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +62,6 @@ def parse_items(text: str) -> tuple[SpecItem, ...]:
 def parse_columnspec(text: str) -> tuple[Column, ...]:
     """Return the columns of ``text``, skipped ones with type ``skip`` (their name may be '')."""
     return tuple(Column(item.name, DataType(LETTERS[item.letter])) for item in parse_items(text))
-
-
-def format_columnspec(columns: tuple[Column, ...]) -> str:
-    """Return ``columns`` as a spec; ``ConfigError`` for types that have no letter."""
-    return " ".join(_format(column) for column in columns)
-
-
-def _format(column: Column) -> str:
-    letter = _OF_TYPE.get(column.type.name)
-    if letter is None:
-        raise ConfigError(
-            f"column {column.name!r}: a column spec has no letter for {column.type.name}",
-            hint="the letters stand for " + ", ".join(f"{k} {v}" for k, v in LETTERS.items()),
-        )
-    return f"{letter}:{column.name}" if column.name else letter
 
 
 def _unquote(token: str) -> str:

@@ -76,7 +76,7 @@ def decompress(stream: BinaryIO, uri: str, codec: str = "") -> Iterator[bytes]:
     if not head:
         return
     codec = codec or detect(head)
-    pushed = _Pushed(head, stream)
+    pushed = Pushed(head, stream)
     if codec == "none":
         yield from pushed
     elif codec == "gzip":
@@ -93,7 +93,7 @@ def _read_head(stream: BinaryIO) -> bytes:
     return head
 
 
-class _Pushed:
+class Pushed:
     """A stream whose first bytes were already taken and stand here again."""
 
     def __init__(self, head: bytes, stream: BinaryIO) -> None:
@@ -101,12 +101,14 @@ class _Pushed:
         self._stream = stream
 
     def read(self, size: int = STORED_BYTES) -> bytes:
+        """Return the first bytes again, then those of the stream."""
         if not self._head:
             return self._stream.read(size)
         out, self._head = self._head[:size], self._head[size:]
         return out
 
     def readinto(self, target: memoryview) -> int:
+        """Put the next bytes into ``target``; return how many."""
         data = self.read(len(target))
         target[: len(data)] = data
         return len(data)
@@ -116,7 +118,7 @@ class _Pushed:
             yield block
 
 
-def _gzip(stream: _Pushed, uri: str) -> Iterator[bytes]:
+def _gzip(stream: Pushed, uri: str) -> Iterator[bytes]:
     import gzip
 
     from isal import igzip, isal_zlib
@@ -131,7 +133,7 @@ def _gzip(stream: _Pushed, uri: str) -> Iterator[bytes]:
         raise _broken(uri, "gzip", str(error)) from None
 
 
-def _members(stream: _Pushed, uri: str, codec: str) -> Iterator[bytes]:
+def _members(stream: Pushed, uri: str, codec: str) -> Iterator[bytes]:
     make, errors = _library(codec)
     pending = stream.read()
     while pending:
@@ -148,7 +150,7 @@ def _members(stream: _Pushed, uri: str, codec: str) -> Iterator[bytes]:
         pending = _skip_padding(decoder.unused_data, stream)
 
 
-def _skip_padding(data: bytes, stream: _Pushed) -> bytes:
+def _skip_padding(data: bytes, stream: Pushed) -> bytes:
     data = data.lstrip(b"\0")
     while not data and (more := stream.read()):
         data = more.lstrip(b"\0")

@@ -74,11 +74,12 @@ def running_session(kind: str = "") -> Session | None:
     return None if found is None else _session(found, _silently)
 
 
-def watching_session(kind: str = "") -> Session | None:
-    """Do what ``running_session`` does, only to look: nothing is passed on, nothing restored."""
+def watching_session() -> Session | None:
+    """Connect to the cluster in force if it runs, only to look: nothing is passed on, nothing
+    restored."""
     from ess_dask.cluster.machines import attach
 
-    found = attach(kind)
+    found = attach("")
     return None if found is None else _connected(found)
 
 

@@ -18,11 +18,6 @@ CUT = (redshift_connector.InterfaceError, OSError, struct.error)
 
 
 @pytest.fixture
-def client(warehouse_client):
-    return warehouse_client
-
-
-@pytest.fixture
 def faults(redshift):
     faults = only_standin(redshift).faults
     faults.clear()

@@ -8,16 +8,6 @@ from tests.redshift import one, refused, run
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def client(warehouse_client):
-    return warehouse_client
-
-
-@pytest.fixture
-def con(client):
-    return client.connect()
-
-
 @pytest.mark.parametrize("word", ["raw", "tag", "snapshot", "percent", "new", "system"])
 def test_a_reserved_word_is_no_name_of_a_column(client, con, word):
     assert refused(con, f"create table t_reserved (id int, {word} int)")["C"] == "42601"

@@ -20,16 +20,6 @@ pytestmark = pytest.mark.slow
 EXACT = Context(prec=80)
 
 
-@pytest.fixture
-def client(warehouse_client):
-    return warehouse_client
-
-
-@pytest.fixture
-def con(client):
-    return client.connect()
-
-
 def naive(*parts):
     """Return a moment as a TIMESTAMP has it: of no zone."""
     return dt.datetime(*parts)  # noqa: DTZ001

@@ -23,11 +23,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def client(warehouse_client):
-    return warehouse_client
-
-
-@pytest.fixture
 def aws(redshift, monkeypatch):
     """Let AWS clients of this process find the stand-in's S3."""
     for name, value in redshift.env.items():

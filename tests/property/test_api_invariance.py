@@ -23,7 +23,7 @@ def more(frame):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(FILES, st.integers(1, 400), st.integers(1, 4), st.sampled_from([4096, 1 << 20]))
 def test_results_do_not_depend_on_batches_threads_and_chunks(files, batch_bytes, threads, chunk):
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -38,7 +38,7 @@ def found_in(words, data, step):
         (",div,eok", "sep:[", "s:a", "sep:]", "i:b"),
     ],
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(lines=st.lists(LINE, max_size=8), ends=st.booleans(), step=SIZES)
 def test_a_line_is_a_record_whatever_is_in_it(words, lines, ends, step):
     data = b"\n".join(lines) + b"\n" * ends
@@ -50,7 +50,7 @@ def test_a_line_is_a_record_whatever_is_in_it(words, lines, ends, step):
 GOOD = "k{0},{0}\n"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(LINE.map(lambda line: line.replace(b'"', b"'")), max_size=6), SIZES)
 def test_good_lines_of_csv_come_out_whatever_is_between_them(garbage, step):
     data = b"".join(GOOD.format(n).encode() + bad + b"\n" for n, bad in enumerate(garbage))
@@ -59,7 +59,7 @@ def test_good_lines_of_csv_come_out_whatever_is_between_them(garbage, step):
     assert rows[::2] == [[f"k{n}", n] for n in range(len(garbage))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text('",x 1\r', max_size=12), SIZES)
 def test_a_quote_that_never_closes_takes_no_other_line_with_it(text, step):
     odd = text if text.count('"') % 2 else text + '"x'
@@ -70,7 +70,7 @@ def test_a_quote_that_never_closes_takes_no_other_line_with_it(text, step):
     assert len(rows) == 7
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.text('{[:,1 ak\\', max_size=8), max_size=5), SIZES)  # fmt: skip
 def test_good_json_objects_come_out_whatever_begins_between_them(garbage, step):
     good = [f'{{"k": {n}, "w": "x"}}\n' for n in range(1, len(garbage) + 1)]
@@ -81,7 +81,7 @@ def test_good_json_objects_come_out_whatever_begins_between_them(garbage, step):
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.text("<td/r >x", max_size=12), max_size=5), SIZES)
 def test_good_rows_of_a_table_come_out_whatever_text_is_between_them(garbage, step):
     between = [text.replace("<", "").replace(">", "") for text in garbage]
@@ -114,7 +114,7 @@ def read_binary(data, step):
     return list(reader.records(KINDS))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(VALUES, max_size=5), st.integers(0, 200), SIZES)
 def test_a_binary_stream_that_breaks_off_loses_only_what_is_not_there(rows, cut, step):
     head, records = binary(rows)
@@ -127,7 +127,7 @@ def test_a_binary_stream_that_breaks_off_loses_only_what_is_not_there(rows, cut,
     assert [type(one) for one in found[len(whole) :]] == [Broken] * within
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(VALUES, max_size=3), st.integers(0, 60), st.binary(max_size=4), SIZES)
 def test_binary_bytes_that_are_wrong_give_rows_or_an_error(rows, at, wrong, step):
     head, records = binary(rows)
@@ -140,7 +140,7 @@ def test_binary_bytes_that_are_wrong_give_rows_or_an_error(rows, at, wrong, step
     assert all(isinstance(one, Broken) or len(one) == len(KINDS) for one in found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(LINE, st.just(b"k,1"), st.just(b"k,2,3")), max_size=30), st.booleans())
 def test_rows_out_and_bad_records_are_all_records_by_batches_too(tmp_path_factory, lines, batches):
     folder = tmp_path_factory.mktemp("accounts")
@@ -156,7 +156,7 @@ def test_rows_out_and_bad_records_are_all_records_by_batches_too(tmp_path_factor
     assert state.written + state.counts.errors == state.counts.records
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.booleans(), max_size=30), st.integers(0, 5), st.integers(1, 12))
 def test_a_window_of_bad_records_is_counted_as_one_would_count_it(bad, limit, rows):
     lines = ["x" if wrong else "1" for wrong in bad]

@@ -271,9 +271,7 @@ def command(rng, source, lookup, join, count):
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**9), size=st.sampled_from([40, 300, 3000, 1 << 20]))
 def test_batches_are_rows(seed, size, tmp_path_factory):
     folder = tmp_path_factory.mktemp("aq")
@@ -326,9 +324,7 @@ def fixed_line(rng):
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**9), size=st.sampled_from([40, 300, 1 << 20]), odd=st.booleans())
 def test_other_lines_by_columns_are_rows(seed, size, odd, tmp_path_factory):
     folder = tmp_path_factory.mktemp("aq")

@@ -198,9 +198,7 @@ def by_lines(rng, folder):
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10**9),
     size=st.sampled_from([20, 90, 400, 3000, 1 << 20]),

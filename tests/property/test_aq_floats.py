@@ -21,7 +21,7 @@ NUMBERS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(NUMBERS, max_size=30))
 @example([])
 def test_any_floats(values):

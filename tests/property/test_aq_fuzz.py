@@ -47,7 +47,7 @@ EXPRESSIONS = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(EXPRESSIONS)
 def test_expressions(text):
     try:
@@ -63,7 +63,7 @@ def test_expressions(text):
 LETTERS = st.text("abc()[]{}|\\^$.*+?,-:1=%@x\n", max_size=14)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(LETTERS, st.sampled_from([(), ("rx_extended",), ("pcre",), ("rx_newline", "ncas")]), LETTERS)
 def test_patterns(pattern, attributes, text):
     with contextlib.suppress(OptionError):
@@ -82,7 +82,7 @@ unwrap_strv('a',';','a') -true -quit -renam -alias -exp -- -cat
 OPTIONS = st.sampled_from(COMMANDS.split())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(OPTIONS, max_size=14))
 def test_option_lists(words):
     with contextlib.suppress(AqError):
@@ -108,7 +108,7 @@ DATA = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(SPECS), DATA, st.integers(1, 9))
 def test_readers(words, data, step):
     program = parse_command(words, None, None)

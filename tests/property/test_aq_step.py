@@ -46,7 +46,7 @@ def table_of(values):
 
 @pytest.mark.parametrize("rules", RULES)
 @given(values=rows, cut=st.integers(0, 15))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_columns_rows_and_slices_agree(rules, values, cut):
     step, table = AqStep(rules), table_of(values)
     by_columns = step.apply(table, StepContext())

@@ -63,7 +63,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(head=HEADS, words=WORDS)
 def test_programs(name, folder, head, words):
     work = getattr(importlib.import_module(f"ess_dask.aq.programs.{name}"), name)
@@ -73,7 +73,7 @@ def test_programs(name, folder, head, words):
 DATABASE = Database(parse_spec("d", "@PKey: s:id\n@Table:t\n i:n s:w\n@Vector:v\n i,+add:s", "d"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(WORDS)
 def test_requests_to_databases(words):
     with contextlib.suppress(AqError):
@@ -87,7 +87,7 @@ select from where order by group limit count(*) count(distinct n) * n id d:t , a
 QUERY = st.sampled_from(QUERIES.split())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.lists(QUERY, max_size=14).map(" ".join), st.text(max_size=20), BYTES))
 def test_queries(text):
     with contextlib.suppress(EssError):
@@ -97,7 +97,7 @@ def test_queries(text):
 SCHEMA = pa.schema([("a", pa.string()), ("b", pa.int32()), ("c", pa.timestamp("us"))])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(WORDS.map(" ".join), st.text(st.characters(), max_size=20)))
 def test_rules_of_a_step(text):
     with contextlib.suppress(EssError):

@@ -77,7 +77,7 @@ def same(table, other):
 
 @pytest.mark.parametrize("query", QUERIES)
 @given(values=rows, places=cuts)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_sql_over_slices_is_sql_over_the_whole(query, values, places):
     step, table = SqlStep(query), as_table(values)
     parts = [step.apply(part, CONTEXT) for part in cut(table, places)]
@@ -88,7 +88,7 @@ def test_sql_over_slices_is_sql_over_the_whole(query, values, places):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @given(values=rows, places=cuts)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_function_over_slices_is_the_function_over_the_whole(function, values, places):
     step, table = PythonStep.from_callable(function), as_table(values)
     parts = [step.apply(part, CONTEXT) for part in cut(table, places)]
@@ -96,14 +96,14 @@ def test_a_function_over_slices_is_the_function_over_the_whole(function, values,
 
 
 @given(values=rows)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_frame_that_is_not_touched_comes_back_as_it_was(values):
     table = as_table(values)
     assert PythonStep.from_callable(lambda frame: frame).apply(table, CONTEXT).equals(table)
 
 
 @given(values=rows.filter(len), bad=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_first_failing_row_is_the_one_that_is_named(values, bad):
     table = as_table(values)
     labels = table.column(ROW_LABEL).to_pylist()
@@ -119,6 +119,6 @@ def test_the_first_failing_row_is_the_one_that_is_named(values, bad):
 
 
 @given(blocks=st.lists(st.binary(max_size=2000), max_size=8))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_any_bytes_in_any_blocks_come_through_a_command_unchanged(blocks):
     assert b"".join(ShellStep("cat").pipe(blocks, CONTEXT)) == b"".join(blocks)

@@ -83,7 +83,7 @@ def test_other_queries_are_left_alone(query):
 
 @pytest.mark.parametrize("query", THROUGH)
 @given(values=rows)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_result_is_that_of_the_whole_query(query, values):
     table, step = pa.Table.from_pylist(values, schema=SCHEMA), SqlStep(query)
     whole = standard_table(duck.run(step._runnable, table), table.schema)

@@ -21,7 +21,7 @@ def bash(command):
     return done.stdout.decode()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(names)
 def test_any_name_reaches_the_command_unchanged(name):
     command = substitute("printf '%s|' %FILE \"%FILE\" 'x%FILE'", {"FILE": name})

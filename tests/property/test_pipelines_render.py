@@ -124,7 +124,7 @@ settings = st.fixed_dictionaries(
 rejects = st.builds(Rejects, st.sampled_from(["5%", "0%", "10", "0.5%", "100%"]), st.booleans())
 
 
-quick = how(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = how(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

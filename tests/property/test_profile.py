@@ -91,7 +91,7 @@ def profiles(table, cuts=(), *, joined=False):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ROW, max_size=25), st.lists(st.integers(1, 9), max_size=3), st.booleans())
 def test_exact_figures_are_exact_and_do_not_depend_on_the_grouping(rows, cuts, joined):
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
@@ -137,7 +137,7 @@ def check(column, values, type_):
         assert column.lengths.mean == sum(lengths) / len(lengths)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(EXTREMES), min_size=2
@@ -162,7 +162,7 @@ def test_moments_of_floats_are_rounded_once(values):
     assert max(found - step, 0) ** 2 <= spread <= (found + step) ** 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=30))
 def test_moments_of_whole_numbers_and_decimals_are_exact(values):
     from fractions import Fraction
@@ -262,7 +262,7 @@ LINES = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(LINES, min_size=1, max_size=6),
     st.integers(1, 300),

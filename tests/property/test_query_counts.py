@@ -106,7 +106,6 @@ def expectations(rows, lower, upper):
 @pytest.mark.slow
 @settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(st.integers(0, 1 << 30), st.sampled_from([1, 2, 5]))

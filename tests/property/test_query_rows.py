@@ -128,7 +128,7 @@ def comparable(result):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(0, 1 << 30), st.sampled_from([30, 200, 1000, 1 << 20]), st.sampled_from([7, 999])
 )

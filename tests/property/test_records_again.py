@@ -6,7 +6,7 @@ import io
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_dask.errors import ColumnsError
@@ -68,7 +68,6 @@ def known(rejects):
     ]
 
 
-@settings(deadline=None)
 @given(st.lists(LINE, max_size=12), st.booleans())
 def test_what_was_rejected_is_rejected_again_by_the_same_reader(lines, header):
     title = ["c,b,a"] if header else []
@@ -80,7 +79,6 @@ def test_what_was_rejected_is_rejected_again_by_the_same_reader(lines, header):
     assert known(still) == known(rejects)
 
 
-@settings(deadline=None)
 @given(st.lists(LINE, max_size=12), st.booleans())
 def test_what_passes_now_is_what_a_whole_reading_gives(lines, header):
     title = ["c,b,a"] if header else []

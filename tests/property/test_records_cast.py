@@ -18,7 +18,7 @@ from ess_dask.records.csv import read_chunks
 from ess_dask.records.spec import Column, DataType, ReadSpec
 from ess_dask.records.types import INTEGERS, parse_type
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def cast_all(type_: str | DataType, texts: list[str]) -> list[object]:

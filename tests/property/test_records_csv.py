@@ -198,7 +198,7 @@ DATA = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     data=DATA,
     chunk=st.integers(16, 4096),
@@ -213,7 +213,7 @@ def test_reading_equals_the_reference(data, chunk, cuts, longest):
     assert got == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=DATA, chunk=st.integers(16, 200))
 def test_one_column_takes_blank_lines_as_blank_values(data, chunk):
     got = read(data, [data], types=("string",), chunk_bytes=chunk)

@@ -78,7 +78,7 @@ def read_closely(data, spec):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.lists(lines, max_size=30),
     st.lists(st.sampled_from(TYPES), min_size=2, max_size=3),
@@ -171,7 +171,6 @@ def test_most_text_is_plain():
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.lists(st.lists(lines, max_size=5), min_size=1, max_size=6))
 def test_files_typed_together_are_the_files(files):
     columns = (Column("a", parse_type("int8")), Column("b", parse_type("date")))
@@ -194,7 +193,7 @@ near = st.sampled_from([text.strip() for text in re.split("[,\n]", NEAR.strip())
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(near, st.lists(st.tuples(st.integers(0, 18), st.sampled_from("0123456789-: TZ+.tz/x"))))
 @pytest.mark.parametrize("type_name", ["date", "timestamp"])
 def test_usual_times_are_what_cast_makes_of_them(type_name, text, changes):

@@ -91,7 +91,7 @@ def stamp(v):
 
 
 @given(tables())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_measure_is_what_python_counts(drawn):
     columns, table = drawn
     digest = table_digest(table, columns, text=True)
@@ -109,7 +109,7 @@ def test_every_measure_is_what_python_counts(drawn):
 
 
 @given(tables(), st.lists(st.integers(0, 8), max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_parts_combine_to_the_whole(drawn, cuts):
     columns, table = drawn
     cuts = sorted(min(cut, table.num_rows) for cut in cuts)
@@ -125,7 +125,7 @@ def test_parts_combine_to_the_whole(drawn, cuts):
 
 
 @given(tables())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_another_value_is_noticed(drawn):
     columns, table = drawn
     if not table.num_rows:
@@ -221,7 +221,7 @@ def by_sql(database, columns, table):
 
 @pytest.mark.slow
 @given(drawn=tables())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_sql_and_arrow_agree(database, drawn):
     columns, table = drawn
     assert compare(table_digest(table, columns, text=True), by_sql(database, columns, table)) == ()
@@ -237,7 +237,7 @@ def test_sql_and_arrow_agree_on_the_extremes_of_every_type(database):
 
 @pytest.mark.slow
 @given(floats=st.lists(st.none() | st.floats() | st.sampled_from(EDGES), max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_sql_takes_floats_of_every_kind(database, floats):
     columns = (Column("f", parse_type("float64")),)
     table = pa.table({"f": pa.array(floats, pa.float64())})

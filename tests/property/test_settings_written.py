@@ -19,7 +19,7 @@ def test_durations(seconds):
     assert as_seconds(Scalar(show_seconds(seconds))) == seconds
 
 
-@how(deadline=None, max_examples=50)
+@how(max_examples=50)
 @given(
     st.fixed_dictionaries(
         {

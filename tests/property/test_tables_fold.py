@@ -41,7 +41,7 @@ ROWS = st.lists(
     ),
     max_size=12,
 )  # fmt: skip
-EVERY = settings(deadline=None, max_examples=60)
+EVERY = settings(max_examples=60)
 
 
 def table_of(rows):

@@ -10,13 +10,12 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_dask.errors import UsageError
 from ess_dask.tables.partition import hash_keys, partition_numbers, split
 
-RELAXED = settings(deadline=None)  # the first call imports Polars
 MASK = 2**64 - 1
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 P1, P2, P3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
@@ -124,7 +123,6 @@ def keyed(draw):
     return pa.table(arrays, schema=pa.schema(fields)), data
 
 
-@RELAXED
 @given(keyed())
 def test_hashes_are_those_of_the_slow_reference(case):
     table, data = case
@@ -132,7 +130,6 @@ def test_hashes_are_those_of_the_slow_reference(case):
     assert got == [reference(row) for row in zip(*data, strict=True)]
 
 
-@RELAXED
 @given(keyed(), st.integers(1, 300))
 def test_split_keeps_every_row_in_order_in_its_partition(case, partitions):
     table, _ = case
@@ -148,7 +145,6 @@ def test_split_keeps_every_row_in_order_in_its_partition(case, partitions):
         assert hash_keys(part, key).tolist() == hash_keys(table, key)[rows].tolist()
 
 
-@RELAXED
 @given(keyed(), st.data())
 def test_a_slice_of_rows_goes_where_the_whole_would(case, data):
     table, _ = case

@@ -7,13 +7,12 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_dask.tables.layout import ORDER, MergeRule, TableLayout
 from ess_dask.tables.merge import arrange, key_order, merge_rows, sort_rows
 
-RELAXED = settings(deadline=None)  # the first call imports Polars
 FLOATS = st.floats() | st.sampled_from([0.0, -0.0, 0.1, 0.2, 1e16, 1.0, -1e16])
 VALUES = {
     pa.uint32(): st.integers(0, 5) | st.integers(0, 2**32 - 1),
@@ -113,7 +112,6 @@ def plain(rows):
 
 
 @pytest.mark.slow
-@RELAXED
 @given(cases())
 def test_merging_is_the_fold_of_the_slow_reference(case):
     layout, table = case
@@ -123,7 +121,6 @@ def test_merging_is_the_fold_of_the_slow_reference(case):
 
 
 @pytest.mark.slow
-@RELAXED
 @given(cases(), st.lists(st.integers(0, 25), max_size=4))
 def test_any_sequence_of_imports_gives_the_same_bits(case, cuts):
     layout, table = case
@@ -140,7 +137,6 @@ def bits(table):
     return [[repr(value) for value in column.to_pylist()] for column in table.columns]
 
 
-@RELAXED
 @given(st.lists(st.tuples(st.sampled_from([None, 1.0, 2.0, -0.0, 0.0]), st.sampled_from("ab"))),
        st.integers(0, 10))  # fmt: skip
 def test_sorting_is_stable_also_over_imports(rows, cut):
@@ -156,7 +152,6 @@ def test_sorting_is_stable_also_over_imports(rows, cut):
     assert arrange(pa.concat_tables([first, table.slice(cut)]), layout).equals(whole)
 
 
-@RELAXED
 @given(st.lists(st.sampled_from(["a", "b", None]), max_size=20), st.randoms())
 def test_keys_come_in_first_insertion_order_and_rows_as_imported(keys, random):
     table = pa.table({"k": pa.array(keys, pa.string()), ORDER: pa.array(range(len(keys)))})

@@ -166,7 +166,7 @@ def test_any_sequence_of_changes_gives_the_rows_of_the_model():
         Tables.client = client
         case = Tables.TestCase
         case.settings = settings(
-            max_examples=8, stateful_step_count=12, deadline=None,
+            max_examples=8, stateful_step_count=12,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         case("runTest").runTest()

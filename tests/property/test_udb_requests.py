@@ -94,7 +94,7 @@ def answer(words, tables, partitions):
 
 
 @pytest.mark.parametrize("words", PROGRAMS, ids=" ".join)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=ROWS, more=ROWS)
 def test_any_partitions_any_way(words, rows, more):
     tables = tables_of(rows, more)
@@ -106,7 +106,6 @@ def test_any_partitions_any_way(words, rows, more):
     assert by_rows == whole
 
 
-@settings(deadline=None)
 @given(rows=ROWS, more=ROWS)
 def test_keys_come_in_the_order_of_their_first_import(rows, more):
     first = dict.fromkeys(row[0] for row in [*rows, *more])
@@ -133,7 +132,6 @@ def fold(rows):
     return {key: tuple(values) for key, values in held.items()}
 
 
-@settings(deadline=None)
 @given(batches=st.lists(ROWS, max_size=4), limit=st.sampled_from([1, 3, 1 << 20]))
 def test_what_is_merged_early_is_merged_the_same(batches, limit):
     layout = DATABASE.layout(DATABASE.find("v"))

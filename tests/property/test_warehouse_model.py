@@ -118,7 +118,6 @@ class Loads(RuleBasedStateMachine):
 Loads.TestCase.settings = settings(
     max_examples=8,
     stateful_step_count=8,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 TestLoads = Loads.TestCase
@@ -134,7 +133,7 @@ KEYED = st.lists(
 
 
 @given(first=KEYED, second=KEYED, order=st.randoms(use_true_random=False))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_upsert_is_the_last_row_of_each_key(first, second, order):
     with tempfile.TemporaryDirectory() as folder:
         loader = Loader(DuckDBWarehouse(Path(folder) / "w.duckdb"), Path(folder) / "stage")

@@ -114,9 +114,8 @@ def test_agents(aq):
 
 
 def test_masks_and_hashes(aq):
-    for text in ("a", "b" * 100):
-        assert len(aq.value(f'MaskStr("{text}")')) >= len(text)
-        assert aq.value(f'MaskStr("{text}")') == aq.value(f'MaskStr("{text}")')
+    assert aq.value('MaskStr("a")') == "85c8de88d28866bf"
+    assert len(aq.value(f'MaskStr("{"b" * 100}")')) == 100
     assert aq.value('MaskStr("")') == ""
     assert aq.value('UNameHash("joe")').isalnum()
     assert len(aq.value('UNameHash("joe")')) == 8

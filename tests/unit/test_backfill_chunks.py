@@ -2,13 +2,14 @@
 
 from datetime import date, datetime, timedelta
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_dask.errors import UsageError
-from ess_dask.pipelines.backfill.chunks import SIZES, Calendar, Chunk, calendar
+from ess_dask.pipelines.backfill.chunks import Calendar, Chunk, ChunkSize, calendar
 
 
 def shown(days, first, last):
@@ -38,7 +39,7 @@ def test_a_file_of_a_longer_period_belongs_to_the_end_that_it_reaches():
 
 
 def test_the_last_days_there_are():
-    for size in SIZES:
+    for size in get_args(ChunkSize):
         found = list(Calendar(size).chunks(date(9999, 12, 30), date.max))
         assert found[-1].last == date.max
 
@@ -52,7 +53,7 @@ def test_ids_are_refused():
 
 
 @given(
-    st.sampled_from(SIZES),
+    st.sampled_from(get_args(ChunkSize)),
     st.dates(date(2000, 1, 1), date(2030, 1, 1)),
     st.integers(0, 400),
     st.integers(0, 400),

@@ -72,6 +72,11 @@ def test_the_same_day_and_an_hour_in_it_are_in_order():
     parse_bounds("2014-09-01", "2014-09-01 00", AUTO)
 
 
+def test_both_bounds_may_be_the_same_id():
+    bounds = parse_bounds("7", "7", compile_dates("[:%f:{1,}]"))
+    assert [n for n in range(20) if bounds.covers(FoundDate(n, "id"))] == [7]
+
+
 def test_upper_day_takes_every_hour_of_it():
     bounds = parse_bounds("*", "2014-09-30", AUTO)
     assert bounds.covers(AUTO.locate("2014093023.gz"))

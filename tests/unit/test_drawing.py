@@ -67,7 +67,7 @@ def test_nothing_is_drawn_of_nothing(svg):
     assert sparkline([]) == ""
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         st.dates(date(2000, 1, 1), date(2004, 12, 31)), st.floats(0, 1e18), min_size=1, max_size=9
@@ -85,7 +85,7 @@ def test_a_calendar_fits_and_shows_each_day_once(days, width, ascii_only):
         assert drawn == sum(value > 0 for value in days.values())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.builds(Bar, st.text(), st.floats(0, 1e300), st.just("7.5K")), max_size=5),
     st.integers(40, 120),

@@ -34,6 +34,7 @@ def watched(*errors, transient=True):
 
 
 def test_only_failures_in_a_row_count():
+    assert not watched("down", "down")[0].draining
     found, _ = watched("down", "down", "", "down", "down")
     assert not found.draining
     found.watch(result(5, "down"))

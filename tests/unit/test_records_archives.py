@@ -13,9 +13,8 @@ import zipfile
 import pytest
 
 from ess_dask.errors import ReadError
-from ess_dask.records.archives import Limits, list_members, open_files
+from ess_dask.records.archives import Limits, list_members, open_files, read_blocks
 from ess_dask.records.chunk import FileSource
-from ess_dask.records.codecs import read_blocks
 from ess_dask.records.csv import read_chunks
 from ess_dask.records.spec import Column, DataType, ReadSpec
 

@@ -141,7 +141,7 @@ def test_fields_of_a_title_come_back(fields, always):
     assert split_fields(",".join(shown), ",") == fields
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.binary(max_size=200), st.text('a1,;"\n\r\t |.-', max_size=80).map(str.encode)))
 def test_any_sample_gives_a_valid_column_spec(sample):
     found = probe_bytes(sample)

@@ -203,7 +203,7 @@ ODD = st.sampled_from(['"', ",", "\n", "\r", "\r\n", "", " ", "\\N", "null", "NU
 
 
 @given(st.lists(st.none() | TEXTS | ODD, min_size=1, max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_texts_survive_csv(tmp_path_factory, texts):
     table = pa.table({"a": pa.array(texts, pa.string()), "b": pa.array(texts[::-1], pa.string())})
     path, text = written(tmp_path_factory.mktemp("csv"), table)
@@ -214,7 +214,7 @@ def test_texts_survive_csv(tmp_path_factory, texts):
 
 
 @given(st.lists(st.floats(), min_size=1), st.lists(st.floats(width=32), min_size=1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_floats_survive_csv(tmp_path_factory, doubles, singles):
     for values, kind in ((doubles, pa.float64()), (singles, pa.float32())):
         table = pa.table({"f": pa.array(values, kind)})
@@ -258,7 +258,7 @@ def test_the_largest_parts_are_divided(sizes, slices, wanted):
 
 
 @given(st.lists(st.floats(0.01, 70), max_size=30), st.integers(1, 40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_divisions_reach_a_multiple_or_the_least_size(sizes, slices):
     parts = [part(size) for size in sizes]
     counts = plan_division(parts, slices)

@@ -14,8 +14,16 @@ from ess_dask.secret import Secret
 from ess_dask.settings import load_settings
 from ess_dask.warehouse.connect import place_of
 from ess_dask.warehouse.redshift.options import OPTIONS
-from ess_dask.warehouse.redshift.registry import cluster_of, register, registered_url, url_of
-from ess_dask.warehouse.redshift.url import Address, LoadOptions, RedshiftURL, parse_url, shown
+from ess_dask.warehouse.redshift.registry import cluster_of, register
+from ess_dask.warehouse.redshift.url import (
+    Address,
+    LoadOptions,
+    RedshiftURL,
+    parse_url,
+    registered_url,
+    shown,
+    url_of,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = "arn:aws:iam::123456789012:role/loader"

@@ -1,5 +1,6 @@
 """The lock of a pipeline: who holds it is named, who is gone is not waited for."""
 
+import fcntl
 import json
 import os
 import signal
@@ -7,12 +8,13 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 
 from ess_dask.errors import EssError, LockedError
 from ess_dask.runs import lock as locks
-from ess_dask.runs.lock import Claim, LockKey, hold, holder_of
+from ess_dask.runs.lock import Claim, LockKey, hold, holder_of, is_gone
 
 KEY = LockKey("shop/é \n", "duckdb:///x sales")
 
@@ -100,6 +102,23 @@ def test_a_process_of_another_host_whose_heart_stopped_is_taken_over(monkeypatch
     monkeypatch.setattr(locks, "STALE_SECONDS", 0.3)
     with hold(KEY, Claim("x", wait=20)):
         pass
+
+
+def test_a_lock_that_was_let_go_is_free_on_every_host(monkeypatch):
+    with hold(KEY, Claim("one")):
+        pass
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="elsewhere"))
+    assert holder_of(KEY) is None
+
+
+def test_a_run_is_gone_by_its_lock_here_and_by_its_heart_elsewhere(tmp_path):
+    now, here, folder = time.time(), os.uname().nodename, str(tmp_path)
+    assert not is_gone(7, "elsewhere", now, folder)
+    assert is_gone(7, "elsewhere", now - locks.STALE_SECONDS - 1, folder)
+    assert is_gone(7, here, now, folder)
+    with (tmp_path / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert not is_gone(7, here, now - locks.STALE_SECONDS - 1, folder)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", " " * 1024, '{"unknown": 1}'])

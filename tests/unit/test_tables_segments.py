@@ -96,7 +96,7 @@ def test_an_essentia_tables_layout_has_the_key_first_and_keeps_order():
     assert variables.partitions == 1 and variables.merges and variables.merge[1].how == "first"
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 30), max_size=6), st.integers(1, 9), st.integers(1, 400))
 def test_a_segment_gives_back_every_row_by_partition(tmp_path_factory, sizes, partitions, stripe):
     folder = tmp_path_factory.mktemp("segments")

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_dask.udb.texts import (
@@ -24,7 +24,6 @@ def test_every_byte_comes_back(data):
     to_stored(data).encode()  # it is UTF-8
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=6) | st.just(STRETCH), max_size=8))
 def test_columns_say_the_same(values):
     binary = pa.chunked_array([pa.array(values, pa.binary())])

@@ -53,7 +53,7 @@ def test_bad_table_names(text):
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_any_name_survives_quoting(name):
     assert parse_table(quote(name)).table == name or fold(name).startswith("_ess_")
     with duckdb.connect() as connection:

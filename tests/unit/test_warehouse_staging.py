@@ -107,7 +107,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_parts_hold_what_was_written_and_not_forgotten(steps, tmp_path_factory):
     done, expected = [], []
     for place, (kind, number, count) in enumerate(steps):

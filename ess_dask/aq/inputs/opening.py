@@ -95,30 +95,13 @@ def read_blocks(file: str) -> Iterator[bytes]:
 
 
 def _decompressed(head: bytes, stream: BinaryIO, label: str) -> Iterator[bytes]:
-    from ess_dask.records.compression import decompress
+    from ess_dask.records.compression import Pushed, decompress
 
-    joined = cast("BinaryIO", _Again(head, stream))
+    joined = cast("BinaryIO", Pushed(head, stream))
     try:
         yield from decompress(joined, label)
     except ReadError as error:
         raise InputReadError(error.message, hint=error.hint) from None
-
-
-class _Again:
-    """A stream whose first bytes were read already."""
-
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self._head = head
-        self._stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the first bytes again, then those of the stream."""
-        head, self._head = self._head, b""
-        if not head:
-            return self._stream.read(size)
-        if 0 <= size < len(head):
-            head, self._head = head[:size], head[size:]
-        return head
 
 
 def skip_front(blocks: Iterator[bytes], count: int, unit: str) -> Iterator[bytes]:

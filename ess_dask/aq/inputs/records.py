@@ -6,7 +6,7 @@ specification in order, or a ``Broken``. Text is one character for each byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ess_dask.aq.columns import ColumnSpec, Separator
@@ -354,6 +354,3 @@ class TableSplitter:
             cells.append(row[inside : last.start()])
             at = last.end()
         return cells
-
-
-Splitter = Callable[[Iterable[bytes]], Iterator[Record]]

@@ -98,11 +98,11 @@ def aq_sess(arguments: Sequence[str]) -> None:
         specs = (replace(spec, record_bytes=number(size[1][0], size[0])) for spec in program.inputs)
         program = replace(program, inputs=tuple(specs))
     columns = columns_of(program)
-    time = named(columns, _one(taken, "-t"), "-t")
+    time = named(columns, _needed(taken, "-t")[0], "-t")
     if time.kind.type is not Type.INT:
         raise OptionError(f"time column {time.name!r} must be an integer")
-    keys = [named(columns, name, "-k") for name in _many(taken, "-k")]
-    gap = number(_one(taken, "-tout"), taken.all("-tout")[-1][0])
+    keys = [named(columns, name, "-k") for name in _needed(taken, "-k")]
+    gap = number(_needed(taken, "-tout")[0], taken.all("-tout")[-1][0])
     late = taken.last("-ttol")
     tolerance = number(late[1][0], late[0]) if late else 0
     sessions = Sessions(gap, tolerance, trim=taken.flag("-trim"))
@@ -140,14 +140,7 @@ def _output(spec: OutputSpec, keys: list[Reference]) -> OutputSpec:
     return replace(spec, columns=columns)
 
 
-def _one(taken: Taken, name: str, default: str = "") -> str:
-    found = taken.last(name)
-    if found is None and not default:
-        raise OptionError(f"aq_sess needs {name}")
-    return found[1][0] if found else default
-
-
-def _many(taken: Taken, name: str) -> list[str]:
+def _needed(taken: Taken, name: str) -> list[str]:
     found = taken.last(name)
     if found is None:
         raise OptionError(f"aq_sess needs {name}")

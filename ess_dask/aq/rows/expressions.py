@@ -12,7 +12,7 @@ from ess_dask.aq.errors import EvalError
 from ess_dask.aq.functions.model import Parameter
 from ess_dask.aq.functions.strings import lower
 from ess_dask.aq.inputs.reading import Row
-from ess_dask.aq.kinds import INT64_MAX, INT64_MIN, Kind, Type, Value, truncate, wrap64
+from ess_dask.aq.kinds import INT64_MAX, INT64_MIN, Kind, Type, Value, whole, wrap64
 from ess_dask.aq.rows.state import State
 from ess_dask.aq.tree import (
     Binary,
@@ -113,16 +113,9 @@ def _binary(node: Binary, state: State) -> Evaluate:
         return lambda row: compute(float(left(row)), float(right(row)))
     if Type.FLOAT in (node.left.type, node.right.type):
         bits = INT_OPERATORS[node.op]
-        return lambda row: bits(_integer(left(row)), _integer(right(row)))
+        return lambda row: bits(whole(left(row)), whole(right(row)))
     compute_int = INT_OPERATORS[node.op]
     return lambda row: compute_int(left(row), right(row))
-
-
-def _integer(value: Value) -> int:
-    if isinstance(value, int):
-        return value
-    assert isinstance(value, float)
-    return truncate(value)
 
 
 def divide(left: float, right: float) -> float:
@@ -202,12 +195,12 @@ def _compare(node: Compare, state: State) -> Evaluate:
 
 def _mask(op: str, left: Evaluate, right: Evaluate) -> Evaluate:
     if op == "!&":
-        return lambda row: int(not _integer(left(row)) & _integer(right(row)))
+        return lambda row: int(not whole(left(row)) & whole(right(row)))
     wanted = op == "&="
 
     def run(row: Row) -> int:
-        mask = _integer(right(row))
-        return int(((_integer(left(row)) & mask) == mask) == wanted)
+        mask = whole(right(row))
+        return int(((whole(left(row)) & mask) == mask) == wanted)
 
     return run
 

@@ -6,15 +6,12 @@ from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Literal, get_args
+from typing import Literal
 
 from ess_dask.errors import UsageError
 
 ChunkSize = Literal["day", "week", "month"]
 Reprocess = Literal["none", "failed", "all"]
-
-SIZES: tuple[ChunkSize, ...] = get_args(ChunkSize)
-REPROCESS: tuple[Reprocess, ...] = get_args(Reprocess)
 
 
 @dataclass(frozen=True, slots=True, order=True)

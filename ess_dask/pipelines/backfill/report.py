@@ -75,11 +75,10 @@ def outcome_of(chunk: Chunk, report: RunReport) -> ChunkOutcome:
     )
 
 
-def outcome_of_error(chunk: Chunk, run_id: str, error: EssError, seconds: float) -> ChunkOutcome:
-    """Return the outcome of a run that raised."""
+def outcome_of_error(chunk: Chunk, error: EssError, seconds: float) -> ChunkOutcome:
+    """Return the outcome of a run that raised; the run itself is not known here."""
     return ChunkOutcome(
         chunk=chunk,
-        run_id=run_id,
         exit_code=error.exit_code,
         seconds=seconds,
         error=" ".join(error.message.split()),

@@ -244,7 +244,7 @@ class _Going:
             outcome = outcome_of(planned.chunk, run_plan(run, self._settings, listener, order))
         except EssError as error:
             seconds = time.monotonic() - started
-            outcome = outcome_of_error(planned.chunk, "", error, seconds)
+            outcome = outcome_of_error(planned.chunk, error, seconds)
             if isinstance(error, RejectLimitError):
                 unloaded = [(file.uri, file.etag) for file in run.files]
         return self._noted(outcome, unloaded, limit)

@@ -204,7 +204,7 @@ class Binder:
 
 
 @contextmanager
-def told_plainly(columns: str = "") -> Iterator[None]:
+def told_plainly() -> Iterator[None]:
     """Turn DuckDB's errors about a value or a statement into ours."""
     import duckdb
 
@@ -216,4 +216,4 @@ def told_plainly(columns: str = "") -> Iterator[None]:
         hint = "try_cast() gives null where cast() fails"
         raise DataError(f"sql: {plain(error)}", hint=hint) from None
     except duckdb.Error as error:
-        raise UsageError(f"sql: {plain(error)}", hint=columns) from None
+        raise UsageError(f"sql: {plain(error)}") from None

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.records.spec import Column, DataType
 from ess_dask.warehouse.digest import ColumnDigest, Digest
-from ess_dask.warehouse.duckdb.types import sql_type
-from ess_dask.warehouse.quote import quote
+from ess_dask.warehouse.duckdb.types import cast_sql
 from ess_dask.warehouse.schema import stored
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def take_digest(
     text: bool,
 ) -> Digest:
     """Return the digest of ``relation`` (SQL after FROM, with its parameters)."""
-    plans = [_measures(column.type, _cast(column), text=text) for column in columns]
+    plans = [_measures(column.type, cast_sql(column), text=text) for column in columns]
     expressions = ["count(*)", *(sql for plan in plans for _, sql in plan)]
     query = f"SELECT {', '.join(expressions)} FROM {relation}"  # noqa: S608 - names quoted
     row = connection.execute(query, list(parameters)).fetchall()[0]
@@ -46,10 +45,6 @@ def take_digest(
         kept = tuple(pair for pair in measured if pair[0] != "magnitude")
         found.append(ColumnDigest(column.name, kept, magnitude))
     return Digest(row[0], tuple(found))
-
-
-def _cast(column: Column) -> str:
-    return f"CAST({quote(column.name)} AS {sql_type(column.type)})"
 
 
 def _measures(type_: DataType, value: str, *, text: bool) -> list[tuple[str, str]]:

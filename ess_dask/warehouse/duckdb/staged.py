@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.errors import DataError, UsageError
-from ess_dask.records.spec import Column
 from ess_dask.warehouse.changes import in_order, names
-from ess_dask.warehouse.duckdb.types import parse_sql_type, sql_type
+from ess_dask.warehouse.duckdb.types import cast_sql, parse_sql_type, sql_type
 from ess_dask.warehouse.model import LoadFile, LoadRequest, StagedPart
 from ess_dask.warehouse.quote import escape_glob, fold, quote
 from ess_dask.warehouse.schema import FILE_COLUMN, widens
@@ -126,11 +125,6 @@ def last_by_key(
     return Rows("temp._ess_source", order=" ORDER BY _ess_rank, _ess_order")
 
 
-def cast_sql(column: Column) -> str:
-    """Return the SQL of a staged column in its planned type."""
-    return f"CAST({quote(column.name)} AS {sql_type(column.type)})"
-
-
 def _paths(request: LoadRequest) -> list[str]:
     order = in_order(request.files)
     first = {
@@ -140,12 +134,7 @@ def _paths(request: LoadRequest) -> list[str]:
     return [escape_glob(str(Path(path))) for path in sorted(first, key=lambda p: (first[p], p))]
 
 
-def check_rejects(
-    connection: duckdb.DuckDBPyConnection,
-    request: LoadRequest,
-    taken: Sequence[LoadFile],
-    rows: int,
-) -> None:
+def check_rejects(request: LoadRequest, taken: Sequence[LoadFile], rows: int) -> None:
     """Raise ``DataError`` unless as many rejected rows were kept as the files' counts say."""
     told = sum(file.rows_rejected for file in taken)
     if request.rejects and rows != told:

@@ -16,13 +16,12 @@ from ess_dask.warehouse.duckdb.digest import take_digest
 from ess_dask.warehouse.duckdb.existing import table_state
 from ess_dask.warehouse.duckdb.staged import (
     Rows,
-    cast_sql,
     check_parts,
     check_rejects,
     last_by_key,
     rows_of,
 )
-from ess_dask.warehouse.duckdb.types import DIALECT
+from ess_dask.warehouse.duckdb.types import DIALECT, cast_sql
 from ess_dask.warehouse.hooks import run_after, run_inside
 from ess_dask.warehouse.model import LoadFile, LoadRequest, LoadResult
 from ess_dask.warehouse.protocol import LedgerEntry, LoadEntry, Verification
@@ -300,7 +299,7 @@ def _write_rejects(connection: duckdb.DuckDBPyConnection, request: LoadRequest, 
             ],
         )
     )
-    check_rejects(connection, request, work.taken, rows)
+    check_rejects(request, work.taken, rows)
     return rows
 
 

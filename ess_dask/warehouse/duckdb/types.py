@@ -45,6 +45,11 @@ def sql_type(type_: DataType) -> str:
     return _SQL.get(stored(type_).name, type_.name)
 
 
+def cast_sql(column: Column) -> str:
+    """Return the SQL of a staged column in its planned type."""
+    return f"CAST({quote(column.name)} AS {sql_type(column.type)})"
+
+
 def parse_sql_type(text: str) -> DataType:
     """Return the type that DuckDB calls ``text``; one we never make keeps DuckDB's own name."""
     if match := re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", text):

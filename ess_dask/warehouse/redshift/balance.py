@@ -15,13 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ess_dask.catalog.datastores import make_datastore
 from ess_dask.errors import DataError
 from ess_dask.records.spec import MIB
 from ess_dask.warehouse.model import StagedPart
 from ess_dask.warehouse.protocol import Run
 from ess_dask.warehouse.redshift.csv_part import read_csv
 from ess_dask.warehouse.redshift.measure import RedshiftMeasure
-from ess_dask.warehouse.redshift.place import S3Place, stage_store
+from ess_dask.warehouse.redshift.place import S3Place
 from ess_dask.warehouse.redshift.staging import RedshiftShape, RedshiftSink
 from ess_dask.warehouse.schema import FILE_COLUMN
 from ess_dask.warehouse.staging_part import OpenPart
@@ -98,7 +99,7 @@ def _divide(division: Division, folder: Path) -> tuple[StagedPart, ...]:
     from ess_dask.catalog.s3_objects import fetch_file
 
     part, sink = division.part, division.sink
-    store = stage_store(sink.prefix, sink.store)
+    store = make_datastore(sink.prefix)
     name = part.path.rpartition("/")[2]
     stored = folder / name
     fetch_file(store, part.path, stored)

@@ -45,17 +45,15 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a cluster is reached and how it is. ``host`` is '' while it has no address yet.
+    """Where a cluster is reached and how it is.
 
-    ``nodes`` is 0 and ``node_type`` '' for serverless; ``status`` is AWS's word in lower case.
+    ``host`` is '' while it has no address yet; ``status`` is AWS's word in lower case.
     """
 
     host: str
     port: int
     database: str
     status: str
-    node_type: str = ""
-    nodes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +83,6 @@ def find_cluster(identifier: str, asker: Asker) -> Endpoint:
         int(place.get("Port", 0)),
         found.get("DBName", ""),
         found.get("ClusterStatus", "").lower(),
-        found.get("NodeType", ""),
-        int(found.get("NumberOfNodes", 0)),
     )
 
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from ess_dask.catalog.model import Datastore
+from ess_dask.catalog.datastores import make_datastore
 from ess_dask.warehouse.model import StagedPart
-from ess_dask.warehouse.redshift.place import stage_store
 
 
-def write_manifest(
-    prefix: str, parts: Sequence[StagedPart], name: str, *, store: Datastore | None = None
-) -> str:
+def write_manifest(prefix: str, parts: Sequence[StagedPart], name: str) -> str:
     """Write ``name`` below the load's ``prefix``; return its URL.
 
     It names exactly these parts, each mandatory and with its bytes: what the workers said that
-    they stored, never what a listing finds. ``store`` as of ``RedshiftSink``.
+    they stored, never what a listing finds.
     """
     from ess_dask.catalog.s3_objects import put_bytes
 
@@ -24,17 +21,17 @@ def write_manifest(
         {"url": part.path, "mandatory": True, "meta": {"content_length": part.bytes}}
         for part in parts
     ]
-    place = stage_store(prefix, store)
+    place = make_datastore(prefix)
     url = f"{place.root}/{name}"
     put_bytes(place, url, json.dumps({"entries": entries}, ensure_ascii=False, indent=1).encode())
     return url
 
 
-def sweep(prefix: str, *, store: Datastore | None = None) -> int:
+def sweep(prefix: str) -> int:
     """Remove every object below a load's ``prefix``; return how many there were.
 
     For after a commit and after a run that failed; nothing there is no error.
     """
     from ess_dask.catalog.s3_objects import remove_all
 
-    return remove_all(stage_store(prefix, store))
+    return remove_all(make_datastore(prefix))

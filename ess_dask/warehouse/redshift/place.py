@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ess_dask.catalog.datastores import make_datastore
 from ess_dask.catalog.model import Datastore
 from ess_dask.errors import EssError
 from ess_dask.warehouse.redshift.csv_part import write_csv
@@ -28,16 +27,6 @@ class FileForm:
 SUFFIX: dict[Format, str] = {"parquet": "parquet", "csv": "csv.gz"}
 _UPLOADS_AT_ONCE = 2
 """Parts of one batch on their way; the batches of a worker are staged side by side already."""
-
-
-def stage_store(prefix: str, store: Datastore | None = None) -> Datastore:
-    """Return the datastore whose root is ``prefix`` (``s3://bucket/...``).
-
-    Region, credentials and endpoint are those of ``store``, by default those of the environment.
-    """
-    given = store or Datastore("", "")
-    made = make_datastore(prefix, region=given.region, endpoint=given.endpoint)
-    return Datastore(made.label, made.root, made.region, given.credentials, made.endpoint)
 
 
 class S3Place:

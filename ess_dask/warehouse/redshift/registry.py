@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
 
 from ess_dask.catalog.index import Catalog, open_catalog
 from ess_dask.catalog.model import WarehouseCluster
 from ess_dask.errors import ConfigError, UsageError
-from ess_dask.folders import cache_path
-from ess_dask.warehouse.redshift.url import RedshiftURL, parse_url
+from ess_dask.warehouse.redshift.url import RedshiftURL, parse_url, url_of
 
 _CURRENT = "redshift"
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -66,22 +64,6 @@ def find(label: str = "") -> WarehouseCluster:
             if cluster.label == wanted or (not wanted and len(known) == 1):
                 return cluster
         raise _unknown(catalog, label)
-
-
-def registered_url(label: str) -> str:
-    """Return the URL of a registered cluster, '' for an unknown label; makes no catalogue."""
-    if not (cache_path() / "catalog.db").exists():
-        return ""
-    with open_catalog() as catalog:
-        return next((url_of(each) for each in catalog.clusters() if each.label == label), "")
-
-
-def url_of(cluster: WarehouseCluster) -> str:
-    """Return the URL that a registered cluster stands for."""
-    user, database = quote(cluster.user, safe=""), quote(cluster.database, safe="")
-    host = f"[{cluster.host}]" if ":" in cluster.host else cluster.host
-    query = f"?{cluster.options}" if cluster.options else ""
-    return f"redshift://{user}@{host}:{cluster.port}/{database}{query}"
 
 
 def cluster_of(label: str, url: RedshiftURL) -> WarehouseCluster:

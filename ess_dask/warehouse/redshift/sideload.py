@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ess_dask.catalog.datastores import make_datastore
 from ess_dask.warehouse.model import StagedPart
-from ess_dask.warehouse.redshift.place import FileForm, S3Place, stage_store
+from ess_dask.warehouse.redshift.place import FileForm, S3Place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +41,7 @@ def stage_side(
         [pa.table([_fitted(each, *column) for column in side.columns],
                   names=[name for name, _ in side.columns]) for each in tables]
     )  # fmt: skip
-    place = S3Place(stage_store(prefix), form.format, load_id)
+    place = S3Place(make_datastore(prefix), form.format, load_id)
     with tempfile.TemporaryDirectory(prefix="ess-") as folder:
         local = Path(folder) / side.name
         pq.write_table(table, local, compression=form.codec)

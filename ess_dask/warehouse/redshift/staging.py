@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ess_dask.catalog.model import Datastore
+from ess_dask.catalog.datastores import make_datastore
 from ess_dask.engine.model import Batch, Piece
 from ess_dask.errors import ConfigError, DataError, UsageError
 from ess_dask.records.arrays import from_numpy, strings
@@ -21,7 +21,7 @@ from ess_dask.records.spec import Column
 from ess_dask.warehouse.redshift.limits import find_bad
 from ess_dask.warehouse.redshift.measure import RedshiftMeasure
 from ess_dask.warehouse.redshift.nested import as_texts, part_type
-from ess_dask.warehouse.redshift.place import Format, S3Place, stage_store
+from ess_dask.warehouse.redshift.place import Format, S3Place
 from ess_dask.warehouse.redshift.types import MAX_SCALE, NESTED
 from ess_dask.warehouse.schema import FILE_COLUMN, LOAD_COLUMN, check_columns
 from ess_dask.warehouse.staging import PART_BYTES, Layout, StagingWriter
@@ -39,10 +39,9 @@ ORDER_COLUMN = "_ess_order"
 class RedshiftSink:
     """Writes the rows of each batch as parts below ``prefix`` (``s3://bucket/stage/<load_id>``).
 
-    ``folder`` is on the worker's disk, for parts that are not finished. ``store`` gives region,
-    credentials and endpoint where they are not those of the environment. ``text_digest`` adds the
-    md5 of texts to the parts' digests. ``part_bytes`` is the size at which a new part is begun, as
-    Parquet; a part of gzip CSV is about as large.
+    ``folder`` is on the worker's disk, for parts that are not finished. ``text_digest`` adds
+    the md5 of texts to the parts' digests. ``part_bytes`` is the size at which a new part is begun,
+    as Parquet; a part of gzip CSV is about as large.
     """
 
     folder: str
@@ -55,13 +54,12 @@ class RedshiftSink:
     text_digest: bool = False
     codec: str = "zstd"
     part_bytes: int = PART_BYTES
-    store: Datastore | None = None
     required: tuple[str, ...] = ()
 
     def open(self, batch: Batch) -> StagingWriter:
         """Begin a batch; makes the folder."""
         own = make_folder(self.folder)
-        place = S3Place(stage_store(self.prefix, self.store), self.format, self.load_id)
+        place = S3Place(make_datastore(self.prefix), self.format, self.load_id)
         measured = partial(RedshiftMeasure, self.columns, text=self.text_digest)
         layout = Layout(own, RedshiftShape(self), place, measured, self.part_bytes, self.codec)
         return StagingWriter(layout, batch.number)

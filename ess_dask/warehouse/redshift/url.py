@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from ess_dask.catalog.model import WarehouseCluster
 from ess_dask.documents.fields import show_seconds
 from ess_dask.errors import ConfigError
+from ess_dask.folders import cache_path
 from ess_dask.secret import SHOWN, Secret
 from ess_dask.warehouse.redshift.options import OPTIONS, read_options
 from ess_dask.warehouse.redshift.place import Format
@@ -112,8 +114,26 @@ def parse_url(url: str, lookup: Lookup | None = None) -> RedshiftURL:
     """
     parts = _split(url)
     if parts.label:
-        parts = _registered(parts, lookup or _find_registered)
+        parts = _registered(parts, lookup or registered_url)
     return _checked(parts)
+
+
+def url_of(cluster: WarehouseCluster) -> str:
+    """Return the URL that a registered cluster stands for."""
+    user, database = quote(cluster.user, safe=""), quote(cluster.database, safe="")
+    host = f"[{cluster.host}]" if ":" in cluster.host else cluster.host
+    query = f"?{cluster.options}" if cluster.options else ""
+    return f"redshift://{user}@{host}:{cluster.port}/{database}{query}"
+
+
+def registered_url(label: str) -> str:
+    """Return the URL of a registered cluster, '' for an unknown label; makes no catalogue."""
+    from ess_dask.catalog.index import open_catalog
+
+    if not (cache_path() / "catalog.db").exists():
+        return ""
+    with open_catalog() as catalog:
+        return next((url_of(each) for each in catalog.clusters() if each.label == label), "")
 
 
 def shown(url: str | RedshiftURL) -> str:
@@ -217,12 +237,6 @@ def _registered(parts: _Parts, lookup: Lookup) -> _Parts:
     known = _split(url)
     own = {name: value for name, value in parts.fields.items() if name != "host"}
     return _Parts({**known.fields, **own}, {**known.options, **parts.options})
-
-
-def _find_registered(label: str) -> str:
-    from ess_dask.warehouse.redshift.registry import registered_url
-
-    return registered_url(label)
 
 
 def _checked(parts: _Parts) -> RedshiftURL:
