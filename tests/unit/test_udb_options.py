@@ -81,6 +81,13 @@ def test_old_names(database):
     assert found.sort.descending
 
 
+def test_default_attributes_of_regular_expressions(database):
+    found = request(database, "-rx", "pcre|dotall", "-filt", 'RxCmp(name, "^.$")')
+    assert found.main.rules[0].condition.attributes == ("dotall", "pcre")
+    with pytest.raises(OptionError, match="unknown attribute 'perl'"):
+        request(database, "-rx", "perl")
+
+
 def test_a_group_ends_where_an_option_cannot_be_in_it(database):
     first = ["-pp,post=next_key", "v", "-goto", "proc_key"]
     second = ["-pp", "t", "-if", "-filt", "tm", "-eval", "g", "1", "-endif", "-bvar", "g", "2"]
