@@ -57,6 +57,14 @@ def test_columns_of_keys_and_variables(database):
     assert titles(request(database, action="cnt")) == ["field", "count"]
 
 
+def test_columns_of_variables_are_variables(database):
+    rules = ["-filt", "g > 0", "-eval", "g", "g + 1", "-sort", "name2"]
+    found = request(database, *rules, "-c", "name2", "^name2:n", "G", table="var")
+    assert titles(found) == ["n", "g"]
+    assert all(column.source.variable for column in found.outputs[0].columns)
+    assert (found.main.rules[1].target.variable, found.main.slots) == (True, ())
+
+
 def test_rules(database):
     found = request(
         database,
