@@ -103,6 +103,9 @@ def test_rules_write_the_database(shop):
     assert shop.rows("d:var") == "0,\n"
     shop.run("aq_pp", "-d", "i:g", "s:w", "-imp", "d:var", data="4,ww\n")
     assert shop.rows("d:var") == '4,"ww"\n'
+    assert shop.run("aq_udb", "-exp", "d:var", "-filt", "g > 3", "-c", "w", "g") == (
+        b'"w","g"\n"ww",4\n'
+    )
     shop.user.ess("create", "variable", "f:more")
     shop.run("aq_udb", "-exp", "d:var", code=34)
     shop.run("aq_udb", "-alt", "d")
