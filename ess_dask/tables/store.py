@@ -131,11 +131,16 @@ class TableStore:
                     f"there is no table {name} in memory", hint=f"in memory are: {known or 'none'}"
                 )
             pin = self._registry.pin(version)
-            if self._registry.current(name) == version:
-                try:
-                    return self._table(name, version, self._partitions(version), pin)
-                except KeyError:
-                    pass  # published and replaced since we looked: look again
+            try:
+                futures = self._partitions(version)
+            except KeyError:
+                pass  # published and replaced since we looked: look again
+            else:
+                # A version is let go after it has ceased to be the current one. It could be in the
+                # moment before the scheduler hears that we want it: then nobody would tell us.
+                self._client.unpublish_dataset([])  # returns when all we said has been heard
+                if self._registry.current(name) == version:
+                    return self._table(name, version, futures, pin)
             os.close(pin)
 
     def create(self, name: TableName, layout: TableLayout) -> MemoryTable:
@@ -229,7 +234,8 @@ class TableStore:
         try:
             self._registry.commit(base, new)
         except BaseException:
-            self._unpublish(new)
+            if self._registry.current(name) != new:  # else interrupted just behind the commit
+                self._unpublish(new)
             os.close(pin)
             raise
         self._unpublish(base)

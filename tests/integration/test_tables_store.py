@@ -323,6 +323,28 @@ def test_reading_while_versions_change_is_always_one_version(store, client, tmp_
     assert seen and all(count == 8 + number for number, count in seen if number > 1)
 
 
+def test_a_version_replaced_while_it_is_opened_gives_way_to_the_next(
+    store, cluster, tmp_path, monkeypatch
+):
+    """Else it is let go before the scheduler hears of the reader, who would wait for ever."""
+    put(store, rows(0, 10)).close()
+    with Client(cluster, set_as_default=False) as late:
+        # What it tells the scheduler waits a second after what it has told.
+        late.scheduler_comm.interval = 1.0
+        late.submit(int).result()
+        get = late.get_dataset
+
+        def get_and_lose(name):
+            futures = get(name)
+            if store.open(NAME).count() == 10:
+                put(store, rows(0, 12), fresh=True).close()
+            return futures
+
+        monkeypatch.setattr(late, "get_dataset", get_and_lose)
+        with TableStore(late, tmp_path / "tables").open(NAME) as table:
+            assert table.to_arrow().num_rows == 12
+
+
 def test_rewriting_changes_every_partition_in_one_version(store):
     put(store, rows(0, 40), layout=ORDERED).close()
     order = store.open(NAME).to_arrow()
