@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import ess_dask as ess
-from ess_dask.errors import ReadError
+from ess_dask.errors import ReadError, UsageError
 from tests.conftest import User
 
 DAYS = 6
@@ -75,6 +75,15 @@ def test_delimited_files_by_pattern(shop):
     text = "select who, day from '*.tsv' where day > date '2014-09-01' order by day desc"
     done = shop.ess("query", text)
     assert done.stdout == '"who","day"\n"eve",2014-09-03\n"bob",2014-09-02\n'
+
+
+def test_a_first_delimited_file_that_holds_nothing_is_passed_over(tmp_path):
+    for name, text in (("a", ""), ("b", "\n\n"), ("c", "n,s\n1,x\n"), ("d", "s,n\ny,2\n")):
+        (tmp_path / f"{name}.csv").write_text(text)
+    answer = ess.select(str(tmp_path)).sql("select sum(n) as n, max(s) as s from '[acd].csv'")
+    assert answer.to_arrow().to_pylist() == [{"n": 3, "s": "y"}]
+    with pytest.raises(UsageError, match=r"no file of '\[ab\].csv' holds anything"):
+        ess.select(str(tmp_path)).sql("select * from '[ab].csv'")
 
 
 def test_parquet_and_the_warehouse_stand_beside_a_category(shop):
