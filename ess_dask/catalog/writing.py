@@ -65,7 +65,7 @@ def _disk_error(path: str, error: OSError) -> EssError:
 
 @contextmanager
 def _write_s3(store: Datastore, uri: str) -> Iterator[BinaryIO]:
-    from ess_dask.catalog.s3 import endpoint_of, filesystem
+    from ess_dask.catalog.s3 import endpoint_of, filesystem, split_uri
     from ess_dask.catalog.s3_errors import explain
 
     started = time.monotonic()
@@ -73,6 +73,8 @@ def _write_s3(store: Datastore, uri: str) -> Iterator[BinaryIO]:
     try:
         # Not committed on close: a block that fails half-way must leave no object.
         target = filesystem(store).open(uri.removeprefix("s3://"), "wb", autocommit=False)
+        # Of a key that ends with ?versionId=... s3fs takes this away.
+        target.key = split_uri(uri)[1]
         yield target
         target.close()
         target.commit()
