@@ -105,6 +105,15 @@ def test_ways_to_fail(logs, command, word):
     assert word in done.stderr
 
 
+def test_the_name_of_a_failing_file_cannot_steer_the_terminal(logs):
+    (logs.folder / "lake" / "log_20140930\x1b]0;x\x07.gz").write_bytes(gzip.compress(b"1,2\n"))
+    done = logs.ess("stream", "logs", "2014-09-30", "*", "exit 3", code=3)
+    assert "log_20140930\\x1b]0;x\\x07.gz: the command" in done.stderr
+    said = logs.ess("cat", "\x1b[2Jnone", code=3).stderr
+    assert "\\x1b[2Jnone" in said
+    assert "\x1b" not in done.stderr + said
+
+
 def test_a_broken_file_fails_alone(logs):
     path = logs.folder / "lake" / "log_20140902.csv.gz"
     path.write_bytes(path.read_bytes()[:-6])
