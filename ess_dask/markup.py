@@ -13,7 +13,9 @@ from html import escape as _escape_html
 SHOWN = 20
 """Rows of a table that are shown; a line says how many more there are."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Those that turn the direction of writing round make a name look like another.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_IN_LINES = re.compile(rf"(?![\t\n]){_CONTROL.pattern}")
 
 LONGEST = 500
 """Characters of a value that are shown."""
@@ -28,7 +30,17 @@ def escape(value: str) -> str:
 
 def printable(value: str) -> str:
     """Return text that cannot steer a terminal or break a line."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+    return _CONTROL.sub(_code, value)
+
+
+def printable_lines(value: str) -> str:
+    """Return text of several lines that cannot steer a terminal; tabs stay as well."""
+    return _IN_LINES.sub(_code, value)
+
+
+def _code(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
 def page(title: str, *parts: str) -> str:

@@ -29,9 +29,6 @@ _RULES = (
     (rf"(?is)(([\"'])(?:{_WORDS})\2\s*[:=]\s*)(?:{_QUOTED})", rf"\1'{SHOWN}'"),
     (rf"(?is)(?<![a-z0-9])((?:{_WORDS})\s*[:=]\s*)(?:{_QUOTED})", rf"\1'{SHOWN}'"),
     (rf"(?is)(?<![a-z0-9])((?:{_WORDS})\s*[:=]\s*)[^\s,;&'\"]+", rf"\1{SHOWN}"),
-    # scheme://user:password@host; a password may itself hold an @, or the text be cut in it
-    (r"(?i)([a-z][a-z0-9+.-]{0,40}://[^\s:/@'\"]*):[^\s'\"]*@", rf"\1:{SHOWN}@"),
-    (r"(?i)([a-z][a-z0-9+.-]{0,40}://[^\s:/@'\"]*):(?!\*{3}@|\d+\b)[^\s'\"]*$", rf"\1:{SHOWN}"),
     # Keys and tokens of AWS by their own shape, wherever they stand.
     (r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}\b", SHOWN),
     (r"\b(?:FwoG|IQoJ|FQoG|AgoJ)[A-Za-z0-9/+=]{40,}", SHOWN),
@@ -42,6 +39,11 @@ _RULES = (
     ),
 )
 _COMPILED = tuple((re.compile(pattern), shown) for pattern, shown in _RULES)
+
+# Patterns from here to the last @ would be tried from every :// on, in quadratic time.
+_RUN = re.compile(r"[^\s'\"]+")
+_BEFORE_PASSWORD = re.compile(r"(?i)[a-z][a-z0-9+.-]{0,40}://[^:/@]*:")
+_NO_PASSWORD = re.compile(r"\*{3}@|\d+\b")
 
 
 def redact(text: str, *secrets: Secret | None) -> str:
@@ -57,4 +59,20 @@ def redact(text: str, *secrets: Secret | None) -> str:
         text = text.replace(value, SHOWN)
     for pattern, shown in _COMPILED:
         text = pattern.sub(shown, text)
+    return _RUN.sub(_without_password, text) if "://" in text else text
+
+
+def _without_password(run: re.Match[str]) -> str:
+    """Return text without blanks and quotes, and without the password of a URL in it.
+
+    ``scheme://user:password@host``: a password may itself hold an @, or the text be cut in it.
+    """
+    text = run[0]
+    first, last = _BEFORE_PASSWORD.search(text), text.rfind("@")
+    if first and first.end() <= last:
+        text = f"{text[: first.end()]}{SHOWN}{text[last:]}"
+    if run.string[run.end() :] in ("", "\n"):
+        for start in _BEFORE_PASSWORD.finditer(text):
+            if not _NO_PASSWORD.match(text, start.end()):
+                return f"{text[: start.end()]}{SHOWN}"
     return text

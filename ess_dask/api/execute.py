@@ -21,6 +21,7 @@ from ess_dask.catalog.model import Datastore
 from ess_dask.clean.protocol import StepContext
 from ess_dask.cluster.machines import is_remote
 from ess_dask.cluster.nodes import Node, one_of_each
+from ess_dask.engine.destinations import refuse_one_for_all
 from ess_dask.engine.stream import Output, Spool, StreamJob, run_once
 from ess_dask.errors import WorkerLostError
 from ess_dask.records.spec import ReadSpec
@@ -81,6 +82,8 @@ def _everywhere(job: StreamJob, kind: str, say: Say) -> Iterator[Output]:
     stores = (job.out,) if job.out else ()
     with far_executor(say, kind, Errand(job.spool, owner, stores)) as executor:
         machines, work = one_of_each(executor.nodes), partial(run_away_once, job=job)
+        if job.out:
+            refuse_one_for_all(job.out_path, len(machines))
         for node, output in zip(machines, executor.on_each(machines, work, lost), strict=True):
             yield _labelled(node, output, job.spool)
 

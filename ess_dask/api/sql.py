@@ -149,14 +149,19 @@ def _in_memory(source: Partitioned) -> MemoryRows | None:
 
 
 def _text_files(lake: Lake, pattern: str) -> Partitioned:
-    """Return delimited files as a source, with the columns that a look at the first one shows."""
+    """Return delimited files as a source, with the columns that a look at the first one that holds
+    any shows."""
     from ess_dask.catalog.model import Category
     from ess_dask.catalog.probing import read_sample
     from ess_dask.records.probe import probe_bytes
 
-    first = _matching(lake, pattern)[0]
-    probe = probe_bytes(read_sample(lake.store, Category("files", (pattern,)), first))
-    category = lake.category(
+    category = Category("files", (pattern,))
+    found = _matching(lake, pattern)
+    probes = (probe_bytes(read_sample(lake.store, category, file)) for file in found)
+    probe = next((probe for probe in probes if probe.columns), None)
+    if probe is None:
+        raise UsageError(f"no file of {pattern!r} holds anything", hint="ess ls shows their sizes")
+    files = lake.category(
         "files",
         pattern,
         columns=probe.to_type_names(),
@@ -164,7 +169,7 @@ def _text_files(lake: Lake, pattern: str) -> Partitioned:
         delimiter=probe.delimiter,
         header=probe.header,
     )
-    return rows_of(category.all())
+    return rows_of(files.all())
 
 
 def _parquet(lake: Lake, pattern: str) -> Partitioned:

@@ -15,6 +15,7 @@ from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.cluster.machines import is_remote
 from ess_dask.engine.batches import make_batches
+from ess_dask.engine.destinations import refuse_shared, refuse_words_of_a_file
 from ess_dask.engine.executor import ThreadExecutor, usable_cores
 from ess_dask.engine.hands import refuse_unseen
 from ess_dask.engine.interrupt import Interrupt
@@ -294,6 +295,11 @@ def _outputs(
     say: Callable[[str], None] | None,
 ) -> Generator[Output, None, None]:
     """Yield the outputs in file order; ``say`` is given when workers of other machines work."""
+    if job.out is not None:
+        if options.bulk:
+            refuse_words_of_a_file(job.out_path)
+        else:
+            refuse_shared(job.store, files, job.out, job.out_path)
     if say is not None:
         yield from _away(files, job, options, interrupt, say)
         return

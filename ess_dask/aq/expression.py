@@ -42,9 +42,12 @@ class Names(Protocol):
         """Return every column and variable there is."""
 
 
-def parse_expression(text: str, names: Names) -> Node:
-    """Return the tree of an expression or filter; raise ``OptionError`` quoting the text."""
-    parser = _Parser(text, words(text), names)
+def parse_expression(text: str, names: Names, default_regex: frozenset[str] = frozenset()) -> Node:
+    """Return the tree of an expression or filter; raise ``OptionError`` quoting the text.
+
+    ``default_regex`` are attributes for regular expressions that choose none themselves.
+    """
+    parser = _Parser(text, words(text), names, default_regex)
     node = parser.logic()
     parser.expect("end")
     return node
@@ -53,7 +56,10 @@ def parse_expression(text: str, names: Names) -> Node:
 class _Parser:
     """Reads the words of one expression once, from left to right."""
 
-    def __init__(self, text: str, found: tuple[Word, ...], names: Names) -> None:
+    def __init__(
+        self, text: str, found: tuple[Word, ...], names: Names, default_regex: frozenset[str]
+    ) -> None:
+        self.default_regex = default_regex
         self._text = text
         self._words = found
         self._names = names
@@ -282,6 +288,10 @@ class _Arguments:
                 break
         if function.attributes is not None:
             self._one(Parameter.ATTRIBUTES)
+        if function.regex and self._parser.default_regex:
+            from ess_dask.aq.patterns.regex import with_defaults
+
+            self._attributes = sorted(with_defaults(self._attributes, self._parser.default_regex))
         self._parser.expect(")")
         if function.all_columns:
             self._targets.extend(self._parser.settable())

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ess_dask.catalog.dates import DatePattern, FoundDate
 from ess_dask.catalog.model import FileDate
@@ -107,7 +107,17 @@ def _not_before(found: FoundDate, lower: FileDate | None) -> bool:
         return True
     if isinstance(found.value, int) or isinstance(lower, int):
         return isinstance(found.value, int) and isinstance(lower, int) and found.value >= lower
-    return found.value >= lower or _last_moment(found.value, found.granularity) >= lower
+    return found.value >= lower or lower - found.value < _length(found.value, found.granularity)
+
+
+def _length(start: datetime, granularity: str) -> timedelta:
+    """Return how long the period of a name is that begins at ``start``."""
+    if granularity not in _UNITS[:2]:
+        return timedelta(**{f"{granularity}s": 1})
+    # A zone moves the begin of a month or year by less than a day, not out of reach of its first
+    # days.
+    first = (start + timedelta(days=2)).replace(day=1, hour=0, minute=0)
+    return _last_moment(first, granularity) - first + timedelta(microseconds=1)
 
 
 def _not_after(found: FoundDate, upper: FileDate | None) -> bool:

@@ -58,12 +58,14 @@ _LETTERS = {
 _LETTER_OR_WORD = re.compile(r"[a-z]*[a-gi-ln-rt-xz][a-z]*|.", re.DOTALL)
 
 # A run of digits that goes on is an identifier, not a date. Hours follow directly (2014090105),
-# after T, or, where a part number would look the same, only together with minutes (_0530).
+# after T, or, where a part number would look the same, only together with minutes (_0530); the
+# year of a second date (2014-09-01_2014-09-30) is no such time.
 _HOUR, _SIXTY = r"(?:[01]\d|2[0-3])", r"[0-5]\d"
+_DATE = r"(?:19|20)\d\d(?P<sep2>[-/_.]?)\d\d(?P=sep2)\d\d(?!\d)"
 _AUTO = re.compile(
     rf"(?<!\d)(?P<Y>(?:19|20)\d\d)(?P<sep>[-/_.]?)(?P<m>\d\d)(?P=sep)(?P<d>\d\d)"
     rf"(?:T?(?P<H1>{_HOUR})(?:[:._-]?(?P<M1>{_SIXTY})(?:[:._-]?(?P<S1>{_SIXTY}))?)?(?!\d)"
-    rf"|[ _.-](?P<H2>{_HOUR})[:._-]?(?P<M2>{_SIXTY})(?:[:._-]?(?P<S2>{_SIXTY}))?(?!\d)"
+    rf"|[ _.-](?!{_DATE})(?P<H2>{_HOUR})[:._-]?(?P<M2>{_SIXTY})(?:[:._-]?(?P<S2>{_SIXTY}))?(?!\d)"
     rf"|/(?P<H3>{_HOUR})(?=/)"
     rf"|(?!\d))"
 )

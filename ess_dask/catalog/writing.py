@@ -22,12 +22,24 @@ def write_file(store: Datastore, path: str) -> Iterator[BinaryIO]:
     with a leading ``/`` from the file system's or bucket's root. Missing folders are made. Raises
     ``AccessError`` (denied) and ``TransientError`` (network, disk).
     """
+    place = place_of(store, path)
     if store.is_local:
-        with _write_local(os.path.join(store.root, path)) as target:  # noqa: PTH118 - str in, str out
+        with _write_local(place) as target:
             yield target
         return
-    with _write_s3(store, path) as target:
+    with _write_s3(store, place) as target:
         yield target
+
+
+def place_of(store: Datastore, path: str) -> str:
+    """Return the full path, or ``s3://bucket/key``, that ``write_file`` makes of ``path``."""
+    if store.is_local:
+        return os.path.normpath(os.path.join(store.root, path))  # noqa: PTH118 - str in, str out
+    root = store.root
+    if path.startswith("/"):
+        root = "s3://" + root.removeprefix("s3://").partition("/")[0]
+        return f"{root}{path}"
+    return f"{root}/{path}"
 
 
 @contextmanager
@@ -52,18 +64,17 @@ def _disk_error(path: str, error: OSError) -> EssError:
 
 
 @contextmanager
-def _write_s3(store: Datastore, path: str) -> Iterator[BinaryIO]:
-    from ess_dask.catalog.s3 import endpoint_of, filesystem
+def _write_s3(store: Datastore, uri: str) -> Iterator[BinaryIO]:
+    from ess_dask.catalog.s3 import endpoint_of, filesystem, split_uri
     from ess_dask.catalog.s3_errors import explain
 
-    root = store.root.removeprefix("s3://")
-    bucket = root.partition("/")[0]
-    place = f"{bucket}{path}" if path.startswith("/") else f"{root}/{path}"
     started = time.monotonic()
     target = None
     try:
         # Not committed on close: a block that fails half-way must leave no object.
-        target = filesystem(store).open(place, "wb", autocommit=False)
+        target = filesystem(store).open(uri.removeprefix("s3://"), "wb", autocommit=False)
+        # Of a key that ends with ?versionId=... s3fs takes this away.
+        target.key = split_uri(uri)[1]
         yield target
         target.close()
         target.commit()
@@ -73,5 +84,4 @@ def _write_s3(store: Datastore, path: str) -> Iterator[BinaryIO]:
         if not isinstance(error, Exception):
             raise
         elapsed = time.monotonic() - started
-        uri = f"s3://{place}"
         raise explain(error, "s3:PutObject", uri, endpoint_of(store), elapsed) from None

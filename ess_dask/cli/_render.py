@@ -15,7 +15,7 @@ from typing import Literal
 
 import click
 
-from ess_dask.markup import printable
+from ess_dask.markup import printable, printable_lines
 
 Format = Literal["table", "csv", "json", "ndjson"]
 Value = str | int | float | bool | None
@@ -29,7 +29,7 @@ def say(text: str) -> None:
     if is_json():
         log(logging.INFO, text)
     else:
-        click.echo(text, err=True)
+        click.echo(printable_lines(text), err=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ess_dask.errors import EssError
+from ess_dask.markup import printable_lines
 
 if TYPE_CHECKING:
     from ess_dask.pipelines.backfill.report import BackfillReport
@@ -46,5 +47,5 @@ def print_account(report: RunReport | BackfillReport, *, as_json: bool, quiet: b
     elif report.exit_code and is_json():
         pass  # the records have told it
     elif report.exit_code or not quiet:
-        click.echo(report.render(), err=bool(report.exit_code))
+        click.echo(printable_lines(report.render()), err=bool(report.exit_code))
     return report.exit_code

@@ -223,7 +223,7 @@ def run(command: click.Command, args: list[str]) -> int:
     except EssError as error:
         if "--traceback" in args:
             raise
-        click.echo(f"{command.name}: {error}", err=True)
+        click.echo(_shown(f"{command.name}: {error}"), err=True)
         return error.exit_code
     except click.ClickException as error:
         error.show()
@@ -239,9 +239,15 @@ def run(command: click.Command, args: list[str]) -> int:
         if told is None or "--traceback" in args:
             raise
         code, what, hint = told
-        click.echo(f"{command.name}: {what}\n  hint: {hint}", err=True)
+        click.echo(_shown(f"{command.name}: {what}\n  hint: {hint}"), err=True)
         return code
     return result if isinstance(result, int) else 0
+
+
+def _shown(text: str) -> str:
+    from ess_dask.markup import printable_lines
+
+    return printable_lines(text)
 
 
 def _told(error: OSError | UnicodeEncodeError, args: list[str]) -> tuple[int, str, str] | None:

@@ -10,6 +10,7 @@ import click
 
 from ess_dask.cli._options import FORMATS, format_options, set_option
 from ess_dask.cli._redshift import asks_password
+from ess_dask.markup import printable, printable_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -192,7 +193,7 @@ def replay(
     elif not plan.run.files:
         click.echo(f"{plan.run.pipeline}: nothing to replay")
     else:
-        click.echo(report.render(), err=bool(report.exit_code))
+        click.echo(printable_lines(report.render()), err=bool(report.exit_code))
     return report.exit_code
 
 
@@ -228,7 +229,7 @@ def _dry_run(plan: ReplayPlan, as_json: bool) -> int:
     lines += [f"    {count:>10,}  {reason}" for reason, count in totals.reasons]
     lines += [f"  ddl  {line}" for text in plan.run.ddl for line in text.splitlines()]
     lines += [f"  failed  {count.uri}: {count.error}" for count in totals.failed]
-    click.echo("\n".join(lines))
+    click.echo("\n".join(map(printable, lines)))
     return 0
 
 

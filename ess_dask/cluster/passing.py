@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.cluster.lost import loss_told
 from ess_dask.errors import TransientError
 from ess_dask.retry import retrying
 
@@ -79,11 +80,14 @@ def pass_environment(client: Client, keys: Mapping[str, str] | None = None) -> N
                 hint=f"try again; {look}",
             ) from None
 
-    try:
-        register()
-    except TransientError:
-        # What tries again is loaded only now: every command that asks a table comes by here.
-        retrying(TransientError, register, logging.INFO, attempts=20, timeout=30, wait_initial=0.05)
+    with loss_told("connecting", client):
+        try:
+            register()
+        except TransientError:
+            # What tries again is loaded only now: every command that asks a table comes by here.
+            retrying(
+                TransientError, register, logging.INFO, attempts=20, timeout=30, wait_initial=0.05
+            )
 
 
 def passed_values(keys: Mapping[str, str] | None) -> dict[str, str]:

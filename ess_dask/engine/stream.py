@@ -125,7 +125,7 @@ def stream_bulk(files: Iterable[FileRef], job: StreamJob) -> Output:
     blocks = (block for file in listed for block in _blocks(file, job))
     words = {**job.words, **node_words()}
     task = _Task("(all files)", f"cat ({len(listed)} files) | {job.command or 'cat'}", words)
-    return _captured(task, blocks, job, "bulk")
+    return _sent(_captured(task, blocks, job, "bulk"), words, job)
 
 
 def bulk_away(batch: Batch, job: StreamJob) -> tuple[Output, ...]:
@@ -140,10 +140,7 @@ def run_once(job: StreamJob) -> Output:
     """
     words = {**job.words, "thread_id": "0", **node_words()}
     task = _Task("exec", job.command, words)
-    output = _captured(task, None, job, "exec", keep_part=job.out is None)
-    if job.out is None or output.error:
-        return output
-    return _send(output, expand(job.out_path, words), job)
+    return _sent(_captured(task, None, job, "exec", keep_part=job.out is None), words, job)
 
 
 def stream_away(batch: Batch, job: StreamJob, threads: int) -> tuple[Output, ...]:
@@ -170,10 +167,8 @@ def _stream_file(number: int, file: FileRef, job: StreamJob) -> Output:
     words = {**job.words, **file_words(file.uri), "thread_id": thread_id(), **node_words()}
     shown = f"{_fetch_text(file)} | {expand(job.command or 'cat', words)}"
     tag = f"{number}-{file_words(file.uri)['file'][:40].replace(os.sep, '_')}"
-    output = _captured(_Task(file.uri, shown, words, number), _blocks(file, job), job, tag)
-    if job.out is None or output.error:
-        return output
-    return _send(output, expand(job.out_path, words), job)
+    task = _Task(file.uri, shown, words, number)
+    return _sent(_captured(task, _blocks(file, job), job, tag), words, job)
 
 
 def _fetch_text(file: FileRef) -> str:
@@ -245,13 +240,15 @@ def _captured(
     return Output(task.uri, task.shown, data, spooled, said="".join(said))
 
 
-def _send(output: Output, path: str, job: StreamJob) -> Output:
-    """Write an output into another store; by temporary name and rename where it is a folder."""
+def _sent(output: Output, words: Mapping[str, str], job: StreamJob) -> Output:
+    """Write an output into the other store, if the job has one; by temporary name and rename where
+    it is a folder."""
     from ess_dask.catalog.store import write_file
 
-    assert job.out is not None
+    if job.out is None or output.error:
+        return output
     try:
-        with write_file(job.out, path) as target:
+        with write_file(job.out, expand(job.out_path, words)) as target:
             output.copy_to(target)
     except EssError as error:
         what = error.message + whereabouts()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
+from ess_dask.engine.aside import HELD_BYTES, Rejected
 from ess_dask.engine.crew import whereabouts
 from ess_dask.engine.model import FileCount
 
@@ -54,20 +55,18 @@ class FileTally:
     read: int = 0
     kept: int = 0
     lines_dropped: int = 0
-    rejects: list[pa.Table] = field(default_factory=list)
+    rejects: Rejected = field(default_factory=Rejected)
     steps: StepTally = field(default_factory=StepTally)
     seconds: float = 0.0
 
     def take_chunk(self, chunk: Chunk) -> None:
         """Count what was read and keep what was rejected."""
         self.read += chunk.rows_read
-        if chunk.rejects.num_rows:
-            self.rejects.append(chunk.rejects)
+        self.rejects.add(chunk.rejects)
 
     def count(self) -> FileCount:
         """Return the account of a file that was worked on to its end."""
-        rejected = sum(table.num_rows for table in self.rejects)
-        read = self.read + self.lines_dropped
+        rejected, read = self.rejects.rows, self.read + self.lines_dropped
         dropped = read - rejected - self.kept
         return FileCount(
             self.file.uri,
@@ -86,13 +85,18 @@ class BatchTally:
     """The accounts of a batch's files and of its steps."""
 
     counts: dict[str, FileCount] = field(default_factory=dict)
-    rejects: dict[str, list[pa.Table]] = field(default_factory=dict)
+    rejects: dict[str, Rejected] = field(default_factory=dict)
     steps: StepTally = field(default_factory=StepTally)
+    held: int = 0
+    """Bytes of rejected rows that are in memory."""
 
     def take_file(self, tally: FileTally) -> None:
         """Count a file that was read and cleaned to its end."""
         self.counts[tally.file.uri] = tally.count()
         self.rejects[tally.file.uri] = tally.rejects
+        if self.held + tally.rejects.held > HELD_BYTES:
+            tally.rejects.set_aside()
+        self.held += tally.rejects.held
         self.steps.merge(tally.steps)
 
     def take_failure(self, file: FileRef, error: Exception, seconds: float = 0.0) -> None:
@@ -117,7 +121,8 @@ class BatchTally:
 
     def rejected_rows(self, files: Sequence[FileRef]) -> list[pa.Table]:
         """Return the rejects of the files that succeeded, in file order."""
-        return [table for file in files for table in self.rejects.get(file.uri, [])]
+        found = (self.rejects[file.uri] for file in files if file.uri in self.rejects)
+        return [table for rejected in found for table in rejected.tables]
 
 
 def reasons(rejects: Sequence[pa.Table]) -> tuple[tuple[str, int], ...]:

@@ -167,7 +167,8 @@ class _Work:
         done = self._clean([tally.file], typed([tally], [[part]]))
         self.writer.write(done.piece)
         tally.kept += done.piece.table.num_rows
-        tally.rejects += done.rejects.values()
+        for table in done.rejects.values():
+            tally.rejects.add(table)
         tally.steps.merge(done.steps)
 
     def flush(self) -> None:
@@ -202,7 +203,8 @@ class _Work:
         rows = np.bincount(done.piece.file_of, minlength=len(files)).tolist()
         for place, ((tally, _), kept) in enumerate(zip(files, rows, strict=True)):
             tally.kept = kept
-            tally.rejects += [done.rejects[place]] if place in done.rejects else []
+            if place in done.rejects:
+                tally.rejects.add(done.rejects[place])
             self.tally.take_file(tally)
 
     def _clean(self, files: list[FileRef], chunks: list[list[Chunk]]) -> _Done:

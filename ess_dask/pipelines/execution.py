@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ class MemoryPlan:
     """What goes into the memory table: ``uris`` of the files it does not hold yet.
 
     ``rebuild``: the table is made anew from all selected files, because that is asked for or
-    because a file it holds has changed.
+    because a file it holds has changed. ``held``: those whose rows it holds now.
     """
 
     table: str
@@ -71,6 +72,11 @@ class MemoryPlan:
     sort: tuple[str, ...]
     uris: frozenset[str]
     rebuild: bool = False
+    held: frozenset[str] = frozenset()
+
+    def would_lose(self, read: Collection[str]) -> bool:
+        """Whether the table, made anew from the files ``read``, would lack rows that it holds."""
+        return self.rebuild and not self.held <= set(read)
 
 
 @dataclass(frozen=True, slots=True)

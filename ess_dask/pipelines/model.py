@@ -243,7 +243,8 @@ class Load:
         default="append",
         metadata=_about(
             "append adds the rows of new files; replace first deletes what this pipeline loaded "
-            "for the same date range; upsert replaces the rows with the same key."
+            "for the same date range, but for files that it cannot read now; upsert replaces the "
+            "rows with the same key."
         ),
     )
     key: Texts = field(

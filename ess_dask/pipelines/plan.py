@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ess_dask.catalog.bounds import OPEN
 from ess_dask.catalog.model import FileRef
 from ess_dask.documents.fields import show_seconds
-from ess_dask.markup import count, page, show_bytes, text
+from ess_dask.markup import count, page, printable, show_bytes, text
 from ess_dask.observe.model import Hook
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class RunPlan:
             lines.append(f"time      about {_seconds(self.estimated_seconds)}")
         if self.is_empty:
             lines.append("nothing new: a run would do nothing")
-        return "\n".join(lines) + "\n"
+        return "\n".join(map(printable, lines)) + "\n"
 
     def _repr_html_(self) -> str:
         return page(f"Plan of {self.pipeline}", text(self.render()))

@@ -268,7 +268,7 @@ def _plan_memory(
             hint="run without a date range, so that the table can be made anew from all files",
         )
     missing = frozenset(file.uri for file in files if rebuild or file.uri not in held)
-    return MemoryPlan(memory.table, memory.key, memory.sort, missing, rebuild)
+    return MemoryPlan(memory.table, memory.key, memory.sort, missing, rebuild, frozenset(held))
 
 
 def _wanted(

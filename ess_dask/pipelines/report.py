@@ -11,7 +11,7 @@ from typing import Any
 
 from ess_dask.engine.model import BatchResult, FileCount, add_steps
 from ess_dask.errors import EssError
-from ess_dask.markup import facts, grid, page
+from ess_dask.markup import facts, grid, page, printable
 
 REFUSED = "too many rejects"
 """State of a run that published nothing because of the limit."""
@@ -108,7 +108,7 @@ class RunReport:
             lines.append(
                 f"  failed    {len(self.failed):>12,}  files, nothing of them is published:"
             )
-            lines += [f"    {uri}: {error}" for uri, error in self.failed[:FAILED_SHOWN]]
+            lines += [f"    {printable(uri)}: {error}" for uri, error in self.failed[:FAILED_SHOWN]]
             if len(self.failed) > FAILED_SHOWN:
                 lines.append(f"    ... and {len(self.failed) - FAILED_SHOWN} more")
         return "\n".join(lines)

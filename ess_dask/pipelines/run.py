@@ -160,10 +160,11 @@ class _Acts:
     def _publish(self) -> Next:
         """Make the memory table's next version; account."""
         work = self._work
-        self.table = work.publish(self._tools, self._results)
+        self.table = work.publish(self._tools, self._results, self._totals)
         totals = work.own_part(self._totals, self._loaded)
         drained = self._interrupt.draining
-        self.report = work.report(totals, self._loaded, drained, self._seconds)
+        report = work.report(totals, self._loaded, drained, self._seconds)
+        self.report = report if self.table is not None else replace(report, memory="")
         error = self.report.failure
         if self.late is not None:
             code = self.late.exit_code

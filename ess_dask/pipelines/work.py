@@ -217,10 +217,19 @@ class Work:
         return [*results, *patience.skip(batches, results)]
 
     def check_whole(self, totals: Totals, interrupt: Interrupt) -> None:
-        """Raise when a plan that is to succeed as a whole did not."""
+        """Raise when a plan that is to succeed as a whole did not.
+
+        So is one that only makes a table in memory anew, which holds rows of what was not read.
+        """
         from ess_dask.engine.collect import raise_failed
 
-        if not self.execution.whole:
+        loses = self._would_lose(totals)
+        if loses:
+            self.listener.say(
+                f"{self.plan.memory} stays as it was: made anew now, it would lack rows of files "
+                "that were not read; run again when they can be"
+            )
+        if not self.execution.whole and (self._loads or not loses):
             return
         raise_failed(totals.failed)
         if interrupt.draining:
@@ -285,9 +294,18 @@ class Work:
 
         return write_replayed(self.folder / "replayed.parquet", self.execution.replayed)
 
-    def publish(self, tools: Tools, results: Sequence[BatchResult]) -> MemoryTable | None:
-        """Make the memory table's next version."""
+    def _would_lose(self, totals: Totals) -> bool:
+        memory = self.execution.memory
+        return memory is not None and memory.would_lose([count.uri for count in totals.good])
+
+    def publish(
+        self, tools: Tools, results: Sequence[BatchResult], totals: Totals
+    ) -> MemoryTable | None:
+        """Make the memory table's next version, unless it would lose rows by that."""
         if tools.session is None or tools.segments is None:
+            return None
+        if self._would_lose(totals):
+            tools.session.store.discard(tools.segments)
             return None
         from ess_dask.pipelines.memory import publish
 

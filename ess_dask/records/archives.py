@@ -235,7 +235,19 @@ def _open_zip(uri: str, head: bytes, stream: BinaryIO) -> Iterator[zipfile.ZipFi
         except zipfile.BadZipFile as error:
             raise ReadError(f"{uri}: broken zip: {error}", hint="fetch the file again") from None
         with archive:
+            _check_start(uri, archive)
             yield archive
+
+
+def _check_start(uri: str, archive: zipfile.ZipFile) -> None:
+    """Raise ``ReadError`` when members may stand before those that the directory tells: of several
+    archives in a row it is the last one's."""
+    first = min((info.header_offset for info in archive.infolist()), default=archive.start_dir)
+    if first > 0:
+        raise ReadError(
+            f"{uri}: the zip has {first} bytes before its first member",
+            hint="pack anew what was put together from several",
+        )
 
 
 def _zip_members(uri: str, archive: zipfile.ZipFile, pattern: str) -> Iterator[zipfile.ZipInfo]:
@@ -286,6 +298,7 @@ def _tar_members(
                 if not info.isreg():
                     raise _refuse(uri, info.name, "is a link or a device, not a file")
                 yield info, archive
+            _check_rest(uri, archive)
     except tarfile.TarError as error:
         raise ReadError(f"{uri}: broken tar: {error}", hint="fetch the file again") from None
     while reader.read(BLOCK_BYTES):
@@ -294,6 +307,19 @@ def _tar_members(
     if reader.tail.strip(b"\0"):
         # tarfile takes any end for the end of the archive; a whole one ends with zero blocks.
         raise ReadError(f"{uri}: the tar ends too early", hint="fetch the file again")
+
+
+def _check_rest(uri: str, archive: tarfile.TarFile) -> None:
+    """Raise ``ReadError`` when anything but zeros follows what tarfile took for the end: it does so
+    at the first zeros, also of several archives in a row, and at any broken header."""
+    rest = archive.fileobj
+    assert rest is not None
+    while block := rest.read(BLOCK_BYTES):
+        if block.strip(b"\0"):
+            raise ReadError(
+                f"{uri}: there is more behind the end of the tar",
+                hint="fetch the file again, or pack anew what was put together from several",
+            )
 
 
 def _tar(

@@ -27,6 +27,8 @@ _MAGIC = (
     ("gzip", b"\x1f\x8b"),
     ("xz", b"\xfd7zXZ\x00"),
     ("zstd", b"\x28\xb5\x2f\xfd"),
+    # Frames that are skipped: pzstd begins with one.
+    *(("zstd", bytes((number,)) + b"\x2a\x4d\x18") for number in range(0x50, 0x60)),
     # The three letters alone may begin a text.
     *(("bzip2", magic) for magic in _BZIP2),
 )

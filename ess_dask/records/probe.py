@@ -2,7 +2,8 @@
 
 The types are those Essentia's probe gives (``S:userID I:articleID``): a column that is partly blank
 or holds anything but one kind of value is S, whole numbers are I (L where they need 64 bits, IS
-and LS where some are negative), other numbers F, addresses IP.
+and LS where some are negative), other numbers F, addresses IP. The product's own types are more
+careful: what a number would not give back (``01234``, 2**53 + 1 among decimals) is a string.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ SAMPLE_BYTES = 256 << 10
 _MAX_RECORDS = 10_000
 _MAX_RECORD_BYTES = 1 << 20
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_PADDED = re.compile(r"[+-]?0[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -174,6 +176,8 @@ def _type_name(values: tuple[str, ...]) -> str:
     """Return the product's type for a column, blanks (nulls) left aside."""
     present = tuple(value for value in values if value.strip())
     letter = _letter(present)
+    if letter != "S" and any(_is_changed(value, letter) for value in present):
+        return "string"
     if letter in ("I", "IS", "LS"):
         return "int64"
     if letter != "S":
@@ -181,6 +185,14 @@ def _type_name(values: tuple[str, ...]) -> str:
     if present and _all(present, _ISO_DATE.fullmatch, date.fromisoformat):
         return "date"
     return "timestamp" if present and _are_timestamps(present) else "string"
+
+
+def _is_changed(number: str, letter: str) -> bool:
+    """Whether a whole number would not come back: a code that begins with zeros, one that a column
+    of floats rounds."""
+    if not _INTEGER.fullmatch(number):
+        return False
+    return bool(_PADDED.fullmatch(number)) or (letter == "F" and float(number) != int(number))
 
 
 def _all(

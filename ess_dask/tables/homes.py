@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ess_dask.cluster.lost import loss_told, lost
 from ess_dask.errors import ConfigError, EssError
 from ess_dask.folders import cache_dir
 from ess_dask.tables.kept import kept_in
@@ -106,8 +107,15 @@ def _user() -> str:
 
 
 def instance_of(client: Client) -> str:
-    """Return what tells one running cluster from every other, those before it included."""
-    return str(client.scheduler_info(n_workers=0)["id"]).lower()
+    """Return what tells one running cluster from every other, those before it included.
+
+    ``TransientError`` when it is lost.
+    """
+    with loss_told("memory tables", client):
+        found = client.scheduler_info(n_workers=0)
+    if "id" not in found:  # the connection was lost, which is not told
+        raise lost("memory tables")
+    return str(found["id"]).lower()
 
 
 def sweep_instances(folder: Path, running: str) -> None:

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 
 from ess_dask._version import __version__
 from ess_dask.errors import ConflictError, TransientError, UsageError
-from ess_dask.tables.kept import FORMAT, Kept, find_kept, forget_kept, note_none_kept, write_kept
+from ess_dask.locks import is_held
+from ess_dask.tables.kept import (
+    FORMAT,
+    Kept,
+    find_kept,
+    forget_kept,
+    is_stop_awaited,
+    note_none_kept,
+    write_kept,
+)
 from ess_dask.tables.registry import Registry, TableName, Version
 from ess_dask.tables.spec import KEYS
 
@@ -38,7 +47,8 @@ def save_tables(session: Session, say: Callable[[str], None]) -> tuple[TableName
     """Keep all tables of the cluster, those of every working folder, over a stop that follows.
 
     Returns their names. Until the stop no table can be changed (``LockedError``); ``resume_tables``
-    takes it back. Raises what the shared place does; nothing is kept then.
+    takes it back, and so does the next session, unless ``stop_expected``. Raises what the shared
+    place does; nothing is kept then.
     """
     store = session.store
     store.registry.close_tables()
@@ -80,12 +90,15 @@ def restore_tables(session: Session, say: Callable[[str], None]) -> tuple[TableN
     store = session.store
     with _alone(store.home):
         kept = find_kept(store.home)
-        if kept is None:
-            note_none_kept(store.registry.folder)
-            return ()
         registry = store.registry
+        if kept is None:
+            if not is_stop_expected(store.home):
+                registry.reopen_tables()  # whoever closed it was killed
+            note_none_kept(registry.folder)
+            return ()
         if kept.instance == registry.folder.name and registry.names():
-            resume_tables(session)  # it never stopped
+            if not is_stop_expected(store.home):
+                resume_tables(session)  # it never stopped
             return ()
         if set(kept.roots) <= registry.roots():
             forget_kept(store.home)  # taken over already, by somebody who was killed after it
@@ -94,6 +107,26 @@ def restore_tables(session: Session, say: Callable[[str], None]) -> tuple[TableN
         forget_kept(store.home)
     say(f"{_told(names)} in memory again, as they were when the cluster stopped")
     return names
+
+
+@contextmanager
+def stop_expected(home: Home) -> Iterator[None]:
+    """Have saved tables stay as they are while the block, which stops the cluster, runs.
+
+    Another command may come in the meantime. When we are killed, it ends of itself.
+    """
+    handle = os.open(home.folder / "stop.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with suppress(BlockingIOError):  # somebody else stops it, too
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_stop_expected(home: Home) -> bool:
+    """Whether somebody stops the cluster at this moment, or has been asked to."""
+    return is_held(home.folder / "stop.lock") or is_stop_awaited(home)
 
 
 def _restore(session: Session, kept: Kept) -> tuple[TableName, ...]:

@@ -24,6 +24,7 @@ FORMAT = 1
 
 _MARK = "kept.json"
 _LOOKED = "looked"
+_AWAITED = "awaited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,20 @@ def forget_kept(home: Home) -> None:
     if home.shared:
         place_of(home.shared).remove_folder(f"{home.shared}/kept")
     (home.folder / _MARK).unlink(missing_ok=True)
+    await_stop(home, awaited=False)
+
+
+def await_stop(home: Home, *, awaited: bool = True) -> None:
+    """Remember whether somebody else is to stop the cluster whose tables are kept."""
+    if awaited:
+        (home.folder / _AWAITED).touch(mode=0o600)
+    else:
+        (home.folder / _AWAITED).unlink(missing_ok=True)
+
+
+def is_stop_awaited(home: Home) -> bool:
+    """Return what ``await_stop`` was told last."""
+    return (home.folder / _AWAITED).exists()
 
 
 def give_up() -> None:

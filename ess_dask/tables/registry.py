@@ -239,6 +239,11 @@ class Registry:
             if not _closed_since(db):
                 db.execute("insert into closed values (?)", (time.time(),))
 
+    def is_closed(self) -> bool:
+        """Whether changes are refused: see ``close_tables``."""
+        with self._transaction() as db:
+            return bool(_closed_since(db))
+
     def reopen_tables(self) -> None:
         """Allow changes again."""
         with self._transaction() as db:
@@ -301,7 +306,8 @@ class Registry:
             if _closed_since(db):
                 raise LockedError(
                     "the memory tables are saved, so that their cluster can stop: no change now",
-                    hint="when it has stopped, start it and try again",
+                    hint="when it has stopped, start it and try again; to have it go on: "
+                    "ess udbd start",
                 )
             yield db
 

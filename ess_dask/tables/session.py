@@ -126,7 +126,7 @@ def _session(endpoint: Endpoint, say: Callable[[str], None]) -> Session:
     try:
         pass_environment(session.client, keys_of_files() if endpoint.remote else None)
         store = session.store
-        if may_be_kept(store.home, store.registry.folder):
+        if may_be_kept(store.home, store.registry.folder) or store.registry.is_closed():
             restore_tables(session, say)
     except BaseException:
         session.close()

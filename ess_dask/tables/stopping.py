@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 
 from ess_dask.errors import EssError
 from ess_dask.tables.homes import home_of
-from ess_dask.tables.keeping import resume_tables, save_tables
-from ess_dask.tables.kept import is_marked
+from ess_dask.tables.keeping import resume_tables, save_tables, stop_expected
+from ess_dask.tables.kept import await_stop, is_marked
 from ess_dask.tables.session import open_session, running_session, watching_session
 
 
@@ -19,21 +19,23 @@ def kept_over_stop(say: Callable[[str], None]) -> Iterator[None]:
     if session is None:
         yield
         return
-    with session:
-        save_tables(session, say)
-    try:
-        yield
-    except BaseException:
-        _resume_if_running()
-        raise
+    with stop_expected(session.store.home):
+        with session:
+            save_tables(session, say)
+        try:
+            yield
+        except BaseException:
+            _resume_if_running()
+            raise
 
 
 def save_running(say: Callable[[str], None]) -> None:
     """Save the tables of the running cluster, which somebody else is to stop."""
     session = running_session()
     if session is not None:
-        with session:
+        with session, stop_expected(session.store.home):
             if save_tables(session, say):
+                await_stop(session.store.home)
                 say("stop the cluster now; to go on without: ess udbd start")
 
 
@@ -46,6 +48,7 @@ def bring_back(say: Callable[[str], None]) -> None:
     if endpoint is not None:
         home = home_of(endpoint, load_settings().shared_tables)
         if home.shared or is_marked(home):
+            await_stop(home, awaited=False)
             open_session(say).close()
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.cluster.lost import loss_told
 from ess_dask.errors import ConflictError, LockedError, UsageError
 from ess_dask.tables.homes import Home, instance_of
 from ess_dask.tables.layout import TableLayout
@@ -131,11 +132,16 @@ class TableStore:
                     f"there is no table {name} in memory", hint=f"in memory are: {known or 'none'}"
                 )
             pin = self._registry.pin(version)
-            if self._registry.current(name) == version:
-                try:
-                    return self._table(name, version, self._partitions(version), pin)
-                except KeyError:
-                    pass  # published and replaced since we looked: look again
+            try:
+                futures = self._partitions(version)
+            except KeyError:
+                pass  # published and replaced since we looked: look again
+            else:
+                # A version is let go after it has ceased to be the current one. It could be in the
+                # moment before the scheduler hears that we want it: then nobody would tell us.
+                self._unpublish_all([])
+                if self._registry.current(name) == version:
+                    return self._table(name, version, futures, pin)
             os.close(pin)
 
     def create(self, name: TableName, layout: TableLayout) -> MemoryTable:
@@ -229,7 +235,8 @@ class TableStore:
         try:
             self._registry.commit(base, new)
         except BaseException:
-            self._unpublish(new)
+            if self._registry.current(name) != new:  # else interrupted just behind the commit
+                self._unpublish(new)
             os.close(pin)
             raise
         self._unpublish(base)
@@ -244,7 +251,8 @@ class TableStore:
         futures = self._compute(base, new)
         # Published before it is current, so that it outlives us; override: an attempt that died
         # between the two steps may have left the same name.
-        self._client.publish_dataset(futures, name=DATASET + new.label, override=True)
+        with loss_told(f"memory table {new.table_id}", self._client):
+            self._client.publish_dataset(futures, name=DATASET + new.label, override=True)
         return futures
 
     def unload(self, versions: Sequence[Version]) -> None:
@@ -285,8 +293,9 @@ class TableStore:
     def _partitions(self, version: Version) -> list[Future[pa.Table]]:
         if version.number == 0:
             return self._compute_empty(version)
-        futures: list[Future[pa.Table]] = self._client.get_dataset(DATASET + version.label)
-        return futures
+        with loss_told(f"memory table {version.table_id}", self._client):
+            found: list[Future[pa.Table]] = self._client.get_dataset(DATASET + version.label)
+        return found
 
     def _compute_empty(self, version: Version) -> list[Future[pa.Table]]:
         return [
@@ -326,7 +335,12 @@ class TableStore:
         return MemoryTable(name, version, tuple(futures), self._client, pin, far=self.home.far)
 
     def _unpublish(self, version: Version) -> None:
-        self._client.unpublish_dataset(DATASET + version.label)
+        self._unpublish_all([DATASET + version.label])
+
+    def _unpublish_all(self, names: list[Any]) -> None:
+        """Also with no names: when it returns, the scheduler has heard all that we said before."""
+        with loss_told("memory tables", self._client):
+            self._client.unpublish_dataset(names)
 
 
 def _recipes(version: Version) -> list[Recipe]:

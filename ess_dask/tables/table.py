@@ -6,10 +6,11 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ess_dask.errors import TransientError, WorkerLostError
+from ess_dask.cluster.lost import loss_told
+from ess_dask.errors import WorkerLostError
 from ess_dask.tables.layout import ORDER, TableLayout
 from ess_dask.tables.merge import key_order
 from ess_dask.tables.registry import TableName, Version
@@ -87,24 +88,28 @@ class MemoryTable:
 
         Runs on the workers; a partition has ``layout.stored_schema`` (``ORDER`` last if ordered).
         """
-        results = self._client.map(_apply, self._futures, function=function, args=args, pure=False)
-        return self._gather(results)
+        return self._gather(
+            lambda: self._client.map(
+                _apply, self._futures, function=function, args=args, pure=False
+            )
+        )
 
     def map_numbered(self, function: Callable[..., T], *args: Any) -> list[T]:
         """Return ``function(number, partition, *args)`` of every partition, in their order."""
         numbers = range(len(self._futures))
-        results = self._client.map(
-            _apply_numbered, numbers, self._futures, function=function, args=args, pure=False
+        return self._gather(
+            lambda: self._client.map(
+                _apply_numbered, numbers, self._futures, function=function, args=args, pure=False
+            )
         )
-        return self._gather(results)
 
     def run(self, function: Callable[[Any], T], values: Sequence[Any]) -> list[T]:
         """Return ``function(value)`` of each value, done by the workers, in order."""
-        return self._gather(self._client.map(function, values, pure=False))
+        return self._gather(lambda: self._client.map(function, values, pure=False))
 
     def partitions(self) -> list[pa.Table]:
         """Return all partitions (``layout.stored_schema``), here."""
-        return self._gather(list(self._futures))
+        return self._gather(lambda: self._futures)
 
     def to_arrow(self) -> pa.Table:
         """Return all rows, here."""
@@ -128,8 +133,9 @@ class MemoryTable:
         for future in self._futures:
             if rows.num_rows >= count:
                 break
-            first = self._client.submit(_first_rows, future, count - rows.num_rows, pure=False)
-            rows = pa.concat_tables([rows, *self._gather([first])])
+            left = count - rows.num_rows
+            begin = partial(self._client.map, _first_rows, [future], [left], pure=False)
+            rows = pa.concat_tables([rows, *self._gather(begin)])
         return rows
 
     def count(self) -> int:
@@ -157,29 +163,24 @@ class MemoryTable:
             return table
         return key_order(table, self.layout.key).drop_columns([ORDER])
 
-    def _gather(self, futures: Sequence[Future[Any]]) -> list[Any]:
-        with worker_errors(f"table {self.name}"):
-            gathered: list[Any] = self._client.gather(futures)
+    def _gather(self, begun: Callable[[], Sequence[Future[Any]]]) -> list[Any]:
+        with worker_errors(f"table {self.name}", self._client):
+            gathered: list[Any] = self._client.gather(list(begun()))
         return gathered
 
 
 @contextmanager
-def worker_errors(what: str) -> Iterator[None]:
+def worker_errors(what: str, client: Client | None = None) -> Iterator[None]:
     """Turn Dask's errors about lost workers and a lost cluster into ours."""
-    from distributed import CancelledError, KilledWorker
-    from distributed.client import FutureCancelledError
+    from distributed import KilledWorker
 
     try:
-        yield
+        with loss_told(what, client):
+            yield
     except KilledWorker as error:
         raise WorkerLostError(
             f"{what}: workers died while they worked on it ({error.allowed_failures + 1} times)",
             hint="they may lack memory: look at the cluster's log (ess udbd cklog)",
-        ) from None
-    except (FutureCancelledError, CancelledError):
-        raise TransientError(
-            f"{what}: the cluster stopped or was restarted; what it held in memory is lost",
-            hint="import it again",
         ) from None
 
 

@@ -254,6 +254,18 @@ class WarehouseConformance(HooksConformance, WholeConformance):
         loader.warehouse.load(request)
         assert self.ids(target) == [2, 10]
 
+    def test_replace_keeps_what_is_not_read(self, loader: Loader, target: Target) -> None:
+        loader.load(target, sales("broken", 1), sales("a", 2), sales("gone", 3))
+        again = sales("a", 20), sales("broken", 10)
+        whole = loader.plan(replace(target, mode="replace"), again)
+        request = loader.request(replace(target, mode="replace"), again[0])
+        plan = replace(request.plan, new=whole.new, replaces=whole.replaces)
+        request = replace(request, plan=plan)
+        assert loader.warehouse.load(request).rows_deleted == 2
+        assert self.ids(target) == [1, 20]
+        assert loader.load(replace(target, mode="replace"), *again).rows_deleted == 2
+        assert self.ids(target) == [10, 20]
+
     def test_range_without_replace_is_refused(self, loader: Loader, target: Target) -> None:
         with pytest.raises(ConfigError, match="range"):
             loader.plan(target, [sales("a", 1)], Bounds(1, 2))

@@ -42,9 +42,12 @@ class LostError(AqError):
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Give errors of the tables the exit codes of the aq programs."""
+    """Give errors of the tables, and of their cluster, the exit codes of the aq programs."""
+    from ess_dask.tables.table import worker_errors
+
     try:
-        yield
+        with worker_errors("the request"):
+            yield
     except AqError:
         raise
     except ConflictError as error:

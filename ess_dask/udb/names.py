@@ -37,7 +37,7 @@ class StageNames:
         entity, dot, column = name.partition(".")
         if dot:
             return self._foreign(entity, column)
-        field = _field(self.target.columns, name)
+        field = _field(self._own(), name)
         if field is not None:
             return self._column(self.target, field)
         return self._variable(name)

@@ -15,8 +15,9 @@ from ess_dask.aq.parsing.command import initial_value
 from ess_dask.aq.parsing.conditional import ConditionalReader
 from ess_dask.aq.parsing.outputs import output_format
 from ess_dask.aq.parsing.tokens import Option, Tokens, split_option
+from ess_dask.aq.patterns.regex import regex_defaults
 from ess_dask.aq.program import Eval, Filter, OutputColumn, OutputFormat, OutputSpec
-from ess_dask.aq.tree import Reference
+from ess_dask.aq.tree import Node, Reference
 from ess_dask.udb.columns import counted, selected
 from ess_dask.udb.model import (
     Case,
@@ -82,6 +83,7 @@ class _RequestParser:
         self._sort: Sort | None = None
         self._limits = Limits()
         self._seed = 1
+        self._default_regex: frozenset[str] = frozenset()
         self._conditions: ConditionalReader[Rule, Eval | Filter] = ConditionalReader(
             self._tokens, self._rule, self._check
         )
@@ -135,7 +137,7 @@ class _RequestParser:
         names = self._stage.names
         name = self._tokens.value(option, "a column and an expression")
         text = self._tokens.value(option, "an expression")
-        expression = parse_expression(names.readable(text), names)
+        expression = self._expression(text)
         if name == "-":
             return Eval(None, expression)
         target = names.need(name, option.text)
@@ -149,9 +151,12 @@ class _RequestParser:
         return Eval(target, expression)
 
     def _filter(self, option: Option) -> Filter:
-        names = self._stage.names
         text = self._tokens.value(option, "a condition")
-        return Filter(parse_expression(names.readable(text), names))
+        return Filter(self._expression(text))
+
+    def _expression(self, text: str) -> Node:
+        names = self._stage.names
+        return parse_expression(names.readable(text), names, self._default_regex)
 
     def _goto(self, option: Option) -> Goto:
         return Goto(self._destination(self._tokens.value(option, "a destination"), option.text))
@@ -262,6 +267,10 @@ class _RequestParser:
     def _set_seed(self, option: Option) -> None:
         self._seed = self._number(option)
 
+    def _set_regex(self, option: Option) -> None:
+        text = self._tokens.value(option, "attributes")
+        self._default_regex = regex_defaults(text, option.text)
+
     def _limit(self, option: Option) -> None:
         number = self._number(option)
         match option.name:
@@ -314,6 +323,7 @@ _OPTIONS: dict[str, Callable[[_RequestParser, Option], None]] = {
     "-sort": _RequestParser._set_sort,
     "-dec": _RequestParser._descending,
     "-seed": _RequestParser._set_seed,
+    "-rx": _RequestParser._set_regex,
     "-lim_key": _RequestParser._limit,
     "-lim_usr": _RequestParser._limit,
     "-lim_rec": _RequestParser._limit,

@@ -76,6 +76,8 @@ def decide(request: LoadRequest, name: TableName, standing: Sequence[LedgerEntry
     taken = (*found.new, *found.changed)
     removed = {file.uri for file in found.changed}
     if target.mode == "replace":
-        removed = {*plan.replaces, *(file.uri for file in taken)}
+        # Rows of a file that failed, or was not reached, stay until there are others for them.
+        unread = {file.uri for file in plan.new} - {file.uri for file in request.files}
+        removed = {*plan.replaces, *(file.uri for file in taken)} - unread
     already = len(found.done) + len(found.ignored)
     return Work(name, taken, tuple(sorted(removed)), already)

@@ -19,12 +19,15 @@ from ess_dask.catalog.model import FileRef
 from ess_dask.clean.running import running
 from ess_dask.engine.model import Batch, Piece
 from ess_dask.errors import UsageError, WorkerLostError
+from ess_dask.query.sql.compile import compile_statement
 from ess_dask.query.sql.memory import MemoryRows
-from ess_dask.query.sql.model import Work
+from ess_dask.query.sql.model import Side, Work
+from ess_dask.query.sql.run import Run
 from ess_dask.tables.layout import TableLayout
 from ess_dask.tables.registry import TableName
 from ess_dask.tables.session import open_session, running_session
 from ess_dask.tables.store import TableStore
+from tests.chaos.conftest import workers
 from tests.integration.far import LAYOUTS, SCHEMA
 
 pytestmark = pytest.mark.slow
@@ -131,6 +134,36 @@ def test_a_worker_killed_in_the_middle_of_sql_changes_nothing(client, tmp_path):
     killer.start()
     assert list(rows.map(work, (), {})) == expected
     killer.join()
+
+
+class Killing(MemoryRows):
+    """Kills a worker when the second stage of a question has its first part; counts the parts."""
+
+    parts = 0
+
+    def map(self, *asked):
+        for part in super().map(*asked):
+            self.parts += 1
+            if self.parts == len(self.futures) + 1:
+                kill_one(self.client)
+            yield part
+
+
+def test_what_a_question_sent_may_be_lost_with_the_only_worker(tmp_path):
+    """The table is made again from its segments; what was sent with the question has none."""
+    text = (
+        "select count(*) c, sum(a.n * b.low) s from t a "
+        "join (select n % 100 as m, min(n) low from t group by 1) b on a.n % 100 = b.m"
+    )
+    with workers(1) as one, Client(one, set_as_default=False) as client:
+        store = TableStore(client, tmp_path / "t")
+        sink = store.sink(LAYOUTS["plain"])
+        rows = Killing(finish(client, store, sink, start_import(client, sink)))
+        side = Side("t", "t", rows.schema, rows.key, rows.placement, 1, len(rows.futures))
+        expected = duckdb.from_arrow(rows.memory.to_arrow()).query("t", text).to_arrow_table()
+        got = Run(compile_statement(text, lambda _: side), {"t": rows}).rows()
+        assert got.to_pylist() == expected.to_pylist()
+        assert rows.parts > 2 * len(rows.futures) + 1
 
 
 def test_an_interrupted_query_ends_on_the_workers(client, tmp_path):

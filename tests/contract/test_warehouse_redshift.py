@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from urllib.parse import quote
 
 import pytest
 
-from ess_dask.testing.loads import Loader, Version, columns, every_type
+from ess_dask.errors import AccessError
+from ess_dask.testing.loads import Loader, Version, columns, every_type, sales
 from ess_dask.testing.warehouse import WarehouseConformance
 from ess_dask.warehouse.connect import open_warehouse
 from ess_dask.warehouse.model import Target
@@ -115,3 +117,46 @@ class TestRedshift(WarehouseConformance):
             (1, 1),
             (2, 500),
         ]
+
+    def test_two_users_of_one_table_and_ledger(self, warehouse_url, redshift, tmp_path):
+        """A table whose columns a user may not see is not one that is gone."""
+        name, password = f"u{uuid.uuid4().hex[:12]}", "Another-1"
+        own = f"{quote(redshift.user)}:{quote(redshift.password)}@"
+        assert own in warehouse_url
+        url = warehouse_url.replace(own, f"{name}:{password}@")
+        owner = Loader(open_warehouse(warehouse_url), tmp_path / "owner")
+        other = Loader(open_warehouse(url), tmp_path / "other", count=100)
+        target = Target(warehouse_url, "t", "p")
+        owner.load(target, sales("a", 1, 2))
+        self.query("", f"CREATE USER {name} PASSWORD '{password}'")
+        try:
+            self.query("", f"GRANT TEMP ON DATABASE {redshift.database} TO {name}")
+            self.query("", f"GRANT USAGE ON SCHEMA {self.schema} TO {name}")
+            for table in ("meta", "ledger", "loads", "digests", "rejects"):
+                right = f"SELECT, INSERT, UPDATE ON {self.schema}._ess_{table}"
+                self.query("", f"GRANT {right} TO {name}")
+            with pytest.raises(AccessError, match="columns are hidden"):
+                other.plan(target, [sales("a", 1, 2), sales("b", 3)])
+            self.query("", f"GRANT SELECT, INSERT, DELETE ON {self.schema}.t TO {name}")
+            assert other.load(target, sales("a", 1, 2), sales("b", 3)).rows_loaded == 1
+            assert owner.load(target, sales("b", 3)).files == 0
+            with pytest.raises(AccessError, match="owner") as caught:
+                other.load(target, Version("c", ((4, "x" * 99, 1.0),)))
+            assert "only its owner" in caught.value.hint
+            assert self.query("", "SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,)]
+        finally:
+            self.query("", f"DROP SCHEMA {self.schema} CASCADE")
+            self.query("", f"CREATE SCHEMA {self.schema}")
+            self.query("", f"REVOKE ALL ON DATABASE {redshift.database} FROM {name}")
+            self.query("", f"DROP USER {name}")
+
+    def test_the_table_in_lower_case_is_meant(self, warehouse_url, tmp_path):
+        self.query("", "SET enable_case_sensitive_identifier TO true")
+        self.query("", 'CREATE TABLE "T" (id INTEGER)')
+        self.query("", "RESET enable_case_sensitive_identifier")
+        loader = Loader(open_warehouse(warehouse_url), tmp_path / "stage")
+        loader.columns = columns(id="int32")
+        assert loader.plan(Target(warehouse_url, "new", "p"), []).ddl
+        self.query("", "CREATE TABLE t (id INTEGER, _ess_load VARCHAR(256), _ess_file VARCHAR(99))")
+        assert loader.load(Target(warehouse_url, "T", "p"), Version("a", ((1,),))).rows_loaded == 1
+        assert self.query("", "SELECT id FROM t") == [(1,)]

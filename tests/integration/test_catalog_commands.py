@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from ess_dask.cli._render import Table, aligned, human_size, printable, render, show_date
+from ess_dask.cli._render import (
+    Table,
+    aligned,
+    human_size,
+    printable,
+    printable_lines,
+    render,
+    show_date,
+)
 from ess_dask.cli.main import ess, run
 from ess_dask.testing.s3 import moto_s3
 
@@ -301,6 +309,9 @@ def test_tables_are_aligned():
     assert aligned(table) == ["name   n  size", "a      5  2.0K", "long  10"]
     assert aligned(Table(("a",), [])) == ["a"]
     assert printable("a\tb\x1b\n") == "a\\x09b\\x1b\\x0a"
+    # Text that is shown from right to left, or as two lines.
+    assert printable("gpj\u202eexe\u2028") == "gpj\\u202eexe\\u2028"
+    assert printable_lines("a\tb\x1b\n\x9bc\r") == "a\tb\\x1b\n\\x9bc\\x0d"
     assert show_date(None) == ""
     assert show_date(7) == "7"
 

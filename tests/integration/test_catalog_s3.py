@@ -78,6 +78,10 @@ def test_any_key_is_listed_found_read_and_written(s3, key):
     with open_file(LAKE, file) as stream:
         assert stream.read() == key.encode()
     assert find_file(LAKE, file.uri) == file
+    s3.delete_object(Bucket="lake", Key=key)
+    with write_file(LAKE, f"/{key}") as stream:
+        stream.write(b"written")
+    assert only().uri == file.uri
 
 
 def test_selection_by_date(s3):

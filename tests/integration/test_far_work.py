@@ -208,6 +208,18 @@ def test_exec_runs_on_every_worker_in_order_and_names_it(user, far):
     assert report.exit_code == 0
 
 
+def test_exec_writes_what_each_worker_printed_to_a_place_of_its_own(user, far, bucket):
+    just(far, 3)
+    bucket.client().create_bucket(Bucket="each")
+    with open_catalog() as catalog:
+        catalog.put_datastore(make_datastore("s3://each", label="each"))
+    with pytest.raises(UsageError, match="3 machines would all write to x"):
+        execute("echo %node_id", io.BytesIO(), out="each:x")
+    assert execute("echo %node_id", io.BytesIO(), out="each:x/%node_id").exit_code == 0
+    listed = bucket.client().list_objects_v2(Bucket="each")["Contents"]
+    assert [entry["Key"] for entry in listed] == ["x/0", "x/1", "x/2"]
+
+
 def test_exec_fails_when_one_worker_fails(user, far):
     just(far, 3)
     target, said = io.BytesIO(), []

@@ -116,6 +116,24 @@ def test_a_date_range_selects_files_and_replace_loads_it_again(user, small_lake)
     assert "2014-09-05" in wrong.stderr
 
 
+@pytest.mark.slow
+def test_replacing_keeps_the_rows_of_a_file_that_fails(user, small_lake, tmp_path):
+    source, _ = small_lake
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    for day in (3, 4, 5):
+        shutil.copy(source / f"purchase_2014090{day}.csv.gz", lake)
+    write_pipeline(user, lake, **{"table: sales": "table: sales, mode: replace"})
+    user.ess("run", "shop.yaml")
+    kept = rows(user, "select count(*) from sales where _ess_file like '%20140904%'")
+    (lake / "purchase_20140904.csv.gz").write_bytes(b"\x1f\x8b\x08")
+    (lake / "purchase_20140905.csv.gz").unlink()
+    failed = json.loads(user.ess("run", "shop.yaml", "--json", code=3).stdout)["failed"]
+    assert ["20140904" in each["uri"] for each in failed] == [True]
+    assert rows(user, "select count(*) from sales where _ess_file like '%20140904%'") == kept
+    assert rows(user, "select count(distinct _ess_file) from sales") == [(2,)]
+
+
 @pytest.mark.quick
 def test_a_dry_run_and_a_plan_write_nothing(user, small_lake):
     folder, _ = small_lake

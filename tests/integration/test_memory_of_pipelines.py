@@ -74,3 +74,35 @@ def test_what_holds_the_files_already_is_not_named_as_filled(user, small_lake):
     again = run()
     assert (again["warehouse"], again["table"], again["memory"]) == ("", "", "wood.sales")
     assert again["rows_loaded"] == first["rows_loaded"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", ["", "load: {to: 'duckdb:///shop.duckdb', table: sales}\n"])
+def test_a_table_that_is_made_anew_keeps_the_rows_of_a_file_that_fails(
+    user, small_lake, tmp_path, load
+):
+    source, _ = small_lake
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    for day in (1, 2, 3):
+        shutil.copy(source / f"purchase_2014090{day}.csv.gz", lake)
+    text = PIPELINE.format(store=lake) + load + "rejects: {limit: 100%}\n"
+    (user.folder / "shop.yaml").write_text(text)
+    user.ess("run", "shop.yaml")
+    before = int(user.python(COUNT).stdout)
+    whole = (lake / "purchase_20140902.csv.gz").read_bytes()
+    (lake / "purchase_20140902.csv.gz").write_bytes(whole[:-20])
+    shutil.copy(source / "purchase_20140904.csv.gz", lake / "purchase_20140901.csv.gz")
+    again = "shop.yaml", "--json", *(("--set", "load.on_change=reprocess") if load else ())
+    done = user.ess("run", *again, code=3)
+    assert "wood.sales stays as it was" in done.stderr
+    assert "20140902" in done.stdout + done.stderr
+    assert int(user.python(COUNT).stdout) == before
+    if load:
+        assert json.loads(done.stdout)["memory"] == ""
+    (lake / "purchase_20140902.csv.gz").write_bytes(whole)
+    mended = json.loads(user.ess("run", *again).stdout)
+    assert mended["memory"] == "wood.sales"
+    held = user.ess("server", "summary").stdout
+    assert "of 3 files" in held
+    assert int(user.python(COUNT).stdout) != before

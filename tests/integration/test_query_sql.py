@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from decimal import Decimal
 
 import duckdb
 import pandas as pd
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import ess_dask as ess
+from ess_dask.errors import ReadError, UsageError
 from tests.conftest import User
 
 DAYS = 6
@@ -75,6 +77,15 @@ def test_delimited_files_by_pattern(shop):
     assert done.stdout == '"who","day"\n"eve",2014-09-03\n"bob",2014-09-02\n'
 
 
+def test_a_first_delimited_file_that_holds_nothing_is_passed_over(tmp_path):
+    for name, text in (("a", ""), ("b", "\n\n"), ("c", "n,s\n1,x\n"), ("d", "s,n\ny,2\n")):
+        (tmp_path / f"{name}.csv").write_text(text)
+    answer = ess.select(str(tmp_path)).sql("select sum(n) as n, max(s) as s from '[acd].csv'")
+    assert answer.to_arrow().to_pylist() == [{"n": 3, "s": "y"}]
+    with pytest.raises(UsageError, match=r"no file of '\[ab\].csv' holds anything"):
+        ess.select(str(tmp_path)).sql("select * from '[ab].csv'")
+
+
 def test_parquet_and_the_warehouse_stand_beside_a_category(shop):
     text = (
         "select p.city, sum(s.n) as total, max(g.goal) as goal from sale:*:* s "
@@ -90,6 +101,49 @@ def test_parquet_and_the_warehouse_stand_beside_a_category(shop):
     stored = shop.start("query", "select * from 'people_*.parquet' limit 4", "--format", "parquet")
     out, _ = stored.communicate(timeout=100)
     assert pq.read_table(io.BytesIO(out)).column("who").to_pylist() == ["ann", "bob", "eve", "bob"]
+
+
+D = Decimal
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (pa.array([D("1.25")]), pa.array([1.255])),
+        (pa.array([1.5]), pa.array([D("12345678901234567890.1")])),
+        (pa.array([1]), pa.array(["007"])),
+        (pa.array([0], pa.date32()), pa.array([3_600_000_000], pa.timestamp("us"))),
+        (pa.array([0], pa.timestamp("us")), pa.array([0], pa.timestamp("us", "UTC"))),
+        (pa.array([0], pa.timestamp("us", "UTC")), pa.array([0], pa.timestamp("us"))),
+        (pa.array([True]), pa.array([2])),
+        (pa.array([1.0], pa.float32()), pa.array([0.1])),
+        (pa.array([{"x": 1}]), pa.array([{"x": 1, "y": 2}])),
+        (pa.array([1], pa.int32()), pa.array([2**40])),
+    ],
+)
+def test_parquet_files_whose_values_the_types_of_the_first_would_change(tmp_path, first, second):
+    for number, values in enumerate((first, second)):
+        pq.write_table(pa.table({"v": values}), tmp_path / f"p_{number}.parquet")
+    with pytest.raises(ReadError, match=r"p_1.parquet cannot be read: "):
+        ess.select(str(tmp_path)).sql("select v from 'p_*.parquet'").to_arrow()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "values"),
+    [
+        (pa.array([1]), pa.array([2.0]), [1, 2]),
+        (pa.array([1.5]), pa.array([None, float("nan"), -0.0], pa.float32()), None),
+        (pa.array(["a"]), pa.array(["b"]).dictionary_encode(), ["a", "b"]),
+        (pa.array(["a"]), pa.array([7]), ["a", "7"]),
+        (pa.array([None]), pa.array([1]), [None, "1"]),
+        (pa.array([[1]], pa.list_(pa.int64())), pa.array([[2]], pa.list_(pa.int8())), [[1], [2]]),
+    ],
+)
+def test_parquet_files_of_other_types_with_the_same_values(tmp_path, first, second, values):
+    for number, found in enumerate((first, second)):
+        pq.write_table(pa.table({"v": found}), tmp_path / f"p_{number}.parquet", row_group_size=1)
+    read = ess.select(str(tmp_path)).sql("select v from 'p_*.parquet'").to_arrow()["v"].to_pylist()
+    assert repr(read) == repr(values or [1.5, None, float("nan"), -0.0])
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,15 @@ def test_ways_to_fail(logs, command, word):
     assert word in done.stderr
 
 
+def test_the_name_of_a_failing_file_cannot_steer_the_terminal(logs):
+    (logs.folder / "lake" / "log_20140930\x1b]0;x\x07.gz").write_bytes(gzip.compress(b"1,2\n"))
+    done = logs.ess("stream", "logs", "2014-09-30", "*", "exit 3", code=3)
+    assert "log_20140930\\x1b]0;x\\x07.gz: the command" in done.stderr
+    said = logs.ess("cat", "\x1b[2Jnone", code=3).stderr
+    assert "\\x1b[2Jnone" in said
+    assert "\x1b" not in done.stderr + said
+
+
 def test_a_broken_file_fails_alone(logs):
     path = logs.folder / "lake" / "log_20140902.csv.gz"
     path.write_bytes(path.read_bytes()[:-6])
@@ -171,6 +180,34 @@ def test_outputs_can_go_to_another_datastore(logs):
     assert [path.name for path in made] == [f"log_2014090{day}.csv.txt" for day in (1, 2, 3)]
     assert [path.read_text() for path in made] == ["10\n", "20\n", "30\n"]
     assert "nosuch" in logs.ess("stream", "logs", "*", "*", "--s3out", "nosuch:x", code=2).stderr
+
+
+def test_two_outputs_for_one_place_are_refused_before_anything_is_written(logs):
+    out = logs.folder / "out"
+    out.mkdir()
+    logs.ess("select", str(out), "--label", "outbox")
+    logs.ess("select", "local")
+    old = logs.folder / "lake" / "log_old"
+    old.mkdir()
+    (old / "log_20140903.csv.gz").write_bytes(b"")
+    command = ("stream", "logs", "2014-09-02", "*", "wc -l", "--s3out")
+    for place in ("outbox:all.txt", "outbox:x/%file.txt"):
+        said = logs.ess(*command, place, code=2).stderr
+        assert f"log_20140903.csv.gz would both be written to {out}/" in said
+    assert "which is read" in logs.ess(*command, "outbox:%path/%FILE", code=2).stderr
+    assert list(out.iterdir()) == []
+    done = logs.ess(*command, "outbox:.%path/%FILE", "--limit", "4")
+    assert (done.stdout, len([path for path in out.rglob("*") if path.is_file()])) == ("", 4)
+
+
+def test_the_output_of_one_run_over_all_files_goes_to_the_other_datastore(logs):
+    (logs.folder / "out").mkdir()
+    logs.ess("select", str(logs.folder / "out"), "--label", "outbox")
+    logs.ess("select", "local")
+    command = ("stream", "logs", "*", "2014-09-03", "wc -l", "--bulk", "--s3out")
+    assert logs.ess(*command, "outbox:count.txt").stdout == ""
+    assert (logs.folder / "out" / "count.txt").read_text() == "60\n"
+    assert "named after a file" in logs.ess(*command, "outbox:%file", code=2).stderr
 
 
 def test_members_of_archives(user):

@@ -1,6 +1,7 @@
 """Tables of the local cluster that outlive it: asked for with --keep-tables, given up otherwise."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -49,3 +50,51 @@ def test_tables_are_kept_when_that_is_asked_for_and_only_then(user):
     user.ess("udbd", "restart")
     assert tables(user)[0] == {}
     assert len(list((user.home / ".ess" / "tables").rglob("*.arrow"))) == 0
+
+
+STOPS = """
+from ess_dask.cluster import local
+from ess_dask.errors import LockedError
+from ess_dask.tables.keeping import save_tables
+from ess_dask.tables.session import running_session
+from ess_dask.tables.stopping import kept_over_stop
+
+def another_command(name):
+    with running_session() as session:
+        session.store.clear(session.names()[0]) if name == "clear" else session.names()
+"""
+
+
+@pytest.mark.timeout(300)
+def test_who_comes_while_the_cluster_is_being_stopped_does_not_give_the_tables_up(user):
+    before = tables(user, a="x,1\n", b="x,3\n")[1]
+    stop = """
+with kept_over_stop(print):
+    another_command("look")
+    try:
+        another_command("clear")
+    except LockedError as error:
+        print("locked", error)
+    local.stop()
+"""
+    assert "to have it go on: ess udbd start" in user.python(STOPS + stop).stdout
+    assert tables(user)[0] == before
+    # Who was to stop it was killed, before or behind the saving: the next command has it go on.
+    for killed in ("session.store.registry.close_tables()", "save_tables(session, print)"):
+        user.python(STOPS + f"with running_session() as session:\n    {killed}\n")
+        user.python(STOPS + "another_command('clear')")
+
+
+@pytest.mark.timeout(300)
+def test_a_stop_by_others_is_waited_for_until_it_is_taken_back(user):
+    before = tables(user, a="x,1\n")[1]
+    saved = "from ess_dask.tables.stopping import save_running\nsave_running(print)\n"
+    assert "stop the cluster now" in user.python(saved).stdout
+    assert tables(user)[0] == before
+    with pytest.raises(subprocess.CalledProcessError):
+        user.python(STOPS + "another_command('clear')")
+    user.python("from ess_dask.cluster import local\nlocal.stop()")
+    assert tables(user)[0] == before
+    user.python(saved)
+    user.ess("udbd", "start")
+    user.python(STOPS + "another_command('clear')")

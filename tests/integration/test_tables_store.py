@@ -1,6 +1,7 @@
 """Tables in a real (in-process) cluster: versions, readers, merges, order, failures."""
 
 import threading
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow.compute as pc
 import pytest
 from distributed import Client, LocalCluster
 
+from ess_dask.cluster.passing import pass_environment
 from ess_dask.errors import ConflictError, EssError, ReadError, TransientError, UsageError
 from ess_dask.tables import load as load_module
 from ess_dask.tables.homes import sweep_instances
@@ -323,6 +325,28 @@ def test_reading_while_versions_change_is_always_one_version(store, client, tmp_
     assert seen and all(count == 8 + number for number, count in seen if number > 1)
 
 
+def test_a_version_replaced_while_it_is_opened_gives_way_to_the_next(
+    store, cluster, tmp_path, monkeypatch
+):
+    """Else it is let go before the scheduler hears of the reader, who would wait for ever."""
+    put(store, rows(0, 10)).close()
+    with Client(cluster, set_as_default=False) as late:
+        # What it tells the scheduler waits a second after what it has told.
+        late.scheduler_comm.interval = 1.0
+        late.submit(int).result()
+        get = late.get_dataset
+
+        def get_and_lose(name):
+            futures = get(name)
+            if store.open(NAME).count() == 10:
+                put(store, rows(0, 12), fresh=True).close()
+            return futures
+
+        monkeypatch.setattr(late, "get_dataset", get_and_lose)
+        with TableStore(late, tmp_path / "tables").open(NAME) as table:
+            assert table.to_arrow().num_rows == 12
+
+
 def test_rewriting_changes_every_partition_in_one_version(store):
     put(store, rows(0, 40), layout=ORDERED).close()
     order = store.open(NAME).to_arrow()
@@ -419,10 +443,27 @@ def test_a_new_instance_starts_without_the_old_ones_tables(store, tmp_path):
     sweep_instances(tmp_path / "missing", "x")
 
 
-def test_a_stopped_cluster_is_told_as_such(tmp_path):
+@pytest.mark.parametrize("moment", ["at once", "later"])
+def test_a_stopped_cluster_is_told_as_such(tmp_path, moment):
     with make_cluster(1) as other:
-        client = Client(other, set_as_default=False)
-        table = put(TableStore(client, tmp_path / "t"), rows(0, 4))
-    with pytest.raises(TransientError, match="stopped or was restarted"):
-        table.to_arrow()
+        client = Client(other, set_as_default=False, timeout=1)
+        store = TableStore(client, tmp_path / "t")
+        table = put(store, rows(0, 4))
+        sink = store.sink(PLAIN)
+        segments = write(sink, rows(4, 2))
+    while moment == "later" and client.status != "closed":
+        time.sleep(0.01)
+    for ask in (
+        table.to_arrow,
+        table.head,
+        lambda: table.map(len),
+        lambda: table.run(len, ["a"]),
+        lambda: store.open(NAME),
+        lambda: store.publish(NAME, sink, segments),
+        lambda: store.rewrite(NAME, lambda part: part),
+        lambda: TableStore(client, tmp_path / "t"),
+        lambda: pass_environment(client),
+    ):
+        with pytest.raises(TransientError, match="stopped or was restarted"):
+            ask()
     client.close()

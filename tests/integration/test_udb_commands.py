@@ -1,11 +1,14 @@
 """Databases in memory from outside: imports, questions, upkeep, on a real cluster."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 BIN = Path(sys.executable).parent
@@ -103,6 +106,9 @@ def test_rules_write_the_database(shop):
     assert shop.rows("d:var") == "0,\n"
     shop.run("aq_pp", "-d", "i:g", "s:w", "-imp", "d:var", data="4,ww\n")
     assert shop.rows("d:var") == '4,"ww"\n'
+    assert shop.run("aq_udb", "-exp", "d:var", "-filt", "g > 3", "-c", "w", "g") == (
+        b'"w","g"\n"ww",4\n'
+    )
     shop.user.ess("create", "variable", "f:more")
     shop.run("aq_udb", "-exp", "d:var", code=34)
     shop.run("aq_udb", "-alt", "d")
@@ -192,3 +198,32 @@ def test_a_worker_killed_in_the_middle(shop, workers):
     total = shop.run("aq_pp", "-exp", "d:t", "--", "-var", "l:s", "0", "-eval", "s", "s + n",
                      "-ovar,notitle", "-")  # fmt: skip
     assert int(total) == sum(n for n, _, _ in wanted)
+
+
+def wait_for_work(daemon, child):
+    """Wait until the workers of a daemon have worked for half a second."""
+
+    def used():
+        return sum(sum(worker.cpu_times()[:2]) for worker in daemon.children(recursive=True))
+
+    before = used()
+    while used() < before + 0.5 and child.poll() is None:
+        time.sleep(0.02)
+
+
+def test_the_cluster_killed_in_the_middle(shop):
+    """It is told as such, nothing is half done, and the next command begins anew."""
+    shop.load("".join(f"user{n % 5003},{n % 97}\n" for n in range(60_000)))
+    state = json.loads((shop.user.home / ".ess" / "daemon" / "state.json").read_text())
+    # A group with a variable goes row by row, in one place.
+    words = ["-scn", "d:t", "-pp", ".", "-eval", "g", "g + 1", "-endpp", "-eval", "n", "n + 1"]
+    with subprocess.Popen(
+        [BIN / "aq_udb", *words], cwd=shop.user.folder, env=shop.user.env, stderr=subprocess.PIPE
+    ) as child:
+        wait_for_work(psutil.Process(state["pid"]), child)
+        os.kill(state["pid"], signal.SIGKILL)
+        _, err = child.communicate(timeout=100)
+    assert child.returncode == 32, err
+    assert b"the cluster stopped or was restarted; what it held in memory is lost" in err
+    assert b"Traceback" not in err
+    assert shop.run("aq_udb", "-cnt", "d:t") == b'"field","count"\n"pkey",0\n"row",0\n'

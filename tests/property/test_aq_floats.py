@@ -25,7 +25,7 @@ NUMBERS = st.one_of(
 @given(st.lists(NUMBERS, max_size=30))
 @example([])
 def test_any_floats(values):
-    printed = format_floats(pl.Series(values, dtype=pl.Float64)).to_list()
+    printed = format_floats(pl.Series(values, dtype=pl.Float64)).rows().to_list()
     assert printed == [format_float(value) for value in values]
 
 
@@ -42,5 +42,5 @@ def test_many_floats():
         rng.integers(0, 200, 50000) * 1e-9,
         np.where(np.arange(50000) % 97 < 90, 1.25, rng.random(50000)),
     ):
-        printed = format_floats(pl.Series(values)).to_list()
+        printed = format_floats(pl.Series(values)).rows().to_list()
         assert printed == [format_float(value) for value in values.tolist()]

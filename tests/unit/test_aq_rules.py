@@ -250,6 +250,22 @@ def test_rows_before_an_error_are_written(aq):
     assert (ended.code, ended.lines) == (13, ["1", "2"])
 
 
+def test_default_attributes_of_regular_expressions(aq):
+    digits = [
+        "-filt",
+        r'RxCmp(s, "^\\w$") && PatCmp(s, "?")',
+        "-filt",
+        'RxRep(s, "[ab]|q", "") == ""',
+    ]
+    assert lines(aq, "-rx", "pcre", *digits) == ['1,"a"', '2,"b"']
+    assert lines(aq, *digits) == []
+    # What chooses more than the engine keeps to that; the other engine is not mixed in.
+    own = ["-map,rx_extended", "s", "(A)|z", "%%1%%!", "-map,rx,ncas", "s", "^B", "y"]
+    assert lines(aq, "-rx", "pcre|caseless", *own) == ['1,"a"', '2,"y"', '3,"c"']
+    refused = aq.pp("-rx", "perl", "-d", "s:s")
+    assert (refused.code, "unknown attribute 'perl' in '-rx'" in refused.err) == (2, True)
+
+
 def test_old_spellings(aq):
     assert lines(aq, "-udb", "-ddef", "-rx", "rx_extended", "-map,rx", "s", "(a)", "%%1%%!") == [
         '1,"a!"', '2,"b"', '3,"c"',

@@ -107,3 +107,24 @@ def test_undated_files_only_when_both_are_open():
 def test_dates_and_ids_never_meet():
     assert not Bounds(lower=5).covers(FoundDate(datetime(2014, 1, 1), "day"))
     assert not Bounds(upper=datetime(2014, 1, 1)).covers(FoundDate(5, "id"))
+
+
+@pytest.mark.parametrize(
+    ("regex", "path", "lower", "covered"),
+    [
+        # Half past four to half past five, in UTC.
+        ("[:%Y:][:%m:][:%d:]T[:%H:][:%z:]", "20140609T23-05:30", "2014-06-10 05", True),
+        ("[:%Y:][:%m:][:%d:]T[:%H:][:%z:]", "20140609T23-05:30", "2014-06-10 05:30", False),
+        ("[:%Y:][:%m:][:%d:][:%z:]", "20140902+0200", "2014-09-02", True),
+        ("[:%Y:][:%m:][:%d:][:%z:]", "20140902+0200", "2014-09-02 22", False),
+        ("[:%Y:][:%m:][:%z:]", "201409+0200", "2014-09-30", True),
+        ("[:%Y:][:%m:][:%z:]", "201409-0200", "2014-10-01 01", True),
+        ("[:%Y:][:%m:][:%z:]", "201409-0200", "2014-10-01 02", False),
+        ("[:%Y:][:%z:]", "2014+0200", "2014-12-31 21", True),
+        ("[:%Y:][:%z:]", "2014+0200", "2014-12-31 22", False),
+        ("[:%Y:][:%m:][:%d:]", "99991231", "9999-12-31 23", True),
+    ],
+)
+def test_a_period_that_a_zone_moved_is_as_long_as_before(regex, path, lower, covered):
+    pattern = compile_dates(regex)
+    assert parse_bounds(lower, "*", pattern).covers(pattern.locate(path)) is covered

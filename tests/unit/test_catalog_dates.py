@@ -85,6 +85,16 @@ def test_of_two_dates_the_last_possible_one_counts():
     assert auto.find("sales_20140901_20150230.gz") == DAY
 
 
+@pytest.mark.parametrize("between", ["_", "-", ".", " ", "_to_"])
+@pytest.mark.parametrize("shape", ["{}-{}-{}", "{}_{}_{}", "{}.{}.{}", "{}{}{}"])
+def test_the_year_of_a_second_date_is_no_time(shape, between):
+    auto = compile_dates("auto")
+    for last, value in ((30, datetime(2014, 9, 30)), (31, DAY)):
+        days = shape.format("2014", "09", "01"), shape.format("2014", "09", last)
+        assert auto.locate(f"/s_{between.join(days)}.csv") == FoundDate(value, "day")
+    assert auto.find("2014-09-01_201409-30.gz") == datetime(2014, 9, 1, 20, 14, 9)
+
+
 def test_leap_day():
     assert compile_dates("auto").find("20160229") == datetime(2016, 2, 29)
 

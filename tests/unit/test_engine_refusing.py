@@ -15,6 +15,7 @@ from ess_dask.catalog.local import version_of
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.function import PythonStep
 from ess_dask.clean.sql import SqlStep
+from ess_dask.engine import aside, tally
 from ess_dask.engine.model import Batch, Job, Unfit
 from ess_dask.engine.sinks import Tee
 from ess_dask.engine.work import process
@@ -88,6 +89,26 @@ def test_a_file_in_many_chunks_keeps_its_lines(tmp_path):
         20,
     )
     assert len(a) == 19_980
+
+
+def test_many_rejects_leave_memory_and_come_back_in_order(tmp_path, monkeypatch):
+    text = "n,s\n" + "".join(f"x{n},a\n" if n % 3 else f"{n},b\0\n" for n in range(3000))
+    files = [write(tmp_path, f"{name}.csv", text) for name in "abc"]
+    small = ReadSpec(columns=COLUMNS, chunk_bytes=2_000)
+    expected = work(tmp_path, files, read=small)
+    monkeypatch.setattr(aside, "HELD_BYTES", 10_000)
+    monkeypatch.setattr(tally, "HELD_BYTES", 10_000)
+    held = []
+    take = tally.BatchTally.take_file
+    monkeypatch.setattr(
+        tally.BatchTally, "take_file", lambda self, each: (take(self, each), held.append(self.held))
+    )
+    result, kept, rejected = work(tmp_path, files, read=small)
+    assert (result.reasons, kept, rejected) == (expected[0].reasons, *expected[1:])
+    lines = sorted(row["line"] for row in rejected if row["uri"] == files[1].uri)
+    assert lines == [*range(2, 3002)]
+    assert len(held) == 3
+    assert max(held) <= 10_000
 
 
 def test_steps_in_between_do_not_hide_the_line(tmp_path):

@@ -106,6 +106,13 @@ def test_many_files_are_counted_not_listed():
     assert f"... and {30 - SHOWN_FILES} more" in text
 
 
+def test_a_name_cannot_steer_the_terminal_or_begin_a_line():
+    odd = FileRef("/lake/a\x1b]0;x\x07\nwarning   b.gz", None, 1, "t")
+    lines = plan(new=(odd,)).render().splitlines()
+    assert lines[3] == f"{'':12}/lake/a\\x1b]0;x\\x07\\x0awarning   b.gz  1 B"
+    assert not any(line.startswith("warning") for line in lines)
+
+
 def test_json_has_every_file():
     files = tuple(file(day) for day in range(1, 31))
     got = json.loads(json.dumps(plan(new=files).to_dict()))

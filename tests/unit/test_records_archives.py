@@ -212,6 +212,41 @@ def test_a_tar_cut_between_members_is_an_error():
         contents(whole[: 512 * 3])
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_tar_with_more_behind_its_end_is_an_error(pack):
+    one, two = make_tar({"a.csv": b"a,b\n1,x\n"}), make_tar({"b.csv": b"a,b\n2,y\n"})
+    assert contents(pack(one) + pack(b"\0" * 20480)) == {"lake/all.bin!a.csv": b"a,b\n1,x\n"}
+    for data in (pack(one) + pack(two), pack(one + two)):
+        with pytest.raises(ReadError, match=r"behind the end of the tar"):
+            contents(data)
+        with pytest.raises(ReadError, match=r"behind the end of the tar"):
+            list_members(source(data))
+
+
+def test_a_tar_with_a_broken_header_is_an_error():
+    whole = make_tar({"a.csv": b"a,b\n1,x\n", "b.csv": b"a,b\n2,y\n", "c.csv": b"a,b\n3,z\n"})
+    for name in (b"a.csv", b"b.csv", b"c.csv"):
+        data = bytearray(whole)
+        data[data.index(name)] ^= 1
+        with pytest.raises(ReadError):
+            contents(bytes(data))
+
+
+@pytest.mark.parametrize("second", [{"b.csv": b"a,b\n2,y\n"}, {}])
+def test_several_zips_in_one_file_are_an_error(second):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in second.items():
+            archive.writestr(name, data)
+    data = make_zip() + out.getvalue()
+    with pytest.raises(ReadError, match=r"before its first member"):
+        contents(data)
+    with pytest.raises(ReadError, match=r"before its first member"):
+        list_members(source(data))
+    if not second:
+        assert contents(out.getvalue()) == {}
+
+
 def test_every_truncated_zip_is_an_error():
     whole = make_zip()
     for length in range(4, len(whole), 13):

@@ -67,6 +67,15 @@ def test_several_members_are_one_file(codec):
     assert plain(pack(TEXT) + pack(b"") + pack(b"more\n")) == TEXT + b"more\n"
 
 
+@pytest.mark.parametrize("number", range(16))
+def test_frames_that_zstd_skips_may_come_first(number):
+    frame = bytes([0x50 + number]) + b"\x2a\x4d\x18\x03\0\0\0abc"
+    packed = zstd.compress(TEXT)
+    assert plain(frame + packed + frame + packed) == TEXT + TEXT
+    with pytest.raises(ReadError, match="ends too early"):
+        plain(frame[:9])
+
+
 @each_codec
 def test_zero_bytes_behind_the_last_member_are_padding(codec):
     assert plain(CODECS[codec](TEXT) + b"\0" * 1024) == TEXT

@@ -64,6 +64,7 @@ MISSING = "S3ServiceException:The specified key does not exist.,Status 404,Error
                 driver.InterfaceError), AccessError, "user or password was refused"),
         (server("28P01", "password authentication failed"), AccessError, "28P01"),
         (server("42501", "permission denied for relation sales"), AccessError, "relation sales"),
+        (server("42501", "must be owner of relation sales"), AccessError, "must be owner"),
         (server("XX000", ASSUME), AccessError, "sts:AssumeRole"),
         (server("XX000", "Load", f"error: {ASSUME}"), AccessError, "sts:AssumeRole"),
         (server("XX000", "User x is not authorized to perform: iam:PassRole"), AccessError,

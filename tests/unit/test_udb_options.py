@@ -57,6 +57,14 @@ def test_columns_of_keys_and_variables(database):
     assert titles(request(database, action="cnt")) == ["field", "count"]
 
 
+def test_columns_of_variables_are_variables(database):
+    rules = ["-filt", "g > 0", "-eval", "g", "g + 1", "-sort", "name2"]
+    found = request(database, *rules, "-c", "name2", "^name2:n", "G", table="var")
+    assert titles(found) == ["n", "g"]
+    assert all(column.source.variable for column in found.outputs[0].columns)
+    assert (found.main.rules[1].target.variable, found.main.slots) == (True, ())
+
+
 def test_rules(database):
     found = request(
         database,
@@ -79,6 +87,13 @@ def test_old_names(database):
     found = request(database, *words, "-dec", "-filt", "Eval($Random % 2) == 0")
     assert (found.groups[0].post, found.limits.keys) == ("proc_key", 2)
     assert found.sort.descending
+
+
+def test_default_attributes_of_regular_expressions(database):
+    found = request(database, "-rx", "pcre|dotall", "-filt", 'RxCmp(name, "^.$")')
+    assert found.main.rules[0].condition.attributes == ("dotall", "pcre")
+    with pytest.raises(OptionError, match="unknown attribute 'perl'"):
+        request(database, "-rx", "perl")
 
 
 def test_a_group_ends_where_an_option_cannot_be_in_it(database):

@@ -120,5 +120,6 @@ FUNCTIONS = (
         _regex,
         attributes=REGEX_ATTRIBUTES,
         check=_check_regex,
+        regex=True,
     ),
 )

@@ -68,7 +68,8 @@ class Function:
 
     ``parameters`` come once, ``repeated`` any number of times after them; ``attributes`` are the
     words its last argument may list, None if it takes none. ``check`` returns what is wrong with
-    a call, or ''. ``sets``: it has targets, ``all_columns``: they are all there are.
+    a call, or ''. ``sets``: it has targets, ``all_columns``: they are all there are. ``regex``: its
+    pattern is always a regular expression, so that the attributes of ``-rx`` are for it too.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Function:
     check: Callable[[Call], str] = _no_complaint
     all_columns: bool = False
     sets: bool = False
+    regex: bool = False
 
     def result(self, values: tuple[Node, ...]) -> Type:
         """Return the type of the value for these arguments."""

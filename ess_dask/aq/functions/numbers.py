@@ -47,6 +47,15 @@ def _total(function: Callable[[float], float]) -> Callable[[Number], float]:
     return run
 
 
+def cube_root(value: Number) -> float:
+    """Return the cube root; that of a whole cube is whole."""
+    root = math.cbrt(value)
+    if root == 0 or not math.isfinite(root):
+        return root
+    # The C library is one step off for about every second number: 3.0000000000000004 for 27.
+    return root - (root * root * root - value) / (3 * root * root)
+
+
 def _logarithm(function: Callable[[float], float]) -> Callable[[Number], float]:
     total = _total(function)
     return lambda value: -math.inf if value == 0 else total(value)
@@ -104,7 +113,7 @@ FUNCTIONS = (
         "Max", "Max(Val, Val ..)", _TWO, common_type, _extreme(max), repeated=(Parameter.NUMBER,)
     ),
     _function("Sqrt", _total(math.sqrt)),
-    _function("Cbrt", lambda value: math.cbrt(value)),
+    _function("Cbrt", cube_root),
     _function("Log", _logarithm(math.log)),
     _function("Log10", _logarithm(math.log10)),
     _function("Exp", _total(math.exp)),

@@ -111,6 +111,7 @@ FUNCTIONS = (
         attributes=REGEX_ATTRIBUTES,
         check=_check,
         sets=True,
+        regex=True,
     ),
     Function(
         "RxReplace",
@@ -121,6 +122,7 @@ FUNCTIONS = (
         attributes=_WITH_ALL,
         check=_check,
         sets=True,
+        regex=True,
     ),
     Function(
         "RxRep",
@@ -130,5 +132,6 @@ FUNCTIONS = (
         _replaced,
         attributes=_WITH_ALL,
         check=_check,
+        regex=True,
     ),
 )

@@ -16,6 +16,7 @@ from ess_dask.aq.parsing.outputs import output_spec, select
 from ess_dask.aq.parsing.rules import RuleParser
 from ess_dask.aq.parsing.scope import Scope
 from ess_dask.aq.parsing.tokens import Option, Tokens
+from ess_dask.aq.patterns.regex import regex_defaults
 from ess_dask.aq.program import (
     Branch,
     Conditional,
@@ -228,8 +229,8 @@ class _CommandParser:
         self._checks += 1
 
     def _set_regex(self, option: Option) -> None:
-        names = self._tokens.value(option, "attributes").replace("|", ",").split(",")
-        self._rules.default_regex = frozenset(names)
+        text = self._tokens.value(option, "attributes")
+        self._rules.default_regex = regex_defaults(text, option.text)
 
     def _ignore(self, _: Option) -> None:
         """Accept an option of earlier releases that has no meaning any more."""

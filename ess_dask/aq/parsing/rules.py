@@ -20,7 +20,7 @@ from ess_dask.aq.parsing.inputs import (
 from ess_dask.aq.parsing.scope import Scope
 from ess_dask.aq.parsing.tokens import Option, Tokens, is_option
 from ess_dask.aq.patterns.extract import compile_extraction
-from ess_dask.aq.patterns.regex import REGEX_ATTRIBUTES, compile_regex, is_regex
+from ess_dask.aq.patterns.regex import REGEX_ATTRIBUTES, compile_regex, is_regex, with_defaults
 from ess_dask.aq.patterns.render import Template, Variable, parse_template
 from ess_dask.aq.program import (
     Always,
@@ -43,7 +43,7 @@ from ess_dask.aq.program import (
     Unwrap,
 )
 from ess_dask.aq.text import string_constant
-from ess_dask.aq.tree import Reference
+from ess_dask.aq.tree import Node, Reference
 
 _SUB_WORDS = frozenset(("from", "to"))
 _GREP_WORDS = frozenset(("from",))
@@ -52,7 +52,7 @@ _GREP_WORDS = frozenset(("from",))
 class RuleParser:
     """Parses one processing option after the other against the names known so far.
 
-    ``default_regex`` are the attributes ``-rx`` sets for expressions of the mapping options.
+    ``default_regex`` are the attributes ``-rx`` sets for regular expressions.
     """
 
     def __init__(self, tokens: Tokens, scope: Scope) -> None:
@@ -69,9 +69,9 @@ class RuleParser:
         name = self._tokens.value(option, "a column and an expression")
         text = self._tokens.value(option, "an expression")
         if name == "-":
-            return Eval(None, parse_expression(text, self._scope))
+            return Eval(None, self._expression(text))
         target, new = self._scope.target(name, option.text)
-        expression = parse_expression(text, self._scope)
+        expression = self._expression(text)
         if storing(expression.type, target.kind) is None:
             raise OptionError(
                 f"column {target.name!r} cannot hold the {expression.type.value} {text!r}",
@@ -82,7 +82,10 @@ class RuleParser:
 
     def _filter(self, option: Option) -> Rule:
         text = self._tokens.value(option, "a condition")
-        return Filter(parse_expression(text, self._scope))
+        return Filter(self._expression(text))
+
+    def _expression(self, text: str) -> Node:
+        return parse_expression(text, self._scope, self.default_regex)
 
     def _matcher(self, option: Option, rule: str) -> Matcher:
         unknown = set(option.attributes) - REGEX_ATTRIBUTES
@@ -90,7 +93,7 @@ class RuleParser:
             raise OptionError(f"unknown attribute {sorted(unknown)[0]!r} in {option.text!r}")
         attributes = frozenset(option.attributes)
         if is_regex(attributes):
-            attributes |= self.default_regex if attributes <= {"rx", "ncas"} else frozenset()
+            attributes = with_defaults(attributes, self.default_regex)
             compile_regex(rule, attributes)
         else:
             compile_extraction(rule, ncas="ncas" in attributes)

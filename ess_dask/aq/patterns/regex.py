@@ -110,6 +110,24 @@ def is_regex(attributes: Iterable[str]) -> bool:
     return bool((POSIX_ATTRIBUTES | PCRE_ATTRIBUTES) & set(attributes))
 
 
+def regex_defaults(text: str, where: str) -> frozenset[str]:
+    """Return the attributes that ``-rx`` sets; ``OptionError`` for words that are none."""
+    names = frozenset(text.lower().replace("|", ",").split(","))
+    if unknown := names - REGEX_ATTRIBUTES:
+        raise OptionError(f"unknown attribute {min(unknown)!r} in {where!r}")
+    return names
+
+
+def with_defaults(attributes: Iterable[str], defaults: frozenset[str]) -> frozenset[str]:
+    """Return ``attributes`` with those of ``-rx``, unless they say more than an engine's name."""
+    own = frozenset(attributes)
+    other = {"rx": PCRE_ATTRIBUTES, "pcre": POSIX_ATTRIBUTES}
+    chosen = own & (POSIX_ATTRIBUTES | PCRE_ATTRIBUTES)
+    if chosen - other.keys() or any(defaults & other[engine] for engine in chosen):
+        return own
+    return own | defaults
+
+
 def compile_regex(pattern: str, attributes: Iterable[str]) -> Regex:
     """Return the compiled ``pattern``; ``OptionError`` when it or its attributes are wrong."""
     return _compile(pattern, frozenset(attributes))

@@ -7,6 +7,7 @@ gives the 17 digits, ties to even, as the C library does. What lies outside is p
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.kinds import format_float
@@ -28,17 +29,37 @@ _HASH_BITS, _HASH_FACTOR = 16, 0x9E3779B97F4A7C15
 _EXACT = 2.0**53
 
 
-def format_floats(values: pl.Series) -> pl.Series:
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts of a column: those of ``table``, in each row the one at its ``places``; without
+    places the table has a text for each row."""
+
+    table: pl.Series
+    places: Integers | None = None
+
+    def between(self, before: str, behind: str) -> Texts:
+        """Return each text between two others."""
+        import polars as pl
+
+        pieces = [pl.lit(before)] * bool(before) + [self.table] + [pl.lit(behind)] * bool(behind)
+        return Texts(pl.select(pl.concat_str(pieces)).to_series(), self.places)
+
+    def rows(self) -> pl.Series:
+        """Return the text of each row."""
+        return self.table if self.places is None else self.table.gather(self.places)
+
+
+def format_floats(values: pl.Series) -> Texts:
     """Return the texts of a column of floats without nulls."""
     import polars as pl
 
     if values.is_empty():
-        return pl.Series(dtype=pl.String)
+        return Texts(pl.Series(dtype=pl.String))
     numbers = values.to_numpy()
     for quicker in (_few_different, _few_decimals):
         if (texts := quicker(numbers)) is not None:
             return texts
-    return format_floats_once(numbers)
+    return Texts(format_floats_once(numbers))
 
 
 def format_floats_once(numbers: Floats) -> pl.Series:
@@ -56,11 +77,11 @@ def format_floats_once(numbers: Floats) -> pl.Series:
     return texts.scatter(odd.tolist(), pl.Series(printed, dtype=pl.String))
 
 
-def _few_different(numbers: Floats) -> pl.Series | None:
+def _few_different(numbers: Floats) -> Texts | None:
     """Return the texts of numbers of which each occurs often, else None.
 
     A number's bits are hashed to a place in a table; the last number of each place is printed, and
-    stands for all that are the same. Those that met another one there are printed again.
+    stands for all that are the same. Those that met another one there follow behind these.
     """
     import numpy as np
 
@@ -69,20 +90,20 @@ def _few_different(numbers: Floats) -> pl.Series | None:
     bits = numbers.view(np.uint64)
     if len(np.unique(bits[:: len(bits) // _LARGE_SAMPLE])) > _LARGE_SAMPLE // 2:
         return None
-    places = (bits * _HASH_FACTOR >> np.uint64(64 - _HASH_BITS)).view(np.int64)
+    hashed = (bits * _HASH_FACTOR >> np.uint64(64 - _HASH_BITS)).view(np.int64)
     last = np.full(1 << _HASH_BITS, -1, np.int32)
-    last[places] = np.arange(len(numbers), dtype=np.int32)
+    last[hashed] = np.arange(len(numbers), dtype=np.int32)
     taken = np.flatnonzero(last >= 0)
-    rank = np.zeros(len(last), np.uint32)
-    rank[taken] = np.arange(len(taken), dtype=np.uint32)
-    texts = format_floats_once(numbers[last[taken]]).gather(rank[places])
-    others = np.flatnonzero(bits[last[places]] != bits)
-    if not len(others):
-        return texts
-    return texts.scatter(others, format_floats_once(numbers[others]))
+    rank = np.zeros(len(last), np.int64)
+    rank[taken] = np.arange(len(taken))
+    places, different = rank[hashed], bits[last[taken]]
+    others = np.flatnonzero(different[places] != bits)
+    places[others] = len(different) + np.arange(len(others))
+    different = np.concatenate((different, bits[others]))
+    return Texts(format_floats_once(different.view(np.float64)), places)
 
 
-def _few_decimals(numbers: Floats) -> pl.Series | None:
+def _few_decimals(numbers: Floats) -> Texts | None:
     """Return the texts of numbers that are a few different ones of few decimals, else None.
 
     Prices, rates, measures: what is an integer divided by a power of ten has a place in a table,
@@ -105,7 +126,7 @@ def _few_decimals(numbers: Floats) -> pl.Series | None:
         first = np.zeros(len(occurs), np.int64)
         first[places] = np.arange(len(numbers))
         table = format_floats_once(numbers[first[occurs]])
-        return table.gather((np.cumsum(occurs) - 1)[places])
+        return Texts(table, (np.cumsum(occurs) - 1)[places])
     return None
 
 

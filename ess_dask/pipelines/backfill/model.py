@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.markup import count, page, show_bytes, text
+from ess_dask.markup import count, page, printable, show_bytes, text
 from ess_dask.pipelines.backfill.chunks import Chunk
 from ess_dask.pipelines.backfill.state import BackfillOrder
 
@@ -100,7 +100,7 @@ class BackfillPlan:
         files = count(self.files, "file", "files")
         chunks = count(len(self.todo), "chunk", "chunks")
         lines.append(f"todo      {chunks}, {files}, {show_bytes(size)}")
-        return "\n".join(lines) + "\n"
+        return "\n".join(map(printable, lines)) + "\n"
 
     def _done(self) -> str:
         rest = len(self.chunks) - len(self.todo)

@@ -145,10 +145,31 @@ def _answer_parquet(
         with open_file(store, file) as stream:
             found = pq.ParquetFile(stream).read(columns=columns)
         wanted = pa.schema([schema.field(name) for name in columns])
-        table = standard_table(found, pa.schema([])).select(columns).cast(wanted)
+        table = _unchanged(_standard(found).select(columns), wanted, file)
     except (pa.ArrowException, KeyError) as error:
         raise ReadError(f"{file.uri} cannot be read: {error}") from None
     return work_on((table,), work, sides)
+
+
+def _unchanged(table: pa.Table, wanted: pa.Schema, file: FileRef) -> pa.Table:
+    """Return a file's columns with the types of the first file; ``ReadError`` where a value would
+    not come back from there: Arrow rounds decimals, cuts times off dates and drops zones."""
+    import polars as pl
+
+    cast = table.cast(wanted)
+    for name, before, after in zip(wanted.names, table.columns, cast.columns, strict=True):
+        if before.type == after.type:
+            continue
+        zones = [bool(getattr(kind, "tz", None)) for kind in (before.type, after.type)]
+        # NaN equals itself in Polars.
+        back = pl.Series(after.cast(before.type))
+        if zones[0] != zones[1] or not pl.Series(before).equals(back):
+            raise ReadError(
+                f"{file.uri} cannot be read: its column {name} is {before.type}, that of the first "
+                f"file {after.type}, which would change its values",
+                hint="ask such files apart, and put the answers together with union all",
+            )
+    return cast
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.clean.running import cancel_all
 from ess_dask.query.sql.lookup import partition_of
-from ess_dask.query.sql.model import Deal, Partitioned, Work
+from ess_dask.query.sql.model import Deal, Partitioned, SentLostError, Work
 from ess_dask.query.sql.packs import Pack, packs
 from ess_dask.query.sql.there import Call, answers, dealt_parts, part_of, together
 from ess_dask.tables.table import worker_errors
@@ -106,7 +107,7 @@ class _Tasks:
         pending: dict[int, tuple[Pack, Future[Any]]] = {}
         made: dict[int, pa.Table] = {}
         try:
-            with worker_errors("the query"):
+            with _losses_told(self.client):
                 for pack in self._packs(numbers):
                     pending[pack[0]] = pack, self.begin(pack)
                 for number in numbers:
@@ -162,10 +163,35 @@ def _sent(client: Client, sides: Mapping[str, pa.Table]) -> Sequence[Future[pa.T
     """Send tables to every worker, once."""
     if not sides:
         return ()
-    sent: Sequence[Future[pa.Table]] = client.scatter(
-        list(sides.values()), broadcast=True, hash=False, timeout=WORKER_SECONDS
-    )
+    with _losses_told(client):
+        try:
+            sent: Sequence[Future[pa.Table]] = client.scatter(
+                list(sides.values()), broadcast=True, hash=False, timeout=WORKER_SECONDS
+            )
+        except OSError as error:
+            raise SentLostError(
+                f"the query: no worker took what it sends ({str(error) or type(error).__name__})",
+                hint="ask again; see ess cluster status",
+            ) from None
     return sent
+
+
+@contextmanager
+def _losses_told(client: Client) -> Iterator[None]:
+    """Do what ``worker_errors`` does; ``SentLostError`` when the cluster goes on.
+
+    Partitions of tables are made again by themselves. What was sent is gone with its last worker.
+    """
+    with worker_errors("the query", client):
+        try:
+            yield
+        except CancelledError:
+            if client.status != "running":
+                raise
+            raise SentLostError(
+                "the query: what it had sent was lost with the worker that had it",
+                hint="ask again; the log says why it ended: ess udbd cklog",
+            ) from None
 
 
 def _cancel(client: Any, pending: list[Any], owner: str) -> None:

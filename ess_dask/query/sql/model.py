@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ess_dask.errors import WorkerLostError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -17,6 +19,10 @@ ROW = "__ess_row"
 
 RESERVED = "__ess_"
 """Begins the names of the engine's own tables and columns."""
+
+
+class SentLostError(WorkerLostError):
+    """A worker died with what a question had sent to it; the question may be asked again."""
 
 
 @dataclass(frozen=True, slots=True)

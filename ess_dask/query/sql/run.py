@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ess_dask.clean.arrow import standard_table
 from ess_dask.errors import UsageError
 from ess_dask.query.sql.lookup import partition_of
-from ess_dask.query.sql.model import PARTIALS, ROW, Deal, Partitioned, SqlPlan, Stage, Work
+from ess_dask.query.sql.model import (
+    PARTIALS,
+    ROW,
+    Deal,
+    Partitioned,
+    SentLostError,
+    SqlPlan,
+    Stage,
+    Work,
+)
 from ess_dask.query.sql.room import Limits, answer, timed_out, told_plainly
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+AGAIN = 2
+"""How often a question is asked again when workers die with what it had sent to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,16 @@ class Run:
         that cannot be worked on and when the time is up, and what the sources raise.
         """
         self._until = time.monotonic() + self.limits.seconds if self.limits.seconds else 0.0
+        for _ in range(AGAIN):
+            # Nothing of the answer is out yet.
+            with suppress(SentLostError):
+                return self._rows()
+            self.done.clear()
+        return self._rows()
+
+    def _rows(self) -> pa.Table:
+        self._tables.clear()
+        self._dealt.clear()
         for stage in self.plan.stages:
             if stage.deal:
                 self._deal(stage, stage.deal)

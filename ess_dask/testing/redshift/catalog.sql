@@ -97,7 +97,8 @@ create view pg_catalog.svv_columns as
   join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
   join pg_type y on y.oid = a.atttypid
   left join pg_attrdef d on d.adrelid = t.oid and d.adnum = a.attnum
-  where t.relkind in ('r', 'v', 'm', 'p', 'f');
+  where t.relkind in ('r', 'v', 'm', 'p', 'f') and (pg_has_role(t.relowner, 'USAGE')
+    or has_table_privilege(t.oid, 'SELECT, INSERT, UPDATE, DELETE, REFERENCES'));
 create view pg_catalog.pg_table_def as
   select n.nspname schemaname, t.relname tablename, a.attname "column",
     case when k.conname is null then format_type(a.atttypid, a.atttypmod)

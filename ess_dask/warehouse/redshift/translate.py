@@ -173,10 +173,12 @@ def _refused(said: _Said, start: str) -> AccessError | None:
             hint="check user and password; a password by IAM is valid for 15 minutes",
         )
     if said.code == "42501":
-        return AccessError(f"{start}{said}", hint="grant it to this user")
+        hint = _OWNED if said.holds("owner of") else "grant it to this user"
+        return AccessError(f"{start}{said}", hint=hint)
     return None
 
 
+_OWNED = "only its owner changes a table's columns: load as that user, or ALTER TABLE ... OWNER TO"
 _HINTS = {
     "42P01": "check the name and the schema; the table may be in another database",
     "3D000": "check the database behind the host in the URL",
