@@ -95,7 +95,7 @@ class _Collector:
 
     is_full = False
 
-    def __init__(self, task: Task, tag: str) -> None:
+    def __init__(self, task: Task) -> None:
         self._plan = task.plan
         self._rows = 0
 
@@ -117,7 +117,7 @@ class _Spooled(_Collector):
     """Rows of a select as bytes, on disk when they are many."""
 
     def __init__(self, task: Task, tag: str) -> None:
-        super().__init__(task, tag)
+        super().__init__(task)
         self._spool = Spool(Path(task.spool), tag)
 
     def _result(self, file: FileRef) -> tuple[Output, tuple[pl.DataFrame | None, ...]]:
@@ -181,8 +181,8 @@ def _stream(frame: pl.DataFrame) -> bytes:
 class _Counted(_Collector):
     """How many rows there are, and of which values."""
 
-    def __init__(self, task: Task, tag: str) -> None:
-        super().__init__(task, tag)
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self._tallies = [
             Tally([f"s{column.slot}" for column in columns]) for columns in task.plan.counted
         ]
@@ -198,5 +198,5 @@ class _Counted(_Collector):
 
 def _collector(task: Task, tag: str) -> _Collector:
     if task.plan.shape != "rows":
-        return _Counted(task, tag)
+        return _Counted(task)
     return _Sorted(task, tag) if task.plan.order else _Rows(task, tag)

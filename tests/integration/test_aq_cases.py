@@ -33,7 +33,7 @@ def pieces():
 
 @pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not here")
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("cases", pieces())
+@pytest.mark.parametrize("cases", [*pieces()])
 def test_cases(cases, tmp_path):
     report, chosen = tmp_path / "report.json", tmp_path / "cases.jsonl"
     chosen.write_text("".join(json.dumps(case) + "\n" for case in cases))

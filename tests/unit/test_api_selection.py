@@ -444,6 +444,16 @@ def test_html_is_compact_and_escaped(home):
     assert "int32" in selection._repr_html_()
 
 
+def test_the_calendar_of_a_selection_tells_files_and_bytes_of_a_day(home):
+    folder = home / "lake"
+    folder.mkdir()
+    for name, size in (("log_20200101_a", 20), ("log_20200101_b", 4), ("log_20200102", 3)):
+        (folder / name).write_bytes(b"." * size)
+    html = ess.select(folder).category("log", "*", columns=COLUMNS)._repr_html_()
+    assert "<title>2020-01-01: 2 files, 24 B</title>" in html
+    assert "<title>2020-01-02: 1 file, 3 B</title>" in html
+
+
 def test_html_of_what_cannot_be_listed_says_so(home):
     shown = ess.select(home / "gone").category("log", "*", columns=COLUMNS)._repr_html_()
     assert "gone is not a folder" in shown

@@ -33,15 +33,14 @@ def answer(**columns):
 
 def test_a_large_answer_shows_its_ends_at_once():
     rows = 20_000_000
-    shown = answer(number=pa.array(range(100)).take(pa.array([99] * 100)), gone=pa.nulls(100))
+    shown = answer(number=list(range(100)), gone=pa.nulls(100))
     big = ess.Answer(pa.table({"gone": pa.nulls(rows), "also": pa.nulls(rows, pa.string())}))
     _ = repr(shown), shown._repr_html_()  # what is imported for it
-    started = time.perf_counter()
+    started = time.process_time()
     text, html = repr(big), big._repr_html_()
-    assert time.perf_counter() - started < 0.05
-    assert text.splitlines()[5:8] == ["4        <NA>  <NA>", "...", "19999995 <NA>  <NA>"] or (
-        "..." in text and "19999999" in text and f"[{rows} rows x 2 columns]" in text
-    )
+    assert time.process_time() - started < 0.3  # as Python's own values: seconds
+    assert [line.split()[0] for line in text.splitlines()[5:8]] == ["4", "...", "19999995"]
+    assert text.endswith(f"[{rows} rows x 2 columns]")
     assert "19,999,999</th>" in html
     assert "20,000,000 rows, 2 columns" in html
     assert html.count("<tr>") == 22

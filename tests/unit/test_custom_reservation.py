@@ -6,7 +6,12 @@ import pytest
 
 from ess_dask.cluster.custom.hosts import _configuration
 from ess_dask.cluster.custom.record import HostsState, hosts_folder, read_record, write_record
-from ess_dask.cluster.custom.reservation import HostsReservation, check_key, read_reservation
+from ess_dask.cluster.custom.reservation import (
+    HostsReservation,
+    Reservation,
+    check_key,
+    read_reservation,
+)
 from ess_dask.cluster.custom.ssh import _command, remote_host
 from ess_dask.cluster.custom.verbs import _is_on, reset
 from ess_dask.cluster.options import LocalOptions
@@ -63,6 +68,30 @@ def test_what_is_wrong_is_named(conf, changes, words):
     with pytest.raises(ConfigError, match=words) as caught:
         read(conf, **changes)
     assert str(conf / "reservation.json") in caught.value.message
+
+
+def test_of_a_scheduler_that_runs_address_and_certificates_are_checked(conf):
+    def read_theirs(**changes):
+        found = {"id": "theirs", "address": "tls://10.0.0.9:8786", "tls": "certs", **changes}
+        known = {name: value for name, value in found.items() if value is not None}
+        (conf / "reservation.json").write_text(json.dumps(known))
+        return read_reservation()
+
+    (conf / "certs").mkdir()
+    (conf / "certs" / "ca.pem").touch()
+    with pytest.raises(ConfigError, match=r"there is no .*certs/client\.pem"):
+        read_theirs()
+    (conf / "certs" / "client.pem").touch()
+    assert read_theirs() == Reservation("theirs", "tls://10.0.0.9:8786", conf / "certs")
+    for changes, words in (
+        ({"address": None}, 'neither "ip_list" nor "address"'),
+        ({"address": "10.0.0.9:8786"}, '"address" must look like'),
+        ({"id": 5}, '"id" must be a text'),
+        ({"tls": ""}, '"tls" must be a text'),
+        ({"tls": "other"}, r"there is no .*other/ca\.pem"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            read_theirs(**changes)
 
 
 def test_words_for_the_hosts_shell_are_quoted(conf):

@@ -14,7 +14,7 @@ from ess_dask.secret import Secret
 from ess_dask.settings import load_settings
 from ess_dask.warehouse.connect import place_of
 from ess_dask.warehouse.redshift.options import OPTIONS
-from ess_dask.warehouse.redshift.registry import cluster_of, register
+from ess_dask.warehouse.redshift.registry import cluster_of, deregister, find, register
 from ess_dask.warehouse.redshift.url import (
     Address,
     LoadOptions,
@@ -281,6 +281,26 @@ def test_registered_clusters_are_found_in_the_catalogue(tmp_path, monkeypatch):
     assert parse_url("redshift://prod") == parse(KNOWN["prod"])
     with pytest.raises(ConfigError, match="no database"):
         parse_url("redshift://other")
+
+
+def test_without_a_label_the_current_cluster_is_meant_or_the_only_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESS_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(UsageError, match="no Redshift cluster is chosen"):
+        find()
+    for label in ("a", "b", "c"):
+        register(cluster_of(label, parse("redshift://etl@db.example/dev")))
+    assert (find().label, find("a").label) == ("c", "a")
+    with pytest.raises(UsageError, match="unknown cluster 'd'") as caught:
+        find("d")
+    assert "a, b, c" in caught.value.hint
+    assert deregister() == "c"
+    with pytest.raises(UsageError, match="is chosen") as caught:
+        find()
+    assert "a, b" in caught.value.hint
+    assert deregister("a") == "a"
+    assert (find().label, find("b").label) == ("b", "b")
+    with pytest.raises(UsageError, match="unknown cluster 'a'"):
+        deregister("a")
 
 
 def test_a_registered_cluster_has_no_password():
