@@ -250,6 +250,16 @@ def test_rows_before_an_error_are_written(aq):
     assert (ended.code, ended.lines) == (13, ["1", "2"])
 
 
+def test_lookups_that_bring_their_columns(aq):
+    assert aq.pp("-d", "s:from", "s:to", "i:n", "-o,aq", "t", stdin=b"a,A,7\nz,Z,8\n").code == 0
+    assert lines(aq, "-sub,aq", "s", "t") == ['1,"A"', '2,"b"', '3,"c"']
+    assert lines(aq, "-grep,aq,rev", "s", "t") == ['2,"b"', '3,"c"']
+    joined = ["-renam", "s", "from", "-renam", "n", "id", "-cmb,aq,req", "t"]
+    assert lines(aq, *joined) == ['1,"a","A",7']
+    refused = aq.pp("-d", "s:s", "-sub,aq", "s", "t", "from", "to")
+    assert (refused.code, "'-sub,aq' takes no columns" in refused.err) == (2, True)
+
+
 def test_default_attributes_of_regular_expressions(aq):
     digits = [
         "-filt",
