@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from ess_dask.aq.addresses import parse_address
@@ -216,7 +217,19 @@ class _Parser:
                 f"unknown function {word.text!r} in expression {self._text!r}",
                 hint="the functions are listed in the reference, docs/reference/aq.md",
             )
-        return _Arguments(self, function).call()
+        return _Arguments(self, function, word.text).call()
+
+    def renew_arguments(self, spelling: str) -> None:
+        """Replace a single string before the closing parenthesis by what it means today."""
+        word = self.word
+        if word.kind != "string" or self._words[self._at + 1].text != ")":
+            return
+        from ess_dask.aq.functions.legacy import todays_arguments
+
+        text = todays_arguments(spelling, word.text)
+        if text is not None:
+            renewed = (replace(new, at=word.at) for new in words(text)[:-1])
+            self._words = (*self._words[: self._at], *renewed, *self._words[self._at + 1 :])
 
     def at_end_of_arguments(self) -> bool:
         """Whether the next word closes the list of arguments."""
@@ -265,8 +278,9 @@ class _Parser:
 class _Arguments:
     """Collects the arguments of one call by the parameters of its function."""
 
-    def __init__(self, parser: _Parser, function: Function) -> None:
+    def __init__(self, parser: _Parser, function: Function, spelling: str) -> None:
         self._parser = parser
+        self._spelling = spelling
         self._function = function
         self._values: list[Node] = []
         self._constants: list[str] = []
@@ -276,8 +290,7 @@ class _Arguments:
     def call(self) -> Call:
         """Read up to the closing parenthesis and return the call."""
         function = self._function
-        for parameter in function.parameters:
-            self._one(parameter)
+        self._fixed()
         while function.repeated and not self._parser.at_end_of_arguments():
             if function.attributes is not None and self._parser.at_last_argument():
                 break
@@ -307,6 +320,12 @@ class _Arguments:
         if why := function.check(call):
             raise self._parser.argument_error(f"{function.name}(): {why}")
         return call
+
+    def _fixed(self) -> None:
+        for at, parameter in enumerate(self._function.parameters):
+            if at == 1 and self._spelling.lower() != self._function.name.lower():
+                self._parser.renew_arguments(self._spelling)
+            self._one(parameter)
 
     def _progress(self) -> tuple[int, int, int]:
         return len(self._values), len(self._constants), len(self._targets)
@@ -352,11 +371,13 @@ class _Arguments:
 
     def _column(self, parameter: Parameter) -> bool:
         found = self._parser.column()
-        if found is None and parameter is Parameter.COLUMN_OR_TYPE:
+        either = parameter is Parameter.COLUMN_OR_TYPE
+        if found is None and either and self._parser.word.kind == "string":
             return self._constant(parameter)
         if found is None:
+            wanted = "a column or a quoted type" if either else "a column"
             raise self._parser.argument_error(
-                f"{self._function.name}() wants a column here", self._function.usage
+                f"{self._function.name}() wants {wanted} here", self._function.usage
             )
         if parameter is Parameter.TEXT_COLUMN and found.type is not Type.STR:
             raise self._parser.argument_error(f"column {found.name} is not a string")
@@ -364,7 +385,7 @@ class _Arguments:
             self._values.append(found)
         else:
             self._targets.append(found)
-        if parameter is Parameter.COLUMN_OR_TYPE:
+        if either:
             self._constants.append("")
         return True
 

@@ -104,6 +104,27 @@ def test_values(aq, expression, kind, value):
     assert aq.value(expression, kind) == value
 
 
+OLD_CALLS = [
+    ('QryParmExt("/p?k=a%20b&s=c&s=d", "beg=?&k:t&s")', ["2", "c", "a b"]),
+    ('QryParmExt("k=%2541&s=-d-", "zero,dec=2&%6B:t&s,trm=-")', ["2", "d", "A"]),
+    ('QryParmExt("k=1", t, "k")', ["1", "ab", "1"]),
+    ('KDec(KeyEnc(n, s), "i:;t")', ["1", "ab", "ab"]),
+    ('KDec(KeyEnc(n, s), "I", t)', ["1", "ab", "ab"]),
+]
+
+
+@pytest.mark.parametrize(("call", "row"), OLD_CALLS)
+def test_old_names_take_their_old_arguments_too(aq, call, row):
+    rules = ["-eval", "s:t", '""', "-eval", "i:rc", call]
+    output = ["-o,notitle,sep=|", "-", "-c", "rc", "s", "t"]
+    assert aq.pp("-d", "s:s", "i:n", *rules, *output, stdin=b"ab,5\n").lines == ["|".join(row)]
+
+
+def test_errors_in_old_arguments(aq):
+    refused = aq.pp("-d", "s:s", "-eval", "-", 'KDec(s, "nosuch;i:")')
+    assert (refused.code, "KeyDec() wants a column or a quoted type" in refused.err) == (2, True)
+
+
 CHROME = "Mozilla/5.0 (Windows NT 6.1; WOW64) AppleWebKit/537.36 Chrome/38.0 Safari/537.36"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 

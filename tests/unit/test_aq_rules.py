@@ -158,6 +158,8 @@ SELECTIONS = [
     (["^a:A", "~b"], '"A"', "1"),
     (["a:x+%03d", "a"], '"x","a"', "001,1"),
     (["a+%x"], '"a"', "1"),
+    (["^a+%03d", "^A:x", "~b"], '"x"', "001"),
+    (["a:x", "^a+%03d"], '"x"', "001"),
     (["a+%5.1lld|"], '"a"', "    1|"),
     (["a+100%%%u"], '"a"', "100%1"),
 ]
@@ -248,6 +250,16 @@ def test_output_errors(aq):
 def test_rows_before_an_error_are_written(aq):
     ended = aq.pp("-d", "i:x", "-o,notitle", "-", stdin=b"1\n2\nx\n3\n")
     assert (ended.code, ended.lines) == (13, ["1", "2"])
+
+
+def test_lookups_that_bring_their_columns(aq):
+    assert aq.pp("-d", "s:from", "s:to", "i:n", "-o,aq", "t", stdin=b"a,A,7\nz,Z,8\n").code == 0
+    assert lines(aq, "-sub,aq", "s", "t") == ['1,"A"', '2,"b"', '3,"c"']
+    assert lines(aq, "-grep,aq,rev", "s", "t") == ['2,"b"', '3,"c"']
+    joined = ["-renam", "s", "from", "-renam", "n", "id", "-cmb,aq,req", "t"]
+    assert lines(aq, *joined) == ['1,"a","A",7']
+    refused = aq.pp("-d", "s:s", "-sub,aq", "s", "t", "from", "to")
+    assert (refused.code, "'-sub,aq' takes no columns" in refused.err) == (2, True)
 
 
 def test_default_attributes_of_regular_expressions(aq):

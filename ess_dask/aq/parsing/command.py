@@ -11,7 +11,7 @@ from ess_dask.aq.errors import OptionError
 from ess_dask.aq.expression import parse_value
 from ess_dask.aq.kinds import Type, Value, storing
 from ess_dask.aq.parsing.conditional import ConditionalReader
-from ess_dask.aq.parsing.inputs import column_items, input_spec, split_files
+from ess_dask.aq.parsing.inputs import HeaderReader, column_items, input_spec, split_files
 from ess_dask.aq.parsing.outputs import output_spec, select
 from ess_dask.aq.parsing.rules import RuleParser
 from ess_dask.aq.parsing.scope import Scope
@@ -34,8 +34,6 @@ from ess_dask.aq.program import (
 )
 from ess_dask.aq.text import string_constant, whole_number
 
-HeaderReader = Callable[[InputSpec], tuple[ColumnSpec, ...]]
-"""Returns the columns that a self-describing input begins with."""
 ExportColumns = Callable[[ExportRequest], tuple[ColumnSpec, ...]]
 """Returns the columns that an export from a store will have."""
 ImportColumns = Callable[[ImportRequest], ImportRequest]
@@ -66,7 +64,7 @@ class _CommandParser:
     ) -> None:
         self._tokens = Tokens(arguments)
         self._scope = Scope()
-        self._rules = RuleParser(self._tokens, self._scope)
+        self._rules = RuleParser(self._tokens, self._scope, read_header)
         self._read_header = read_header
         self._export_columns = export_columns
         self._import_columns = import_columns

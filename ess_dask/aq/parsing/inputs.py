@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import get_args
 
@@ -16,6 +16,9 @@ from ess_dask.aq.program import ErrorPolicy, FormatName, InputFormat, InputSpec
 _SKIP = re.compile(r"\+(\d{1,18})([brl]?)")
 _EOK = re.compile(r"eok(?:=(\d{1,18})(?:/(\d{1,18}))?)?")
 _FORMATS = frozenset(get_args(FormatName))
+
+HeaderReader = Callable[[InputSpec], tuple[ColumnSpec, ...]]
+"""Returns the columns that a self-describing input begins with."""
 
 
 def input_spec(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 from ess_dask.aq.errors import OptionError
@@ -90,13 +91,17 @@ def select(
         if mark == "~":
             chosen = [column for column in chosen if not _is_of(column, reference)]
             continue
-        column = OutputColumn(
-            reference, title or reference.name, printf_format(form or "", reference.kind, text)
-        )
+        shape = printf_format(form or "", reference.kind, text)
         if mark == "^":
-            chosen = [column if _is_of(old, reference) else old for old in chosen]
+            # What is not given stays as it was selected.
+            chosen = [
+                replace(old, title=title or old.title, print_format=shape or old.print_format)
+                if _is_of(old, reference)
+                else old
+                for old in chosen
+            ]
         else:
-            chosen.append(column)
+            chosen.append(OutputColumn(reference, title or reference.name, shape))
     return tuple(chosen)
 
 

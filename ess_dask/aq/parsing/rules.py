@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ess_dask.aq.columns import ColumnSpec, SpecItem, parse_column
@@ -11,6 +11,7 @@ from ess_dask.aq.errors import OptionError
 from ess_dask.aq.expression import parse_expression
 from ess_dask.aq.kinds import Kind, Type, storing
 from ess_dask.aq.parsing.inputs import (
+    HeaderReader,
     column_items,
     column_named,
     input_spec,
@@ -55,7 +56,8 @@ class RuleParser:
     ``default_regex`` are the attributes ``-rx`` sets for regular expressions.
     """
 
-    def __init__(self, tokens: Tokens, scope: Scope) -> None:
+    def __init__(self, tokens: Tokens, scope: Scope, read_header: HeaderReader) -> None:
+        self._read_header = read_header
         self._tokens = tokens
         self._scope = scope
         self.default_regex: frozenset[str] = frozenset()
@@ -169,8 +171,17 @@ class RuleParser:
         texts = self._tokens.values(option, "a file")
         files, specs = split_files(texts, words)
         spec = input_spec(option, files, own)
-        items = lookup_columns(specs or default, words, spec.format)
-        return _with_items(spec, items)
+        if spec.format.name == "aq":
+            return replace(spec, items=self._own_columns(spec, specs, option))
+        return replace(spec, items=lookup_columns(specs or default, words, spec.format))
+
+    def _own_columns(
+        self, spec: InputSpec, specs: Sequence[str], option: Option
+    ) -> tuple[SpecItem, ...]:
+        """Return the columns that an input of the format ``aq`` brings along."""
+        if specs:
+            raise OptionError(f"{option.text!r} takes no columns", hint="the files name theirs")
+        return self._read_header(spec)
 
     def _substitute(self, option: Option) -> Rule:
         column = self._text_column(self._tokens.value(option, "a column and a file"), option)
@@ -199,7 +210,11 @@ class RuleParser:
         own = frozenset(("ncas", "req", "all", "mrg", "dec"))
         files, texts = split_files(self._tokens.values(option, "a file and its columns"))
         spec = input_spec(option, files, own)
-        table = _with_items(spec, column_items(texts, spec.format))
+        if spec.format.name == "aq":
+            items = self._own_columns(spec, texts, option)
+        else:
+            items = column_items(texts, spec.format)
+        table = replace(spec, items=items)
         keys, values = self._join(table.columns, option)
         if not keys:
             raise OptionError(f"{option.text!r} has no key", hint="name a column as in the data")
@@ -268,10 +283,6 @@ class RuleParser:
         how = option.name[1:]
         assert how in ("skip", "quit", "quitafter")
         return Stop(how)  # type: ignore[arg-type]
-
-
-def _with_items(spec: InputSpec, items: tuple[SpecItem, ...]) -> InputSpec:
-    return replace(spec, items=items)
 
 
 def _check_join(column: ColumnSpec, known: Reference, option: Option) -> None:
