@@ -7,8 +7,9 @@ import inspect
 import json
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
+from ess_dask.api.choices import check_choice
 from ess_dask.api.cluster import Cluster, active_cluster, connect
 from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 from ess_dask.errors import ConflictError, UsageError
@@ -77,9 +78,7 @@ def load_rows(selection: Selection, target: Target, rejects: str) -> RunReport:
     rules.limit(rejects)
     # A pipeline file's own check: a key for upsert, and only for it.
     Load(target.table, target.url, target.mode, target.key, target.on_change)
-    if target.on_change not in get_args(OnChange):
-        known = ", ".join(get_args(OnChange))
-        raise UsageError(f"on_change cannot be {target.on_change!r}", hint=f"it is one of {known}")
+    check_choice("on_change", target.on_change, OnChange)
     spec = _spec(selection, target.pipeline, Rejects(rejects), target=target)
     plan = _plan(selection, spec)
     with listening(plan) as listener:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ess_dask.api.choices import check_choice
 from ess_dask.api.warn import tell
 from ess_dask.errors import (
     DataError,
@@ -143,11 +144,14 @@ def backfill_pipeline(
 def _plan_backfill(
     words: tuple[str, str, str, ChunkSize, Reprocess], overrides: Mapping[str, object]
 ) -> tuple[BackfillPlan, Settings]:
+    from ess_dask.pipelines.backfill.chunks import ChunkSize, Reprocess
     from ess_dask.pipelines.backfill.plan import make_backfill
     from ess_dask.pipelines.backfill.state import BackfillOrder
     from ess_dask.pipelines.load import open_pipeline
 
     order = BackfillOrder(*words, _changes(overrides))
+    check_choice("chunk", order.chunk, ChunkSize)
+    check_choice("reprocess", order.reprocess, Reprocess)
     opened = open_pipeline(order.pipeline_file, order.overrides)
     return make_backfill(opened, order), opened.settings
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ess_dask.aq.errors import AqError, OptionError
 from ess_dask.aq.step_plan import StepPlan, plan_step
 from ess_dask.aq.step_run import run_step
-from ess_dask.clean.options import read_options, read_per
+from ess_dask.clean.options import known_per, read_options, read_per
 from ess_dask.clean.protocol import ROW_LABEL, Per, StepContext
 from ess_dask.clean.signals import RowCleanError
 from ess_dask.errors import CleanError, ConfigError
@@ -34,6 +34,7 @@ class AqStep:
     per: Per = "batch"
 
     def __post_init__(self) -> None:
+        known_per(self.per)
         words(self.rules)
 
     @classmethod

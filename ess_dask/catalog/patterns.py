@@ -84,7 +84,12 @@ def compile_patterns(
 
 
 def anchor(store: Datastore, pattern: str) -> str:
-    """Return the pattern over full paths (absolute, or ``s3://bucket/key``)."""
+    """Return the pattern over full paths (absolute, or ``s3://bucket/key``).
+
+    Raises ``UsageError`` for one with a NUL, which no name of a file holds.
+    """
+    if "\0" in pattern:
+        raise UsageError(f"the pattern {pattern!r} holds a NUL", hint="take it out")
     if not store.is_local:
         return _anchor_s3(store, pattern)
     if not pattern.startswith("/"):

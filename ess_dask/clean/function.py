@@ -11,7 +11,7 @@ from ess_dask.clean import frames
 from ess_dask.clean.arrow import standard_table
 from ess_dask.clean.carried import Function, pack_callable, pack_reference, unpack
 from ess_dask.clean.locate import located
-from ess_dask.clean.options import read_options, read_per
+from ess_dask.clean.options import known_per, read_options, read_per
 from ess_dask.clean.protocol import ROW_LABEL, Per, StepContext
 from ess_dask.clean.signals import LostRowLabelsError
 from ess_dask.errors import CleanError
@@ -48,7 +48,7 @@ class PythonStep:
     def from_callable(cls, function: Function, per: Per = "batch") -> PythonStep:
         """Make the step from a function, lambda or other callable."""
         name = getattr(function, "__qualname__", type(function).__name__)
-        return cls(name, pack_callable(function), per, _takes(function))
+        return cls(name, pack_callable(function), known_per(per), _takes(function))
 
     @classmethod
     def from_pipeline(cls, value: str | dict[str, object], folder: str) -> PythonStep:

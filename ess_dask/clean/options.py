@@ -49,7 +49,11 @@ def read_options(kind: str, value: object, main: str, known: Sequence[str]) -> S
 
 def read_per(rest: Mapping[str, object]) -> Per:
     """Return the option ``per``: ``batch`` (default) or ``file``."""
-    value = rest.get("per", "batch")
+    return known_per(rest.get("per", "batch"))
+
+
+def known_per(value: object) -> Per:
+    """Return what a step sees at a time; raise ``ConfigError`` for another word."""
     if value in ("batch", "file"):
         return value
     raise ConfigError(f"per must be batch or file, not {value!r}", hint="batch is the default")

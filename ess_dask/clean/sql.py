@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ess_dask.clean import duck
 from ess_dask.clean.arrow import standard_table, standard_type
 from ess_dask.clean.locate import located
-from ess_dask.clean.options import read_options, read_per
+from ess_dask.clean.options import known_per, read_options, read_per
 from ess_dask.clean.protocol import ROW_LABEL, Per, StepContext
 from ess_dask.clean.sqlrows import carry_label
 from ess_dask.clean.sqlthrough import Through, put_together, without_through
@@ -45,6 +45,7 @@ class SqlStep:
     _carries: bool = field(init=False, repr=False, compare=False, default=True)
 
     def __post_init__(self) -> None:
+        known_per(self.per)
         tree = parse(self.query)
         carried = carry_label(tree, self.query, per_batch=self.per == "batch")
         object.__setattr__(self, "_carries", carried is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
 
 
 @contextmanager
+def _terminated() -> Iterator[None]:
+    """Let SIGTERM end as Ctrl-C does what comes before and after the work: a wait, the plan."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_DFL:  # the caller wants it ignored
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def watched(opened: OpenedPipeline, *, quiet: bool = False) -> Iterator[None]:
     """Set up the log; plan and run the pipeline in the block: who waits for the run is told of what
     goes wrong, the plan included.
@@ -29,7 +44,7 @@ def watched(opened: OpenedPipeline, *, quiet: bool = False) -> Iterator[None]:
 
     logs.configure(opened.settings, quiet=quiet)
     try:
-        with watch.prepared(before_plan(opened.pipeline), opened.settings):
+        with _terminated(), watch.prepared(before_plan(opened.pipeline), opened.settings):
             yield
     except EssError as error:
         if not logs.is_json():

@@ -258,9 +258,9 @@ def _told(error: OSError | UnicodeEncodeError, args: list[str]) -> tuple[int, st
         hint = "names of datastores and categories, options and statements are UTF-8"
         return (2, f"{odd!r} is not valid UTF-8", hint) if odd else None
     where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         hint = "make room (state, spool and warehouse folders), run again"
-        return 1, "no space left on the disk" + (f" for {where}" if where else ""), hint
+        return 1, os.strerror(error.errno).lower() + (f" for {where}" if where else ""), hint
     if error.errno == errno.ENAMETOOLONG:
         return 2, f"a name of {len(where)} characters is too long: {where[:40]}...", "look at it"
     return None

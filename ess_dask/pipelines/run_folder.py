@@ -24,6 +24,9 @@ from ess_dask.locks import is_held
 if TYPE_CHECKING:
     from ess_dask.settings import Settings
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What a write says to a full disk, a quota that is used up, a limit of a file's size."""
+
 _ELSEWHERE = "elsewhere"
 
 
@@ -61,10 +64,11 @@ def run_folder(folder: Path, staged_at: str = "") -> Iterator[None]:
         is_done = True
     except OSError as error:
         # A write that fails half-way knows no file name: the run's own disk is named for it.
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
+        if error.errno not in NO_ROOM or error.filename:
             raise
+        what = os.strerror(error.errno).lower()
         raise EssError(
-            f"no space left while working in {folder} ({_free_bytes(folder):,} bytes free)",
+            f"{what} while working in {folder} ({_free_bytes(folder):,} bytes free)",
             hint="make room there (or in ESS_CACHE_DIR), or set ESS_RUNS_FOLDER; then run again",
         ) from None
     finally:

@@ -94,8 +94,7 @@ def _step(value: Any) -> Any:
     if isinstance(value, CleanStep):
         return value
     if not isinstance(value, Map) or len(value) != 1:
-        hint = "write one entry for each step, such as: - sql: select * from records"
-        raise FieldError(f"a step must be one of {', '.join(kinds())}", hint=hint)
+        raise FieldError(f"a step must be one of {', '.join(kinds())}", hint=_entry_hint(value))
     kind, body = next(iter(value.items()))
     if kind not in kinds():
         raise FieldError(_unknown(kind), hint=_kinds_hint(kind), place=value.key_places[kind])
@@ -107,6 +106,16 @@ def _step(value: Any) -> Any:
         what = f"'{step.text}' does not name a function"
         raise FieldError(what, hint="write it as module:function", place=step.place)
     return step
+
+
+def _entry_hint(value: Any) -> str:
+    """Say how a step is written; options that stand beside its kind belong behind it."""
+    kind = next((name for name in MAIN if name in value), "") if isinstance(value, Map) else ""
+    options = [name for name in value if name in OPTIONS[kind]] if kind else []
+    if options and len(value) == len(options) + 1:
+        inside = ", ".join(f"{name}: ..." for name in options)
+        return f"write it as - {kind}: {{{MAIN[kind]}: ..., {inside}}}"
+    return "write one entry for each step, such as: - sql: select * from records"
 
 
 def _long(kind: str, body: Map) -> CleanStep:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Watch = Callable[[BatchResult], None]
 
+NOT_KEPT = "they were not kept: with rejects.keep: true `ess rejects show` has them"
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -246,7 +248,7 @@ class Work:
             raise RejectLimitError(
                 f"{totals.rejected:,} of {totals.read:,} rows ({share:.1f} %) were rejected, "
                 f"more than the limit {limit.limit}; nothing was published",
-                hint=f"see: ess rejects show {self.run_id}",
+                hint=f"see: ess rejects show {self.run_id}" if limit.keep else NOT_KEPT,
             )
 
     def request(
@@ -325,6 +327,7 @@ class Work:
     ) -> RunReport:
         """Put the account together."""
         failed = tuple((shown(count.uri), count.error) for count in totals.failed)
+        keep = self.execution.rejects.keep
         return RunReport(
             run_id=self.run_id,
             pipeline=self.plan.pipeline,
@@ -342,7 +345,7 @@ class Work:
             warehouse=self.plan.target if self._loads else "",
             table=self.plan.table if self._loads else "",
             memory=self.plan.memory if self._imports else "",
-            rejects=str(self.rejects_folder) if totals.rejected else "",
+            rejects=str(self.rejects_folder) if totals.rejected and keep else "",
             exit_code=_exit_code(totals.failed, drained),
             store=self.plan.store,
         )

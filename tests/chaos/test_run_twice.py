@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -84,6 +85,25 @@ def test_the_second_run_names_the_first_or_waits_for_it(shop, until, end_process
         assert child.returncode == 0, err
         # The one that waited planned when it was its turn.
         assert json.loads(out)["files"] == files
+    shop.check_complete()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_waits_is_interrupted_by_either_signal(shop, until, end_processes, number):
+    shop.write(clean="  - shell: 'until test -e go; do sleep 0.02; done; cat'\n" + DROP_FREE)
+    first = shop.start()
+    end_processes.append(first)
+    until(lambda: list((shop.state / "runs").glob("*/stage")))
+    waiting = shop.start("--wait")
+    end_processes.append(waiting)
+    assert b"waiting: " in waiting.stderr.readline()
+    waiting.send_signal(number)
+    _, err = waiting.communicate(timeout=60)
+    assert (waiting.returncode, err.strip()) == (130, b"ess: interrupted")
+    (shop.folder / "go").touch()
+    first.communicate(timeout=60)
+    assert first.returncode == 0
     shop.check_complete()
 
 

@@ -267,7 +267,13 @@ try:
     ess.backfill_pipeline("shop.yaml", overrides={"rejects.limit": 0})
 except ess.RejectLimitError as error:
     print(error.message[:10])
+for wrong in ({"chunk": "year"}, {"reprocess": "ALL"}):
+    try:
+        ess.backfill_pipeline("shop.yaml", **wrong)
+    except ess.UsageError as error:
+        print(error.message)
 """
     lines = shop.python(code).stdout.splitlines()
     assert lines[0] == "['2014-02-01', '2014-02-02']"
-    assert lines[1:] == ["20 0", "2014-02-03"]
+    wrong = ["chunk cannot be 'year'", "reprocess cannot be 'ALL'"]
+    assert lines[1:] == ["20 0", "2014-02-03", *wrong]

@@ -230,7 +230,7 @@ def test_a_full_disk_is_told_in_two_lines(shop):
         command = [sys.executable, "-c", "from ess_dask.cli.main import main; main()", "ls"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("ess: no space left on the disk\n  hint: ")
+    assert done.stderr.startswith("ess: no space left on device\n  hint: ")
     assert len(done.stderr.splitlines()) == 2
 
 

@@ -349,6 +349,10 @@ def test_nothing_is_kept_when_that_is_asked_for(user, small_lake):
     report = answer(user, "run", "shop.yaml")
     assert (report["rows_rejected"], report["rows_loaded"]) == (lake.bad, lake.loadable)
     assert sum(report["reasons"].values()) == lake.bad
+    assert report["rejects"] == ""
+    refused = user.ess("run", "shop.yaml", *("--set", "rejects.limit=0"),
+                       *("--set", "load.table=other"), code=4)  # fmt: skip
+    assert "hint: they were not kept" in refused.stderr
     assert not list((user.home / ".ess" / "runs").glob("*/rejects/*"))
     assert rows(user, "select count(*) from _ess_rejects") == [(0,)]
     assert rows(user, "select sum(rows_rejected) from _ess_ledger") == [(lake.bad,)]

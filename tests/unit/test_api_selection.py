@@ -271,6 +271,9 @@ def test_what_is_no_cleaning_step_is_told_when_it_is_given(log, step):
         log.all().clean(step)
     with pytest.raises(ess.UsageError, match="is no function"):
         ess.python("cleaning:put_right")
+    for step_of in (ess.sql, ess.python, ess.aq):
+        with pytest.raises(ess.ConfigError, match="per must be batch or file, not 'files'"):
+            step_of(len, per="files")
     with pytest.raises(ess.ConfigError, match=r"not 0 statements\n.*write: select"):
         log.all().clean("  ")
 

@@ -52,6 +52,11 @@ def test_anchor(store, pattern, anchored):
     assert anchor(store, pattern) == anchored
 
 
+def test_a_pattern_with_a_nul_is_refused():
+    with pytest.raises(UsageError, match=r"the pattern 'a\\x00\*' holds a NUL"):
+        compile_patterns(LAKE, ("a\0*",))
+
+
 def test_a_root_with_glob_characters_is_literal():
     store = Datastore("odd", "/la[k]e*")
     wanted = compile_patterns(store, ("*.csv",))

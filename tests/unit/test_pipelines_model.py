@@ -117,7 +117,14 @@ BAD = [
     ("  columns:", "  file_columns: [file_date, file_date]\n  columns:", "6:17", "twice", ""),
     ("  - sql: select", "  - sqll: select", "12:5", "unknown kind of step 'sqll'", "'sql'"),
     ("  - sql: select", "  - select", "12:5", "a step must be one of", "- sql:"),
-    ("  - sql: select", "  - sql: a\n    shell: b", "12:5", "a step must be one of", ""),
+    ("  - sql: select", "  - sql: a\n    shell: b", "12:5", "a step must be one of", "one entry"),
+    (
+        "  - sql: select * from records where price > 0",
+        "  - sql: select sum(price) from records\n    per: file",
+        "12:5",
+        "a step must be one of",
+        "write it as - sql: {query: ..., per: ...}",
+    ),
     (
         "  - sql: select * from records where price > 0",
         "  - sql:",

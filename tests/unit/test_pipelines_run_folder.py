@@ -1,5 +1,6 @@
 """A run's folder: what was staged goes with the run, what is to be kept stays."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -56,6 +57,15 @@ def test_the_stage_goes_when_the_run_fails(tmp_path):
         (tmp_path / "a" / "stage").mkdir()
         raise ZeroDivisionError
     assert names(tmp_path / "a") == ["rejects"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_write_that_finds_no_room_names_the_folder(tmp_path, number):
+    with pytest.raises(EssError, match=os.strerror(number).lower()) as raised:  # noqa: SIM117
+        with run_folder(tmp_path / "a"):
+            raise OSError(number, "Error writing bytes to file")
+    assert f"while working in {tmp_path / 'a'}" in str(raised.value)
+    assert raised.value.exit_code == 1
 
 
 def test_a_killed_runs_stage_is_swept_by_the_next_and_its_rejects_stay(tmp_path):
