@@ -192,10 +192,8 @@ def _stored(store: Datastore, file: FileRef) -> Iterator[bytes]:
 
 def _plain(store: Datastore, file: FileRef) -> Iterator[bytes]:
     from ess_dask.catalog.store import open_file
-    from ess_dask.records.archives import open_files
     from ess_dask.records.chunk import FileSource
+    from ess_dask.records.codecs import read_blocks
     from ess_dask.records.spec import ReadSpec
 
-    source = FileSource(file.uri, lambda: open_file(store, file))
-    for _, blocks in open_files(source, ReadSpec(())):
-        yield from blocks
+    return read_blocks(FileSource(file.uri, lambda: open_file(store, file)), ReadSpec(()))
