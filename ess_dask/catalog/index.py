@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -62,20 +62,29 @@ def open_state(path: Path | None = None) -> Iterator[sqlite3.Connection]:
     """
     path = path or cache_dir() / "catalog.db"
     with state_errors(path):
-        # Made here, because SQLite would make it readable for others.
-        path.touch(mode=0o600)
         try:
-            connection = _connect(path)
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            set_aside(path)
-            path.touch(mode=0o600)
-            connection = _connect(path)
-        try:
+            connection = _open(path)
+        except OSError as error:
+            raise EssError(
+                f"cannot use the catalogue {path}: {error.strerror}",
+                hint="set ESS_CACHE_DIR to a folder you may write",
+            ) from None
+        # An error of the system in the block is not one of the catalogue.
+        with closing(connection):
             yield connection
-        finally:
-            connection.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # Made here, because SQLite would make it readable for others.
+    path.touch(mode=0o600)
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        set_aside(path)
+        path.touch(mode=0o600)
+        return _connect(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -267,7 +276,7 @@ def _indexed(number: int, label: str, definition: str) -> Indexed:
 
 @contextmanager
 def state_errors(path: Path) -> Iterator[None]:
-    """Raise what ``open_state`` raises for what SQLite and the disk say in the block."""
+    """Raise what ``open_state`` raises for what SQLite says in the block."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -289,9 +298,4 @@ def state_errors(path: Path) -> Iterator[None]:
         raise ConfigError(
             f"{path} was damaged ({error}), and is kept aside",
             hint="try again: a new one is begun",
-        ) from None
-    except OSError as error:
-        raise EssError(
-            f"cannot use the catalogue {path}: {error.strerror}",
-            hint="set ESS_CACHE_DIR to a folder you may write",
         ) from None

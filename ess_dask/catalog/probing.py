@@ -34,7 +34,8 @@ def read_sample(
 ) -> bytes:
     """Return the first ``size`` decompressed bytes of a file, after the preprocess command.
 
-    Of an archive, those of the first member that ``category.archive`` picks. A sample that was cut
+    Of an archive, those of the first member that ``category.archive`` picks and that holds
+    something. A sample that was cut
     ends with a whole line.
     """
     from ess_dask.records.archives import open_files
@@ -50,7 +51,8 @@ def read_sample(
                 sample += block
                 if len(sample) > size:
                     break
-            break
+            if sample:
+                break
     cut = bytes(sample[:size])
     if len(sample) > size and b"\n" in cut:
         cut = cut[: cut.rindex(b"\n") + 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ess_dask.catalog.local import changed
 from ess_dask.errors import AccessError, EssError, ReadError, TransientError, UsageError
+from ess_dask.redact import redact
 
 _DENIED = {"AccessDenied", "403", "AllAccessDisabled", "AccountProblem", "NotSignedUp", "Forbidden"}
 _REFUSED = {
@@ -95,11 +96,19 @@ def _of_client(
             hint="select the datastore with --credentials FILE.csv, or set AWS_PROFILE",
         )
     if isinstance(error, (boto.ProfileNotFound, boto.CredentialRetrievalError)):
-        return AccessError(f"{uri}: {error}", hint="check the profile in ~/.aws/config")
+        return AccessError(f"{uri}: {_one_line(error)}", hint="check the profile in ~/.aws/config")
     if isinstance(error, (boto.ParamValidationError, boto.InvalidRegionError, ValueError)):
         return UsageError(f"{uri}: {_one_line(error)}")
+    if isinstance(error, boto.EndpointProviderError):
+        return UsageError(
+            f"{uri}: {_one_line(error)}", hint="check AWS_ENDPOINT_URL and the region"
+        )
     if _is_network(error):
         return _transient(_one_line(error), uri, endpoint, elapsed)
+    if isinstance(error, boto.BotoCoreError):
+        return AccessError(
+            f"{uri}: {_one_line(error)}", hint="check ~/.aws/config and the variables AWS_*"
+        )
     return error
 
 
@@ -122,10 +131,10 @@ def _is_network(error: BaseException) -> bool:
 
 def _transient(what: str, uri: str, endpoint: str, elapsed: float) -> TransientError:
     return TransientError(
-        f"{uri}: {what} ({endpoint or 'AWS'}, {elapsed:.1f} s)",
+        f"{uri}: {what} ({redact(endpoint) or 'AWS'}, {elapsed:.1f} s)",
         hint="try again; check the network and AWS_ENDPOINT_URL",
     )
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return redact(" ".join(str(error).split())) or type(error).__name__

@@ -29,7 +29,8 @@ _SHOWN = 1500
 
 @dataclass(frozen=True, slots=True)
 class ShellStep:
-    """A bytes step: ``bash`` with ``pipefail`` runs ``command`` once for each file.
+    """A bytes step: ``bash`` with ``pipefail`` runs ``command`` once for each file, of an archive
+    for each member.
 
     ``timeout`` in seconds for one file (0: the context's).
     """

@@ -23,7 +23,7 @@ from ess_dask.engine.heard import about, hearing
 from ess_dask.engine.model import Batch, BatchResult, Job, Piece, Sink, SinkWriter
 from ess_dask.engine.patience import LIMIT, untried
 from ess_dask.engine.refusing import refuse_unfit
-from ess_dask.engine.rows import add_file_columns, clean, gather, name_row
+from ess_dask.engine.rows import StepCount, add_file_columns, clean, gather, name_row
 from ess_dask.engine.tally import BatchTally, FileTally, StepTally, reasons
 from ess_dask.errors import AccessError, CleanError, DataError, ReadError, TransientError
 
@@ -256,15 +256,17 @@ def _parts(file: FileRef, job: Job, tally: FileTally) -> Iterator[Part]:
 def _stored(file: FileRef, job: Job, tally: FileTally) -> Iterator[Part]:
     """Yield the parts of a stored file; raise unless it was the recorded version to the end."""
     from ess_dask.catalog.store import check_version, open_file
-    from ess_dask.records.archives import read_blocks
+    from ess_dask.records.archives import open_files
     from ess_dask.records.chunk import FileSource
     from ess_dask.records.csv import read_untyped
 
     source = FileSource(file.uri, lambda: open_file(job.store, file))
-    blocks: Iterable[bytes] | None = None
+    files: Iterator[tuple[str, Iterable[bytes]]] | None = None
     if job.bytes_steps:
-        blocks = _pipe(read_blocks(source, job.read), job, file, tally)
-    yield from read_untyped(source, job.read, blocks)
+        # A member of an archive is a file of its own, with its own title line.
+        opened = open_files(source, job.read)
+        files = ((uri, _pipe(blocks, job, file, tally)) for uri, blocks in opened)
+    yield from read_untyped(source, job.read, files)
     check_version(job.store, file)
 
 
@@ -277,10 +279,9 @@ def _pipe(blocks: Iterable[bytes], job: Job, file: FileRef, tally: FileTally) ->
         counters.append(_LineCounter())
         stream = counters[-1].watch(step.pipe(stream, context))
     yield from stream
-    tally.lines_dropped = counters[0].lines - counters[-1].lines
-    for number, step in enumerate(job.bytes_steps):
-        rows = (counters[number].lines, counters[number + 1].lines)
-        tally.steps.rows[number, step.name] = rows
+    tally.lines_dropped += counters[0].lines - counters[-1].lines
+    counts = zip(job.bytes_steps, itertools.pairwise(counters), strict=True)
+    tally.steps.take([StepCount(step.name, a.lines, b.lines) for step, (a, b) in counts])
 
 
 @dataclass(slots=True)

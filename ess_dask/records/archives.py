@@ -82,9 +82,18 @@ def open_files(
 
 
 def read_blocks(source: FileSource, spec: ReadSpec) -> Iterator[bytes]:
-    """Yield the plain bytes of ``source``; those of an archive's members one after another."""
+    """Yield the plain bytes of ``source``; those of an archive's members one after another, text of
+    each in lines of its own."""
+    last = b""
     for _, blocks in open_files(source, spec):
-        yield from blocks
+        # A text may lack its last line end; NUL ends one of UTF-16, or what is none.
+        open_line = last not in (b"", b"\n", b"\r", b"\0")
+        for block in filter(None, blocks):
+            if open_line:
+                yield b"\n"
+                open_line = False
+            yield block
+            last = block[-1:]
 
 
 def list_members(source: FileSource, pattern: str = "") -> tuple[Member, ...]:

@@ -48,21 +48,24 @@ def read_chunks(
     is opened and decompressed, and an archive is read member by member. Raises ``ReadError``,
     ``ColumnsError`` and ``ConfigError``.
     """
-    for part in read_untyped(source, spec, blocks):
+    files = None if blocks is None else [(source.uri, blocks)]
+    for part in read_untyped(source, spec, files):
         yield from type_chunks([part])
 
 
 def read_untyped(
-    source: FileSource, spec: ReadSpec, blocks: Iterable[bytes] | None = None
+    source: FileSource,
+    spec: ReadSpec,
+    files: Iterable[tuple[str, Iterable[bytes]]] | None = None,
 ) -> Iterator[Part]:
     """Yield what ``type_chunks`` makes the chunks of one file from; otherwise as ``read_chunks``.
 
+    ``files`` are what ``open_files`` gives of it, with bytes that already went through other hands.
     Typing has a cost for each call: parts of many small files are better typed together.
     """
     check_spec(spec)
     empty = True
-    files = open_files(source, spec) if blocks is None else [(source.uri, blocks)]
-    for uri, content in files:
+    for uri, content in open_files(source, spec) if files is None else files:
         member = uri.removeprefix(f"{source.uri}!") if uri != source.uri else ""
         for part in _File(source.uri, spec, member).parts(content):
             empty = False

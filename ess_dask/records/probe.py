@@ -2,8 +2,8 @@
 
 The types are those Essentia's probe gives (``S:userID I:articleID``): a column that is partly blank
 or holds anything but one kind of value is S, whole numbers are I (L where they need 64 bits, IS
-and LS where some are negative), other numbers F, addresses IP. The product's own types are more
-careful: what a number would not give back (``01234``, 2**53 + 1 among decimals) is a string.
+and LS where some are negative), other numbers F, addresses IP. A column with whole numbers that
+would not come back is S, too: codes that begin with zeros, 2**53 + 1 among decimals.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _structure(delimiter: str, rows: list[list[str]]) -> Probe:
         delimiter,
         header,
         tuple(
-            ProbedColumn(name, title, _letter(values), _type_name(values))
+            ProbedColumn(name, title, _safe_letter(values), _type_name(values))
             for name, title, values in named
         ),
     )
@@ -175,9 +175,7 @@ def _integer_letter(values: list[int]) -> str:
 def _type_name(values: tuple[str, ...]) -> str:
     """Return the product's type for a column, blanks (nulls) left aside."""
     present = tuple(value for value in values if value.strip())
-    letter = _letter(present)
-    if letter != "S" and any(_is_changed(value, letter) for value in present):
-        return "string"
+    letter = _safe_letter(present)
     if letter in ("I", "IS", "LS"):
         return "int64"
     if letter != "S":
@@ -185,6 +183,12 @@ def _type_name(values: tuple[str, ...]) -> str:
     if present and _all(present, _ISO_DATE.fullmatch, date.fromisoformat):
         return "date"
     return "timestamp" if present and _are_timestamps(present) else "string"
+
+
+def _safe_letter(values: tuple[str, ...]) -> str:
+    """Return Essentia's letter for a column, S where another one would change a value."""
+    letter = _letter(values)
+    return "S" if letter != "S" and any(_is_changed(each, letter) for each in values) else letter
 
 
 def _is_changed(number: str, letter: str) -> bool:

@@ -304,6 +304,35 @@ def test_a_dead_endpoint_is_retried_then_told_with_its_address(monkeypatch, quic
     assert sum("trying again" in record.message for record in caplog.records) == 2
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:nothing", "ftp://127.0.0.1", "nowhere"])
+def test_an_endpoint_that_is_none_is_a_usage_error(monkeypatch, server, address):
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="s3://lake/: "):
+        select_files(Datastore("lake", "s3://lake", endpoint=address), EVERYTHING)
+
+
+def test_a_password_in_the_endpoint_is_not_shown(monkeypatch, quick, server, caplog):
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    address = f"http://me:canary-secret@127.0.0.1:{free_port()}"
+    with caplog.at_level(logging.WARNING), pytest.raises(TransientError) as caught:
+        select_files(Datastore("lake", "s3://lake", endpoint=address), EVERYTHING)
+    assert "127.0.0.1" in caught.value.message
+    assert "canary-secret" not in caught.value.message + caplog.text
+
+
+def test_a_sign_in_that_has_expired_is_told(s3, monkeypatch):
+    from botocore.exceptions import UnauthorizedSSOTokenError
+
+    def expired(*_, **__):
+        raise UnauthorizedSSOTokenError
+
+    monkeypatch.setattr("s3fs.S3FileSystem.call_s3", expired)
+    with pytest.raises(AccessError, match="SSO session"):
+        select_files(LAKE, EVERYTHING)
+
+
 def test_a_broken_answer_is_fetched_again(s3, quick, monkeypatch):
     put(s3, "a", b"whole")
     file = only()

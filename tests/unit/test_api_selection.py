@@ -6,6 +6,7 @@ import gzip
 import io
 import re
 import warnings
+import zipfile
 
 import pandas as pd
 import polars as pl
@@ -263,6 +264,24 @@ def test_what_no_file_can_be_read_by_is_told_when_it_is_given(lake, given):
     (value,) = given.values()
     with pytest.raises(ess.ConfigError, match=repr(value)):
         ess.select(lake).category("log", "log_*", columns=COLUMNS, **given)
+
+
+def test_a_shell_step_runs_on_each_member_of_an_archive(home):
+    (home / "zips").mkdir()
+    with zipfile.ZipFile(home / "zips" / "z_20200101.zip", "w") as archive:
+        archive.writestr("a.csv", "user,n\n1,2\n3,4")
+        archive.writestr("b.csv", "n,user\n6,5\nbad,7\n")
+        archive.writestr("c.csv", "")
+    found = ess.select(home / "zips").category("z", "z_*", columns={"user": "string", "n": "int32"})
+    rows = [("1", 2), ("3", 4), ("5", 6)]
+    for made in (
+        found.all(),
+        found.all().clean(ess.shell("cat"), ess.shell("grep -v nothing || :")),
+    ):
+        with pytest.warns(ess.RejectWarning):
+            assert [tuple(row.values()) for row in made.to_arrow().to_pylist()] == rows
+        (reject,) = made.rejects().to_dict("records")
+        assert (reject["member"], reject["line"], reject["raw"]) == ("b.csv", 3, b"bad,7")
 
 
 @pytest.mark.parametrize("step", [5, None, ["select 1"]])

@@ -158,10 +158,11 @@ def test_a_sample_is_cut_at_a_line(store):
     assert read_sample(store, SALES, file) == ROWS
 
 
-def test_a_sample_of_an_archive_is_its_first_member_that_is_picked(tmp_path):
+def test_a_sample_of_an_archive_is_its_first_member_that_is_picked_and_not_empty(tmp_path):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("readme.txt", "not this")
+        archive.writestr("begun.csv", "")
         archive.writestr("data.csv", ROWS)
     (tmp_path / "a.zip").write_bytes(packed.getvalue())
     store = Datastore("z", str(tmp_path))

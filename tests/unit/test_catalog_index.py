@@ -211,6 +211,11 @@ def test_a_path_that_cannot_be_opened_is_named(tmp_path):
     assert "such" in caught.value.message
 
 
+def test_an_error_of_the_system_is_not_blamed_on_the_catalogue(path):
+    with pytest.raises(BrokenPipeError), open_catalog(path):
+        raise BrokenPipeError
+
+
 def test_a_full_disk_is_told_with_the_path_and_the_state_stays(path):
     with open_catalog(path) as catalog:
         catalog.remember("a", "b")

@@ -124,6 +124,12 @@ def test_read_blocks_joins_the_members(kind):
     assert joined == b"".join(FILES.values())
 
 
+def test_each_member_begins_a_line_of_its_own():
+    files = {"a": b"1", "b": b"", "c": b"2\n", "d": b"3\r\n", "e": b"4\r", "f": b"5\0", "g": b"6"}
+    joined = b"".join(read_blocks(source(make_zip(files)), ReadSpec(COLUMNS)))
+    assert joined == b"1\n2\n3\r\n4\r5\0006"
+
+
 @each_archive
 def test_members_may_be_compressed_themselves(kind):
     got = contents(ARCHIVES[kind]({"a.csv.gz": gzip.compress(b"a,b\n")}))
