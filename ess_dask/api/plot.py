@@ -37,14 +37,14 @@ class Plot:
             raise UsageError(f"{kind!r} is no kind of plot", hint=hint)
         self._check(x, y)
         frame = drawable(self._table)
-        if not _can_draw():
+        if _is_matplotlib() and find_spec("matplotlib") is None:
             raise UsageError(
                 "plots need matplotlib, which is not installed",
                 hint='pip install "ess-dask[ui]"',
             )
         if x is None and kind in _ALONG_FIRST and len(frame.columns) > 1:
             frame = frame.set_index(frame.columns[0])
-        draw: Any = frame.plot
+        draw: Any = (_literal(frame) if _is_matplotlib() else frame).plot
         return draw(x=x, y=y, kind=kind, **how)
 
     def __getattr__(self, kind: str) -> Any:
@@ -79,9 +79,24 @@ def drawable(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _can_draw() -> bool:
-    """Whether pandas can draw: with matplotlib, or with what it was told to use instead of it."""
+def _is_matplotlib() -> bool:
+    """Whether pandas draws with matplotlib, and not with what it was told to use instead."""
     import pandas as pd
 
     backend: str = pd.get_option("plotting.backend")
-    return find_spec(backend) is not None if backend == "matplotlib" else True
+    return backend == "matplotlib"
+
+
+def _literal(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with texts as matplotlib shows them literally: what stands between two
+    dollars is a formula to it, and one that it cannot read is an error."""
+    import pandas as pd
+
+    def literal(texts: Any) -> Any:
+        return texts.str.replace("$", r"\$", regex=False)
+
+    texts = frame.select_dtypes(include=["string"]).columns
+    frame = frame.assign(**{name: literal(frame[name]) for name in texts})
+    if isinstance(frame.index.dtype, pd.StringDtype):
+        frame.index = literal(frame.index)
+    return frame

@@ -180,6 +180,11 @@ def test_plots(shell):
     assert "Axes" in done["out"]
     assert shell("[float(bar.get_height()) for bar in _.patches]")["out"].endswith("[3.0, 30.0]\n")
     assert shell("best.plot(y='totl')")["error"] == "UsageError"
+    # Between two dollars matplotlib sees a formula, or fails.
+    shell("%%ess -o odd\nselect 'a $x^$' as price, 2 as n from early limit 1")
+    drawn = shell("axes = odd.plot.bar()\naxes.figure.canvas.draw()\n"
+                  "[each.get_text() for each in axes.get_xticklabels()]")  # fmt: skip
+    assert (drawn["error"], r"a \\$x^\\$" in drawn["out"]) == ("", True)
 
 
 def test_unloading_takes_the_magics_away(shell):

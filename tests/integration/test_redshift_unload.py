@@ -150,6 +150,23 @@ def test_a_category_of_what_was_unloaded(user, server):
     assert out.stdout.splitlines() == ["3"]
 
 
+def test_files_of_others_beside_the_target_stay_and_are_not_read(user, server):
+    """Daily files of a lake whose names begin as the target does."""
+    user.ess("select", f"s3://{server.bucket}", "--label", "lake")
+    own = f"{user.home.parent.name}/sales_"
+    bucket = server.s3.client()
+    others = ["20140901.gz", "001.gz", "0000_part.gz"]
+    for name in others:
+        bucket.put_object(Bucket=server.bucket, Key=f"{own}{name}", Body=b"1,2,3\n")
+    args = ("redshift", "unload", TABLE, f"lake:{own}", "--category", "sold", "--overwrite")
+    assert "10 rows in 4 files" in user.ess(*args).stderr
+    user.ess(*args[:2], f"select * from {TABLE} where id = 3", *args[3:])
+    out = user.ess("stream", "sold", "*", "*", "aq_pp -f,qui - -d %cols -o,notitle - -c id")
+    assert out.stdout.splitlines() == ["3"]
+    kept = keys(server, f"s3://{server.bucket}/{own}")
+    assert kept == sorted([*others, "0000_part_00.gz", "manifest"])
+
+
 def test_frames_need_a_stage(user, server):
     code = f"""
 import ess_dask as ess

@@ -20,11 +20,14 @@ from hypothesis import strategies as st
 from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, Piece
 from ess_dask.errors import ConfigError, DataError, UsageError
+from ess_dask.records.rejects import build_rejects, write_rejects
 from ess_dask.records.types import arrow_type
 from ess_dask.testing.loads import columns, every_type
 from ess_dask.warehouse.model import StagedPart
+from ess_dask.warehouse.redshift import sideload
 from ess_dask.warehouse.redshift.balance import LEAST_BYTES, plan_division
 from ess_dask.warehouse.redshift.csv_part import null_marker, read_csv, write_csv
+from ess_dask.warehouse.redshift.place import FileForm
 from ess_dask.warehouse.redshift.sideload import _fitted
 from ess_dask.warehouse.redshift.staging import RedshiftShape, RedshiftSink
 
@@ -137,6 +140,38 @@ def test_what_goes_along_is_cut_only_where_it_is_too_long():
     texts = ["x" * 10, "żó" * 2, "ż" * 6, None, "a\0"]
     cut = _fitted(pa.table({"t": texts}), "t", "VARCHAR(10)").to_pylist()
     assert cut == ["x" * 10, "żó" * 2, "ż" * 2, None, "a\\0"]
+
+
+def test_what_goes_along_is_written_some_rows_at_a_time(tmp_path, monkeypatch):
+    put = {}
+
+    def publish(place, finished):
+        for path, name in finished:
+            put[name] = pq.read_metadata(path).num_row_groups, pq.read_table(path).to_pylist()
+        return [(f"s3://b/{name}", 1) for _, name in finished]
+
+    monkeypatch.setattr(sideload.S3Place, "publish", publish)
+    monkeypatch.setattr(sideload, "_ROWS", 2)
+    paths, rows = [], []
+    for uri in ("a", "b"):
+        bad = [(line, "", "why", b"raw") for line in range(3)]
+        write_rejects(tmp_path / uri, [build_rejects(uri, bad, title="n")])
+        paths.append(str(tmp_path / uri))
+        rows += [(uri, line, b"raw", "n") for line, *_ in bad]
+    side = sideload.Side(
+        "rejects",
+        (
+            ("uri", "VARCHAR(9)"),
+            ("line", "BIGINT"),
+            ("raw", "VARBYTE(9)"),
+            ("title", "VARCHAR(9)"),
+            ("new", "VARCHAR(9)"),
+        ),
+    )
+    part = sideload.stage_side(side, paths, "s3://bucket/stage/l", FileForm(), "l")
+    groups, found = put["rejects"]
+    assert (part.rows, groups) == (6, 4)
+    assert [tuple(row.values()) for row in found] == [(*row, "") for row in rows]
 
 
 def test_columns_that_are_missing_or_of_no_use_are_named():

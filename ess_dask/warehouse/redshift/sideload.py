@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,9 @@ from ess_dask.warehouse.redshift.place import FileForm, S3Place
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_ROWS = 100_000
+"""Rows that are held in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +36,40 @@ def stage_side(
     What is longer than its column is cut, and a NUL is written ``\\0``: texts of Redshift cannot
     hold one. The run's own folder keeps both as they were.
     """
+    import pyarrow.parquet as pq
+
+    place, rows = S3Place(make_datastore(prefix), form.format, load_id), 0
+    with tempfile.TemporaryDirectory(prefix="ess-") as folder:
+        local = Path(folder) / side.name
+        with pq.ParquetWriter(local, _schema(side), compression=form.codec) as writer:
+            for some in _pieces(side, paths):
+                writer.write_table(some)
+                rows += some.num_rows
+        ((url, size),) = place.publish([(local, side.name)])
+    return StagedPart(url, rows, size, ())
+
+
+def _pieces(side: Side, paths: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the rows as they are written, some at a time: there may be millions."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tables = [pq.read_table(path) for path in paths]
-    table = pa.concat_tables(
-        [pa.table([_fitted(each, *column) for column in side.columns],
-                  names=[name for name, _ in side.columns]) for each in tables]
-    )  # fmt: skip
-    place = S3Place(make_datastore(prefix), form.format, load_id)
-    with tempfile.TemporaryDirectory(prefix="ess-") as folder:
-        local = Path(folder) / side.name
-        pq.write_table(table, local, compression=form.codec)
-        ((url, size),) = place.publish([(local, side.name)])
-    return StagedPart(url, table.num_rows, size, ())
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_ROWS):
+                table = pa.Table.from_batches([batch])
+                fitted = [_fitted(table, *column) for column in side.columns]
+                yield pa.table(fitted, schema=_schema(side))
+
+
+def _schema(side: Side) -> pa.Schema:
+    import pyarrow as pa
+
+    def kind(sql: str) -> pa.DataType:
+        plain = {"BIGINT": pa.int64(), "VARBYTE": pa.binary()}
+        return plain.get(sql.partition("(")[0], pa.string())
+
+    return pa.schema([(name, kind(sql)) for name, sql in side.columns])
 
 
 def _fitted(table: pa.Table, name: str, sql: str) -> pa.ChunkedArray:

@@ -38,7 +38,9 @@ _OUTER = re.compile(
     r"|--[^\n]*|/\*.*?\*/|(?P<word>[()]|\b(?:limit|offset|fetch|top)\b)",
     re.IGNORECASE | re.DOTALL,
 )
-_PART = re.compile(r"(?:\d{4,}_part_\d{2,}|\d{3,})(?:\.\w+)*")
+# What UNLOAD puts behind the target. Without PARALLEL, which we never leave out, it would be digits
+# alone: so may the files of others be called, of a day for one.
+_PART = re.compile(r"\d{4,}_part_\d{2,}(?:\.\w+)*")
 _ENDING: dict[Format, str] = {"parquet": ".parquet", "csv": ".gz"}
 
 
@@ -281,7 +283,7 @@ def _schema(columns: Iterable[Column]) -> pa.Schema:
 
 def files_pattern(where: Destination, shape: Shape) -> str:
     """Return the glob pattern of the files of an unload: not of its manifest."""
-    return f"{literal(where.prefix)}*{_ENDING[shape.format]}"
+    return f"{literal(where.prefix)}[0-9]*_part_[0-9]*{_ENDING[shape.format]}"
 
 
 def spec_letters(columns: Sequence[Column]) -> list[str]:
