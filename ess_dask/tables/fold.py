@@ -136,7 +136,8 @@ def _sums(
     for block, values in zip(blocks, addends, strict=True):
         steps.append((groups.codes[at:][block.codes], values))
         at += block.heads.num_rows
-    for codes, values in steps:
-        np.add.at(sums, codes, values.to_numpy())
-        unseen[codes] = False
+    with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are sums, too
+        for codes, values in steps:
+            np.add.at(sums, codes, values.to_numpy())
+            unseen[codes] = False
     return pa.array(sums, mask=unseen)

@@ -29,7 +29,7 @@ from ess_dask.errors import ConfigError, EssError
 from ess_dask.folders import cache_dir
 from ess_dask.tables.kept import kept_in
 from ess_dask.tables.places import not_writable, place_of
-from ess_dask.tables.registry import Registry
+from ess_dask.tables.registry import DamagedListError, Registry
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -204,10 +204,17 @@ def _failed_lately(path: Path) -> bool:
 def _remove_instance(path: Path, needed: set[str]) -> None:
     own = str(path / "segments")
     if (path / "tables.sqlite").exists():
-        others = Registry(path).roots() - needed - {own}
+        others = _roots(path) - needed - {own}
         folders = [root.removesuffix("/segments") for root in others]
         _all_of(partial(place_of(each).remove_folder, each) for each in folders)
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _roots(path: Path) -> frozenset[str]:
+    try:
+        return Registry(path).roots()
+    except DamagedListError:
+        return frozenset()  # nobody knows any more what it had elsewhere
 
 
 def _check_mounted(client: Client, root: Path) -> None:

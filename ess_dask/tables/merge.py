@@ -139,7 +139,8 @@ class Groups:
         known = values.is_not_null().to_numpy()
         addends = values.drop_nulls().to_numpy()
         sums = np.zeros(len(self.firsts), addends.dtype)
-        np.add.at(sums, self.codes[known], addends)
+        with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are sums, too
+            np.add.at(sums, self.codes[known], addends)
         unseen = np.ones(len(sums), bool)
         unseen[self.codes[known]] = False
         return pa.array(sums, mask=unseen)

@@ -45,6 +45,10 @@ create table if not exists closed (since real not null);
 """
 
 
+class DamagedListError(EssError):
+    """The list of tables is no database any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableName:
     """A table's full name. ``workspace`` is the working folder; compared without case otherwise."""
@@ -319,8 +323,13 @@ class Registry:
                 with db:
                     yield db
         except sqlite3.Error as error:
-            raise EssError(
-                f"the list of memory tables {self._path} cannot be used: {error}"
+            told = f"the list of memory tables {self._path} cannot be used: {error}"
+            if isinstance(error, sqlite3.OperationalError):
+                raise EssError(told) from None
+            raise DamagedListError(
+                told,
+                hint="the tables are lost; begin anew: ess udbd restart, for machines "
+                "ess cluster terminate",
             ) from None
 
 

@@ -276,10 +276,14 @@ class TableStore:
                 )
             futures.append(future)
         with worker_errors(f"memory table {new.table_id}"), self._client.as_current():
-            wait(futures)
-            for future in futures:
-                if future.status != "finished":
-                    future.result()
+            pending = set(futures)
+            while pending:
+                # One that has failed is told at once: where workers die of it, the others would
+                # take them along, too, one after the other.
+                done, pending = wait(pending, return_when="FIRST_COMPLETED")
+                for future in done:
+                    if future.status != "finished":
+                        future.result()
         return futures
 
     def _held(self, version: Version) -> list[Future[pa.Table]]:

@@ -1,5 +1,6 @@
 """Tables in a real (in-process) cluster: versions, readers, merges, order, failures."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -232,6 +233,31 @@ def test_a_failed_import_leaves_the_old_version(store):
     after = store.open(NAME)
     assert after.version == before.version and after.to_arrow().equals(before.to_arrow())
     assert put(store, rows(50, 10)).count() == 60
+
+
+def end_pipe(path):
+    """Let go whoever reads it."""
+    pipe = os.open(path, os.O_RDWR)
+    os.unlink(path)
+    os.close(pipe)
+
+
+def test_a_version_fails_with_its_first_partition(store):
+    """Not when all the others are done: what kills workers would kill them once for each."""
+    sink = store.sink(PLAIN)
+    (lost,) = write(sink, rows(0, 1))
+    (slow,) = write(sink, rows(1, 1))
+    assert lost.rows != slow.rows
+    Path(lost.path).unlink()
+    Path(slow.path).unlink()
+    os.mkfifo(slow.path)
+    release = threading.Timer(30, end_pipe, [slow.path])
+    release.start()
+    with pytest.raises(ReadError):
+        store.publish(NAME, sink, [lost, slow])
+    assert release.is_alive()
+    release.cancel()
+    end_pipe(slow.path)
 
 
 def test_a_crash_before_the_swap_leaves_the_old_version(store, monkeypatch):

@@ -213,7 +213,7 @@ def wait_for_work(daemon, child):
 
 def test_the_cluster_killed_in_the_middle(shop):
     """It is told as such, nothing is half done, and the next command begins anew."""
-    shop.load("".join(f"user{n % 5003},{n % 97}\n" for n in range(60_000)))
+    shop.load("".join(f"user{n % 5003},{n % 97}\n" for n in range(200_000)))
     state = json.loads((shop.user.home / ".ess" / "daemon" / "state.json").read_text())
     # A group with a variable goes row by row, in one place.
     words = ["-scn", "d:t", "-pp", ".", "-eval", "g", "g + 1", "-endpp", "-eval", "n", "n + 1"]

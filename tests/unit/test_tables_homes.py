@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ess_dask.tables.homes import forgetting_ended
+from ess_dask.tables.homes import forgetting_ended, sweep_instances
+from ess_dask.tables.registry import DamagedListError, Registry
 
 
 @pytest.fixture
@@ -33,3 +34,13 @@ def test_only_what_ends_is_forgotten(clusters):
     assert (lives / "one" / "segments" / "a.arrow").exists()
     # Its certificates are gone, but nobody has said that it has ended.
     assert (lost / "one" / "segments" / "a.arrow").exists()
+
+
+def test_a_damaged_list_is_told_and_goes_with_its_instance(tmp_path):
+    damaged = Registry(tmp_path / "before")
+    (tmp_path / "before" / "segments" / "a.arrow").write_bytes(b"rows")
+    (tmp_path / "before" / "tables.sqlite").write_bytes(b"no database" * 500)
+    with pytest.raises(DamagedListError, match="begin anew: ess udbd restart"):
+        damaged.names()
+    sweep_instances(tmp_path, "now")
+    assert not (tmp_path / "before").exists()
