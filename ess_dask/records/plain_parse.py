@@ -9,7 +9,7 @@ are looked at again, as text. What the parser takes for a number and ``cast`` do
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from ess_dask.records.plain_read import (
     NO_NUMBERS,
     Guess,
     Ragged,
-    guessed,
+    guesses,
     read_columns,
     without_blanks,
     without_hexadecimals,
@@ -54,30 +54,39 @@ class Read:
 
 def read_lines(text: Bytes, fields: Fields, spec: ReadSpec) -> Read:
     """Let the parser have a text, in which there is a line that is not empty."""
-    guess = without_hexadecimals(guessed(text, fields, spec), text)
-    return _numbers_or_text(guess, lambda guess: read_columns(text, fields, spec, guess))
+    found = [without_hexadecimals(guess, text) for guess in guesses(text, fields, spec)]
+    return _numbers_or_text(found, lambda guess: read_columns(text, fields, spec, guess))
 
 
 def read_cut(cut: Cut, fields: Fields, spec: ReadSpec) -> Read:
     """Take the fields of lines that are cut, in which there is a good one."""
-    guess = guessed(cut.data, fields, spec)
-    return _numbers_or_text(guess, lambda guess: (cut_columns(cut, fields, spec, guess), Ragged()))
+    found = guesses(cut.data, fields, spec)
+    return _numbers_or_text(found, lambda guess: (cut_columns(cut, fields, spec, guess), Ragged()))
 
 
-def _numbers_or_text(guess: Guess, read: Callable[[Guess], tuple[pa.Table, Ragged]]) -> Read:
-    """Read with the guess if that turns out to be right, else everything as text."""
+def _numbers_or_text(
+    guesses: Iterable[Guess], read: Callable[[Guess], tuple[pa.Table, Ragged]]
+) -> Read:
+    """Read with the first guess that turns out to be right, else everything as text."""
+    for guess in guesses:
+        if (found := _numbers(guess, read)) is not None:
+            return found
+    table, ragged = read(NO_NUMBERS)
+    return Read(table, NO_NUMBERS, ragged)
+
+
+def _numbers(guess: Guess, read: Callable[[Guess], tuple[pa.Table, Ragged]]) -> Read | None:
+    """Read with a guess, None if it turns out to be wrong."""
     import pyarrow as pa
 
     try:
         table, ragged = read(guess)
-        numbers = [table.column(f"f{position}") for position in guess.kinds]
-        nulls = sum(column.null_count for column in numbers) if guess.odd else 0
-        if nulls * AGAIN_SHARE <= table.num_rows and all(map(_finite, numbers)):
-            return Read(table, guess, ragged)
     except pa.ArrowInvalid:
-        pass
-    table, ragged = read(NO_NUMBERS)
-    return Read(table, NO_NUMBERS, ragged)
+        return None
+    numbers = [table.column(f"f{position}") for position in guess.kinds]
+    nulls = sum(column.null_count for column in numbers) if guess.odd else 0
+    right = nulls * AGAIN_SHARE <= table.num_rows and all(map(_finite, numbers))
+    return Read(table, guess, ragged) if right else None
 
 
 def typed_rows(

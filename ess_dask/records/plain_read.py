@@ -141,24 +141,27 @@ def _read(
     )
 
 
-def guessed(text: Bytes, fields: Fields, spec: ReadSpec) -> Guess:
-    """Guess by the start of a text which of its numbers the parser can type."""
+def guesses(text: Bytes, fields: Fields, spec: ReadSpec) -> tuple[Guess, ...]:
+    """Guess by the start of a text which of its numbers the parser can type; the second guess, if
+    any, is for a text in which something odd comes only later."""
     sample = _start(text)
     kinds = {
         position: arrow_type(column.type)
         for position, column in zip(fields.positions, fields.columns, strict=True)
         if column.type.name in (*FLOATS, *INTEGERS)
     }
+    if not kinds:
+        return ()
     guess = Guess(kinds)
-    if not kinds or _takes(sample, fields, spec, guess):
-        return guess if kinds else NO_NUMBERS
-    known = _served.get((fields, spec.blank), NO_NUMBERS)
-    if known.kinds != kinds or not _takes(sample, fields, spec, known):
+    known = _served.get((fields, spec.blank))
+    if _takes(sample, fields, spec, guess):
+        return (guess, known) if known and known.kinds else (guess,)
+    if known is None or known.kinds != kinds or not _takes(sample, fields, spec, known):
         known = _guessed_apart(sample, fields, spec, guess)
         if len(_served) >= _MOST_SERVED:
             _served.clear()
         _served[fields, spec.blank] = known
-    return known if known.kinds else NO_NUMBERS
+    return (known,) if known.kinds else ()
 
 
 def _start(text: Bytes) -> Bytes:

@@ -153,6 +153,17 @@ def test_what_was_odd_in_one_text_is_not_sought_in_the_next():
     assert first == second
 
 
+def test_what_was_odd_in_one_text_is_known_in_one_where_it_comes_late():
+    columns = Column("late", parse_type("int64")), Column("b", parse_type("string"))
+    spec = ReadSpec(columns)
+    rows_and_rejects(read(b"late,b\n" + b"1,y\n" * 30 + b"TBD,y\n", spec))
+    data = b"late,b\n" + b"1,y\n" * 30_000 + b"TBD,y\n"
+    with patch("ess_dask.records.plain_parse.cast", wraps=cast) as asked:
+        found = rows_and_rejects(read(data, spec))
+    assert not asked.called
+    assert found == rows_and_rejects(read_closely(data, spec))
+
+
 @pytest.mark.parametrize("delimiter", ["^", "\x01"])
 def test_text_that_begins_as_if_it_were_deflated(delimiter):
     columns = (Column("a", parse_type("string")), Column("b", parse_type("int64")))
