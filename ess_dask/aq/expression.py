@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
 from ess_dask.aq.addresses import parse_address
+from ess_dask.aq.arguments import Arguments
 from ess_dask.aq.errors import OptionError
-from ess_dask.aq.functions.model import Function, Parameter
 from ess_dask.aq.kinds import INT64_MAX, Type, Value, wrap64
 from ess_dask.aq.text import WRAPPED_DIGITS, Word, words
 from ess_dask.aq.tree import (
     Binary,
     Builtin,
-    Call,
     Compare,
     Constant,
     Logic,
@@ -48,13 +46,13 @@ def parse_expression(text: str, names: Names, default_regex: frozenset[str] = fr
 
     ``default_regex`` are attributes for regular expressions that choose none themselves.
     """
-    parser = _Parser(text, words(text), names, default_regex)
+    parser = Parser(text, words(text), names, default_regex)
     node = parser.logic()
     parser.expect("end")
     return node
 
 
-class _Parser:
+class Parser:
     """Reads the words of one expression once, from left to right."""
 
     def __init__(
@@ -69,6 +67,7 @@ class _Parser:
 
     @property
     def word(self) -> Word:
+        """The word at hand."""
         return self._words[self._at]
 
     def _take(self) -> Word:
@@ -217,7 +216,7 @@ class _Parser:
                 f"unknown function {word.text!r} in expression {self._text!r}",
                 hint="the functions are listed in the reference, docs/reference/aq.md",
             )
-        return _Arguments(self, function, word.text).call()
+        return Arguments(self, function, word.text).call()
 
     def renew_arguments(self, spelling: str) -> None:
         """Replace a single string before the closing parenthesis by what it means today."""
@@ -266,6 +265,10 @@ class _Parser:
             self._at += 1
         return found
 
+    def is_column(self) -> bool:
+        """Whether the word at hand names a column or a variable."""
+        return self.word.kind == "name" and self._names.find(self.word.text) is not None
+
     def settable(self) -> tuple[Reference, ...]:
         """Return all columns and variables."""
         return self._names.settable()
@@ -273,163 +276,6 @@ class _Parser:
     def argument_error(self, why: str, hint: str = "") -> OptionError:
         """Return an error about the argument at hand."""
         return self._error(why, hint)
-
-
-class _Arguments:
-    """Collects the arguments of one call by the parameters of its function."""
-
-    def __init__(self, parser: _Parser, function: Function, spelling: str) -> None:
-        self._parser = parser
-        self._spelling = spelling
-        self._function = function
-        self._values: list[Node] = []
-        self._constants: list[str] = []
-        self._attributes: list[str] = []
-        self._targets: list[Reference] = []
-
-    def call(self) -> Call:
-        """Read up to the closing parenthesis and return the call."""
-        function = self._function
-        self._fixed()
-        while function.repeated and not self._parser.at_end_of_arguments():
-            if function.attributes is not None and self._parser.at_last_argument():
-                break
-            before = self._progress()
-            for parameter in function.repeated:
-                self._one(parameter)
-            if self._progress() == before:
-                break
-        if function.attributes is not None:
-            self._one(Parameter.ATTRIBUTES)
-        if function.regex and self._parser.default_regex:
-            from ess_dask.aq.patterns.regex import with_defaults
-
-            self._attributes = sorted(with_defaults(self._attributes, self._parser.default_regex))
-        self._parser.expect(")")
-        if function.all_columns:
-            self._targets.extend(self._parser.settable())
-        values = tuple(self._values)
-        call = Call(
-            function.name,
-            values,
-            tuple(self._constants),
-            tuple(self._attributes),
-            tuple(self._targets),
-            function.result(values),
-        )
-        if why := function.check(call):
-            raise self._parser.argument_error(f"{function.name}(): {why}")
-        return call
-
-    def _fixed(self) -> None:
-        for at, parameter in enumerate(self._function.parameters):
-            if at == 1 and self._spelling.lower() != self._function.name.lower():
-                self._parser.renew_arguments(self._spelling)
-            self._one(parameter)
-
-    def _progress(self) -> tuple[int, int, int]:
-        return len(self._values), len(self._constants), len(self._targets)
-
-    def _one(self, parameter: Parameter) -> None:
-        if parameter.optional and self._parser.at_end_of_arguments():
-            self._missing(parameter)
-            return
-        if self._parser.at_end_of_arguments():
-            raise self._parser.argument_error(
-                f"{self._function.name}() needs more arguments", self._function.usage
-            )
-        if _READERS[parameter](self, parameter):
-            self._parser.separate()
-
-    def _missing(self, parameter: Parameter) -> None:
-        if parameter is Parameter.LOCAL_ATTRIBUTES:
-            self._attributes.append("")
-
-    def _value(self, parameter: Parameter) -> bool:
-        node = self._parser.logic()
-        wanted = parameter.types
-        if wanted and node.type not in wanted:
-            names = " or ".join(dict.fromkeys(t.value for t in wanted))
-            raise self._parser.argument_error(
-                f"{self._function.name}() wants {names}, not {node.type.value}",
-                self._function.usage,
-            )
-        self._values.append(node)
-        return True
-
-    def _constant(self, _: Parameter) -> bool:
-        if self._parser.word.kind != "string":
-            raise self._parser.argument_error(
-                f"{self._function.name}() wants a quoted string here", self._function.usage
-            )
-        self._constants.append(self._parser.raw_argument())
-        return True
-
-    def _word(self, _: Parameter) -> bool:
-        self._constants.append(self._parser.raw_argument())
-        return True
-
-    def _column(self, parameter: Parameter) -> bool:
-        found = self._parser.column()
-        either = parameter is Parameter.COLUMN_OR_TYPE
-        if found is None and either and self._parser.word.kind == "string":
-            return self._constant(parameter)
-        if found is None:
-            wanted = "a column or a quoted type" if either else "a column"
-            raise self._parser.argument_error(
-                f"{self._function.name}() wants {wanted} here", self._function.usage
-            )
-        if parameter is Parameter.TEXT_COLUMN and found.type is not Type.STR:
-            raise self._parser.argument_error(f"column {found.name} is not a string")
-        if parameter is Parameter.COLUMN_VALUE:
-            self._values.append(found)
-        else:
-            self._targets.append(found)
-        if either:
-            self._constants.append("")
-        return True
-
-    def _attribute_list(self, parameter: Parameter) -> bool:
-        local = parameter is not Parameter.ATTRIBUTES
-        if local and self._is_column_next():
-            self._attributes.append("")
-            return False
-        raw = self._parser.raw_argument()
-        if local:
-            self._attributes.append(raw)
-            return True
-        names = [name.strip().lower() for name in raw.replace("|", ",").split(",") if name.strip()]
-        allowed = self._function.attributes or frozenset()
-        for name in names:
-            if name not in allowed:
-                raise self._parser.argument_error(
-                    f"{self._function.name}() has no attribute {name!r}", self._function.usage
-                )
-        self._attributes.extend(names)
-        return True
-
-    def _is_column_next(self) -> bool:
-        word = self._parser.word
-        return word.kind == "name" and self._parser._names.find(word.text) is not None
-
-
-_READERS: dict[Parameter, Callable[[_Arguments, Parameter], bool]] = {
-    Parameter.TEXT: _Arguments._value,
-    Parameter.NUMBER: _Arguments._value,
-    Parameter.MORE_NUMBER: _Arguments._value,
-    Parameter.ADDRESS: _Arguments._value,
-    Parameter.MORE_ADDRESS: _Arguments._value,
-    Parameter.MORE_TEXT: _Arguments._value,
-    Parameter.ANY: _Arguments._value,
-    Parameter.CONSTANT: _Arguments._constant,
-    Parameter.WORD: _Arguments._word,
-    Parameter.COLUMN: _Arguments._column,
-    Parameter.COLUMN_VALUE: _Arguments._column,
-    Parameter.TEXT_COLUMN: _Arguments._column,
-    Parameter.COLUMN_OR_TYPE: _Arguments._column,
-    Parameter.ATTRIBUTES: _Arguments._attribute_list,
-    Parameter.LOCAL_ATTRIBUTES: _Arguments._attribute_list,
-}
 
 
 def _number(text: str) -> Constant:
