@@ -31,5 +31,10 @@ def _schema() -> dict[str, Any]:
     return schema
 
 
+def is_text(name: str) -> bool:
+    """Whether the schema takes nothing but a text for a setting."""
+    return bool(_schema()["properties"][name].get("type") == "string")
+
+
 OwnSettings = Before(_own_settings, _schema, final=True)
 """Mark of the field: name to value as written."""

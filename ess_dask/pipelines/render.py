@@ -72,7 +72,7 @@ def render_pipeline(pipeline: Pipeline) -> str:
         lines = list(_section(name, getattr(pipeline, name)))
         parts.append("\n".join(lines) + "\n" if lines else "")
     if pipeline.settings:
-        lines = [f"  {name}: {_setting(value)}" for name, value in pipeline.settings.items()]
+        lines = [f"  {name}: {_setting(name, value)}" for name, value in pipeline.settings.items()]
         parts.append("\n".join(["settings:", *lines]) + "\n")
     return "".join(parts)
 
@@ -116,10 +116,13 @@ def _value(value: Any) -> str:
     return quote(value)
 
 
-def _setting(value: Any) -> str:
+def _setting(name: str, value: Any) -> str:
     """Return a setting as YAML; a number without quotes, as other readers of the schema expect."""
+    from ess_dask.pipelines.own_settings import is_text
+
     text = value.text if isinstance(value, Scalar) else str(value)
-    return text if re.fullmatch(r"0|[1-9][0-9]*", text) else quote(text)
+    is_number = re.fullmatch(r"0|[1-9][0-9]*", text) and not is_text(name)
+    return text if is_number else quote(text)
 
 
 def _step(step: CleanStep) -> Iterator[str]:

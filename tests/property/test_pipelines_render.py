@@ -163,6 +163,13 @@ def test_what_is_rendered_obeys_the_schema(pipeline):
     assert [error.message for error in validator.iter_errors(document)] == []
 
 
+def test_a_number_that_is_a_text_is_quoted():
+    source = Source("lake", "sales", ("*.csv",), columns={"id": "int64"})
+    settings = {"workers": Scalar("2"), "runs_folder": Scalar("2014")}
+    pipeline = Pipeline(name="sales", source=source, settings=settings)
+    assert render_pipeline(pipeline).endswith('settings:\n  workers: 2\n  runs_folder: "2014"\n')
+
+
 @quick
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_a_pipeline_or_a_clear_error(data):
