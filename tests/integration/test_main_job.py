@@ -134,6 +134,7 @@ def test_replacing_keeps_the_rows_of_a_file_that_fails(user, small_lake, tmp_pat
     assert rows(user, "select count(distinct _ess_file) from sales") == [(2,)]
 
 
+@pytest.mark.slow
 @pytest.mark.quick
 def test_a_dry_run_and_a_plan_write_nothing(user, small_lake):
     folder, _ = small_lake

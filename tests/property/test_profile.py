@@ -137,6 +137,7 @@ def check(column, values, type_):
         assert column.lengths.mean == sum(lengths) / len(lengths)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(
     st.lists(

@@ -68,6 +68,7 @@ def known(rejects):
     ]
 
 
+@pytest.mark.slow
 @given(st.lists(LINE, max_size=12), st.booleans())
 def test_what_was_rejected_is_rejected_again_by_the_same_reader(lines, header):
     title = ["c,b,a"] if header else []
@@ -79,6 +80,7 @@ def test_what_was_rejected_is_rejected_again_by_the_same_reader(lines, header):
     assert known(still) == known(rejects)
 
 
+@pytest.mark.slow
 @given(st.lists(LINE, max_size=12), st.booleans())
 def test_what_passes_now_is_what_a_whole_reading_gives(lines, header):
     title = ["c,b,a"] if header else []

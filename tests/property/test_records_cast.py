@@ -133,6 +133,7 @@ def test_iso_timestamps(items):
 OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
 
 
+@pytest.mark.slow
 @quick
 @given(LATELY, OFFSETS, st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]))
 @example(datetime(2000, 10, 29, 1), UTC, "Europe/Berlin")  # noqa: DTZ001

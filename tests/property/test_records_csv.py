@@ -213,6 +213,7 @@ def test_reading_equals_the_reference(data, chunk, cuts, longest):
     assert got == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(data=DATA, chunk=st.integers(16, 200))
 def test_one_column_takes_blank_lines_as_blank_values(data, chunk):

@@ -108,6 +108,7 @@ def test_every_measure_is_what_python_counts(drawn):
                 assert Fraction(value) == expected
 
 
+@pytest.mark.slow
 @given(tables(), st.lists(st.integers(0, 8), max_size=4))
 @settings(max_examples=100)
 def test_parts_combine_to_the_whole(drawn, cuts):

@@ -130,6 +130,7 @@ def test_hashes_are_those_of_the_slow_reference(case):
     assert got == [reference(row) for row in zip(*data, strict=True)]
 
 
+@pytest.mark.slow
 @given(keyed(), st.integers(1, 300))
 def test_split_keeps_every_row_in_order_in_its_partition(case, partitions):
     table, _ = case
@@ -145,6 +146,7 @@ def test_split_keeps_every_row_in_order_in_its_partition(case, partitions):
         assert hash_keys(part, key).tolist() == hash_keys(table, key)[rows].tolist()
 
 
+@pytest.mark.slow
 @given(keyed(), st.data())
 def test_a_slice_of_rows_goes_where_the_whole_would(case, data):
     table, _ = case

@@ -117,6 +117,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_inputs_are_read_in_the_time_of_reading_them(aq, name):
     form, columns, data = HOSTILE[name]

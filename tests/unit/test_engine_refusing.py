@@ -91,6 +91,7 @@ def test_a_file_in_many_chunks_keeps_its_lines(tmp_path):
     assert len(a) == 19_980
 
 
+@pytest.mark.slow
 def test_many_rejects_leave_memory_and_come_back_in_order(tmp_path, monkeypatch):
     text = "n,s\n" + "".join(f"x{n},a\n" if n % 3 else f"{n},b\0\n" for n in range(3000))
     files = [write(tmp_path, f"{name}.csv", text) for name in "abc"]

@@ -241,6 +241,7 @@ def test_a_receiver_that_is_no_use_is_said_once(caplog, tmp_path):
     assert "No such file" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_receiver_that_never_ends_its_answer_is_left(monkeypatch, caplog):
     monkeypatch.setattr(lineage, "SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -194,6 +194,7 @@ def test_a_member_over_the_size_limit_is_refused(kind):
         contents(ARCHIVES[kind](), limits=Limits(total_bytes=18))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.bz2", "tar.xz"])
 def test_a_bomb_is_refused_by_its_ratio(kind):
     data = ARCHIVES[kind]({"bomb": bytes(40 << 20)})

@@ -223,6 +223,7 @@ def databases(draw):
     return spec
 
 
+@pytest.mark.slow
 @given(databases())
 def test_what_is_written_is_read_back(spec):
     assert parse_spec("d", format_spec(spec), "x") == spec

@@ -52,6 +52,7 @@ def test_bad_table_names(text):
         parse_table(text)
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
 @settings(max_examples=50)
 def test_any_name_survives_quoting(name):
