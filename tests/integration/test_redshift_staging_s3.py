@@ -22,7 +22,7 @@ import pytest
 import stamina
 
 from ess_dask.catalog import s3_objects
-from ess_dask.catalog.model import Datastore, FileRef
+from ess_dask.catalog.model import FileRef
 from ess_dask.engine.model import Batch, Piece
 from ess_dask.errors import AccessError, DataError, TransientError
 from ess_dask.testing.loads import columns
@@ -367,22 +367,19 @@ def flaky(moto):
 def test_busy_servers_and_cut_connections_are_tried_again(on_moto, flaky, sink, monkeypatch):
     endpoint, faults, seen = flaky
     monkeypatch.setattr("stamina.retry_context", QUICKLY)
-    made = replace(sink, store=Datastore("", "", endpoint=endpoint))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     faults += ["SlowDown", "reset", "InternalError"]
-    parts = stage(made, piece(0, 6, *FILES[:2]))
+    parts = stage(sink, piece(0, 6, *FILES[:2]))
     assert len(seen) == 4
     assert len(rows(on_moto, parts)) == 6
 
 
 def test_a_server_that_stays_busy_leaves_nothing(on_moto, flaky, sink, monkeypatch, tmp_path):
     endpoint, faults, _ = flaky
-    monkeypatch.setattr(
-        "stamina.retry_context",
-        QUICKLY,
-    )
-    made = replace(sink, store=Datastore("", "", endpoint=endpoint))
+    monkeypatch.setattr("stamina.retry_context", QUICKLY)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     faults += ["SlowDown"] * 50
-    writer = made.open(Batch(0, FILES))
+    writer = sink.open(Batch(0, FILES))
     writer.write(piece(0, 6, *FILES[:2]))
     with pytest.raises(TransientError, match="SlowDown"):
         writer.close()
