@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from ess_dask.testing.clusters import end_cluster
 from tests.warm import WarmStart
@@ -18,9 +18,13 @@ SHARED = ROOT.parent / "shared"
 WOODWORKING = SHARED / "essentia" / "data" / "woodworking" / "diy_woodworking"
 
 
-# A shared machine may stop for longer than any example takes.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# The environments of Airflow have no hypothesis.
+with suppress(ImportError):
+    from hypothesis import settings
+
+    # A shared machine may stop for longer than any example takes.
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
 
 WHOLE_PROCESSES = ("integration", "chaos")
 
