@@ -125,6 +125,7 @@ def test_parts_combine_to_the_whole(drawn, cuts):
     )
 
 
+@pytest.mark.slow
 @given(tables())
 @settings(max_examples=50)
 def test_another_value_is_noticed(drawn):

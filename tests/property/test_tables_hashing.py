@@ -123,6 +123,7 @@ def keyed(draw):
     return pa.table(arrays, schema=pa.schema(fields)), data
 
 
+@pytest.mark.slow
 @given(keyed())
 def test_hashes_are_those_of_the_slow_reference(case):
     table, data = case

@@ -169,6 +169,7 @@ def test_json(aq, columns, data, lines):
     assert (ended.lines if ended.code == 0 else None) == lines
 
 
+@pytest.mark.slow
 def test_json_over_many_blocks(aq):
     rows = "".join(f'{{"k":"{"x" * (n % 977)}","n":[{n},{-n}]}}\n' for n in range(20000))
     ended = aq.pp("-f,jsn", aq.write("in", rows), "-d", "is:n:n[*]", "-o,notitle", "-")

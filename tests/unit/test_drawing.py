@@ -67,6 +67,7 @@ def test_nothing_is_drawn_of_nothing(svg):
     assert sparkline([]) == ""
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(
     st.dictionaries(

@@ -77,6 +77,7 @@ def test_what_is_not_listed_yet_shows_in_the_group_that_it_uses(cloud):
     assert (made.calls, made.groups) == ([("terminate", "i-1")], [])
 
 
+@pytest.mark.slow
 def test_who_waits_a_moment_finds_what_is_not_listed_yet(cloud):
     cloud(instance("i-1"), late=1)
     everything = (None, PLACE, lambda _: True, lambda _: None)

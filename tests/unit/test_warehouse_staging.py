@@ -106,6 +106,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(steps=STEPS)
 @settings(max_examples=100)
 def test_parts_hold_what_was_written_and_not_forgotten(steps, tmp_path_factory):
