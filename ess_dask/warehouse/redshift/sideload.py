@@ -65,11 +65,14 @@ def _pieces(side: Side, paths: Sequence[str]) -> Iterator[pa.Table]:
 def _schema(side: Side) -> pa.Schema:
     import pyarrow as pa
 
-    def kind(sql: str) -> pa.DataType:
-        plain = {"BIGINT": pa.int64(), "VARBYTE": pa.binary()}
-        return plain.get(sql.partition("(")[0], pa.string())
+    return pa.schema([(name, _kind(sql)) for name, sql in side.columns])
 
-    return pa.schema([(name, kind(sql)) for name, sql in side.columns])
+
+def _kind(sql: str) -> pa.DataType:
+    import pyarrow as pa
+
+    plain = {"BIGINT": pa.int64(), "VARBYTE": pa.binary()}
+    return plain.get(sql.partition("(")[0], pa.string())
 
 
 def _fitted(table: pa.Table, name: str, sql: str) -> pa.ChunkedArray:
@@ -79,13 +82,14 @@ def _fitted(table: pa.Table, name: str, sql: str) -> pa.ChunkedArray:
 
     if name not in table.column_names:
         return pa.chunked_array([pa.array([""] * table.num_rows, pa.string())])
+    values = table[name].cast(_kind(sql))
     limit = re.search(r"\((\d+)\)", sql)
-    if sql == "BIGINT" or limit is None:
-        return table[name].cast(pa.int64())
+    if limit is None:
+        return values
     width = int(limit[1])
-    if sql.startswith("VARBYTE"):
-        return pc.binary_slice(table[name].cast(pa.binary()), 0, width)
-    texts = pc.replace_substring(table[name].cast(pa.string()), "\0", "\\0")
+    if pa.types.is_binary(values.type):
+        return pc.binary_slice(values, 0, width)
+    texts = pc.replace_substring(values, "\0", "\\0")
     if (pc.max(pc.binary_length(texts)).as_py() or 0) <= width:
         return texts
     # A character has at most four bytes.
