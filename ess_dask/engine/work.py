@@ -74,7 +74,7 @@ def _work_through(batch: Batch, job: Job, sink: Sink) -> tuple[BatchResult, list
         number=batch.number,
         counts=tuple(work.tally.counts[file.uri] for file in batch.files),
         steps=work.tally.steps.listed(),
-        reasons=reasons(rejects),
+        reasons=reasons(rejects) if job.read.keep_rejects else (),
         parts=parts,
         worker=worker_name(),
         started=at,

@@ -176,6 +176,19 @@ def null_places(column: pa.ChunkedArray) -> Places:
     return np.concatenate(found)
 
 
+def distinct(column: pa.ChunkedArray) -> tuple[list[Any], Places]:
+    """Return the different values of a column without nulls, and which of them each row has."""
+    import numpy as np
+    from pyarrow import _compute
+
+    options = _compute.DictionaryEncodeOptions()
+    encoded = _compute.call_function("dictionary_encode", [column], options).unify_dictionaries()
+    if not encoded.num_chunks:
+        return [], np.zeros(0, np.int64)
+    indices = [to_numpy(chunk.indices) for chunk in encoded.chunks]
+    return encoded.chunk(0).dictionary.to_pylist(), np.concatenate(indices).astype(np.int64)
+
+
 def different(texts: Iterable[str | None]) -> tuple[list[str], Places]:
     """Return the different texts, in the order they first came, and which of them each row has; a
     null is ''."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ess_dask.records.arrays import from_numpy, strings, take
+from ess_dask.records.arrays import from_numpy, slices, strings, take
 from ess_dask.records.bits import count_up_to, nth, places, positions
 from ess_dask.records.split import CR, LF
 from ess_dask.records.title import Fields
@@ -63,6 +63,16 @@ class Cut:
     def texts(self, position: int) -> pa.Array:
         """Return a field of all good lines as Arrow strings."""
         return self._taken(self.edges[position])
+
+    def some(self, position: int, rows: Indices) -> list[str | None]:
+        """Return a field of some good lines, by their numbers among these."""
+        import numpy as np
+        import pyarrow as pa
+
+        edges = self.edges[position]
+        starts, stops = (edges[side::2][rows].astype(np.int64) for side in (0, 1))
+        texts: list[str | None] = slices(self.data, starts, stops, pa.string()).to_pylist()
+        return texts
 
     def column(self, position: int) -> Bytes:
         """Return a field of all good lines as a text, each on a line that ends in LF."""

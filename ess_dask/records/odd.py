@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.records.arrays import different, from_numpy, null_places, strings, take
 from ess_dask.records.cast import cast_each, reason
-from ess_dask.records.plain_read import NO_NUMBERS, read_columns
 from ess_dask.records.spec import Column, ReadSpec
-from ess_dask.records.title import Fields
 from ess_dask.records.types import arrow_type
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from ess_dask.records.lines import Bytes, Indices
-
-    TextOf = Callable[[Indices], Bytes]
+    from ess_dask.records.lines import Indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +63,20 @@ class Failures:
 
 
 def settled(
-    array: pa.ChunkedArray, fields: Fields, spec: ReadSpec, text_of: TextOf, failed: list[Failed]
+    array: pa.ChunkedArray,
+    column: Column,
+    spec: ReadSpec,
+    texts_of: Callable[[Indices], Sequence[str | None]],
+    failed: list[Failed],
 ) -> pa.ChunkedArray:
-    """Look again at the nulls among the numbers of the only column of ``fields``.
+    """Look again at the nulls among the numbers of a column.
 
-    ``text_of`` gives the text of some rows. Add what is no number to ``failed``.
+    ``texts_of`` gives what stands in some rows. Add what is no number to ``failed``.
     """
     import numpy as np
 
-    column = fields.columns[0]
     rows = null_places(array)
-    # The parser takes the fields much faster apart than Python does.
-    found = read_columns(text_of(rows), fields, spec, NO_NUMBERS)[0].column(0)
-    texts, which = different(found.to_pylist())
+    texts, which = different(texts_of(rows))
     judged = cast_each(texts, column.type, spec.blank)
     bad = [place for place, (_, wrong) in enumerate(judged) if wrong]
     if bad:

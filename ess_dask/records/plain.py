@@ -25,7 +25,7 @@ from ess_dask.records.arrays import (
 from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.cut import cut, cut_pays
 from ess_dask.records.lines import Lines
-from ess_dask.records.plain_parse import Read, read_cut, read_lines, typed_rows
+from ess_dask.records.plain_parse import Read, field_texts, read_cut, read_lines, typed_rows
 from ess_dask.records.plain_read import Ragged
 from ess_dask.records.rejects import (
     BLANK_LINE,
@@ -42,7 +42,7 @@ from ess_dask.records.types import schema_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ess_dask.records.lines import Bytes, Indices
+    from ess_dask.records.lines import Indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +114,16 @@ def type_plain(parts: Sequence[Plain]) -> list[Chunk]:
     if read is None:
         return list(_share_out(parts, empty_table(schema_of(fields.columns)), refused))
 
-    def text_of(rows: Indices) -> Bytes:
-        return lines.text(_behind(rows, refused))
+    def texts_of(position: int, rows: Indices) -> list[str | None]:
+        return field_texts(lines.text(_behind(rows, refused)), position, fields, spec)
 
-    table, failures = typed_rows(read, fields, spec, text_of)
+    table, failures = typed_rows(read, fields, spec, read.texts_of or texts_of)
     wrong = refused
     if len(failures):
         table = _without(table, failures.rows)
         places = _behind(failures.rows, refused)
-        more = Refused(places, failures.columns, failures.reasons, lines.raws(places))
+        raws = _raws(lines, places, spec)
+        more = Refused(places, failures.columns, failures.reasons, raws)
         wrong = refused.merged(more)
     return list(_share_out(parts, table, wrong))
 
@@ -130,7 +131,8 @@ def type_plain(parts: Sequence[Plain]) -> list[Chunk]:
 def _cut(lines: Lines, fields: Fields, spec: ReadSpec) -> tuple[Read | None, Refused]:
     """Read only the fields that are wanted; None when no line is good."""
     found = cut(lines, ord(spec.delimiter), fields.width, fields.positions)
-    refused = _wrong_counts(found.wrong, found.counts, lines.raws(found.wrong), fields)
+    raws = _raws(lines, found.wrong, spec)
+    refused = _wrong_counts(found.wrong, found.counts, raws, fields)
     return None if len(refused) == len(lines) else read_cut(found, fields, spec), refused
 
 
@@ -143,6 +145,10 @@ def _parsed(lines: Lines, fields: Fields, spec: ReadSpec) -> tuple[Read | None, 
     if read.table.num_rows + len(read.ragged.lines) + len(refused) < len(lines):
         refused = refused.merged(_empty(lines, refused))
     return read, refused.merged(_ragged(read.ragged, fields, refused))
+
+
+def _raws(lines: Lines, which: Indices, spec: ReadSpec) -> pa.Array:
+    return lines.raws(which) if spec.keep_rejects else binaries([b""] * len(which))
 
 
 def _behind(rows: Indices, refused: Refused) -> Indices:

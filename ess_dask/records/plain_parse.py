@@ -9,8 +9,9 @@ are looked at again, as text. What the parser takes for a number and ``cast`` do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ess_dask.records.arrays import different, to_numpy, with_zeros
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.records.cut import Cut
-    from ess_dask.records.lines import Bytes
-    from ess_dask.records.odd import TextOf
+    from ess_dask.records.lines import Bytes, Indices
+
+    TextsOf = Callable[[int, Indices], Sequence[str | None]]
 
 AGAIN_SHARE = 16
 """Text is read anew as a whole when more than one row in so many is to be looked at again."""
@@ -45,23 +47,35 @@ AGAIN_SHARE = 16
 @dataclass(frozen=True, slots=True)
 class Read:
     """Lines as they were read: ``ragged`` are those with a wrong number of fields, each row of
-    ``table`` is one of the others."""
+    ``table`` is one of the others. ``texts_of`` gives a field's text in some rows, where it is at
+    hand."""
 
     table: pa.Table
     guess: Guess
     ragged: Ragged
+    texts_of: TextsOf | None = None
 
 
 def read_lines(text: Bytes, fields: Fields, spec: ReadSpec) -> Read:
     """Let the parser have a text, in which there is a line that is not empty."""
-    found = [without_hexadecimals(guess, text) for guess in guesses(text, fields, spec)]
+    found = (without_hexadecimals(guess, text) for guess in guesses(text, fields, spec))
     return _numbers_or_text(found, lambda guess: read_columns(text, fields, spec, guess))
 
 
 def read_cut(cut: Cut, fields: Fields, spec: ReadSpec) -> Read:
     """Take the fields of lines that are cut, in which there is a good one."""
     found = guesses(cut.data, fields, spec)
-    return _numbers_or_text(found, lambda guess: (cut_columns(cut, fields, spec, guess), Ragged()))
+    read = _numbers_or_text(found, lambda guess: (cut_columns(cut, fields, spec, guess), Ragged()))
+    return replace(read, texts_of=cut.some)
+
+
+def field_texts(text: Bytes, position: int, fields: Fields, spec: ReadSpec) -> list[str | None]:
+    """Return a field's text in each line, of lines behind an empty one: of a first line the parser
+    would take a byte order mark off. A blank is null or ''."""
+    alone = fields.alone(position)
+    # The parser takes the fields much faster apart than Python does.
+    found: list[str | None] = read_columns(text, alone, spec, NO_NUMBERS)[0].column(0).to_pylist()
+    return found
 
 
 def _numbers_or_text(
@@ -90,12 +104,11 @@ def _numbers(guess: Guess, read: Callable[[Guess], tuple[pa.Table, Ragged]]) -> 
 
 
 def typed_rows(
-    read: Read, fields: Fields, spec: ReadSpec, text_of: TextOf
+    read: Read, fields: Fields, spec: ReadSpec, texts_of: TextsOf
 ) -> tuple[pa.Table, Failures]:
     """Return the rows with their types, and which of them failed.
 
-    ``text_of`` gives the text of some rows, in lines behind an empty one: of a first line the
-    parser would take a byte order mark off.
+    ``texts_of`` gives a field's text in some rows.
     """
     import pyarrow as pa
 
@@ -105,8 +118,7 @@ def typed_rows(
         array = read.table.column(f"f{position}")
         if position in read.guess.kinds:
             if array.null_count and read.guess.odd:
-                alone = Fields(fields.width, (column,), (position,))
-                array = settled(array, alone, spec, text_of, failed)
+                array = settled(array, column, spec, partial(texts_of, position), failed)
             if array.null_count and spec.blank == "zero":
                 array = with_zeros(array)
         else:

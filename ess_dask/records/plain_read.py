@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -47,8 +47,8 @@ NO_NUMBERS = Guess()
 
 _MOST_SERVED = 64
 _served: dict[tuple[Fields, str], Guess] = {}
-"""The last guess for fields among which there was something odd: in the next text it is mostly the
-same, and finding it out takes longer than a look whether it is."""
+"""The last guess for some fields: it mostly fits the next text, too, and to look at the start of a
+text takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,27 +141,30 @@ def _read(
     )
 
 
-def guesses(text: Bytes, fields: Fields, spec: ReadSpec) -> tuple[Guess, ...]:
-    """Guess by the start of a text which of its numbers the parser can type; the second guess, if
-    any, is for a text in which something odd comes only later."""
-    sample = _start(text)
+def guesses(text: Bytes, fields: Fields, spec: ReadSpec) -> Iterator[Guess]:
+    """Yield guesses which of a text's numbers the parser can type, the likeliest first: the one
+    taken for the text before, then one by the start of this text. The next is asked for when the
+    last was wrong."""
     kinds = {
         position: arrow_type(column.type)
         for position, column in zip(fields.positions, fields.columns, strict=True)
         if column.type.name in (*FLOATS, *INTEGERS)
     }
     if not kinds:
-        return ()
+        return
+    key = (fields, spec.blank)
+    known = _served.get(key, NO_NUMBERS)
+    if known.kinds:
+        yield known
+    sample = _start(text)
     guess = Guess(kinds)
-    known = _served.get((fields, spec.blank))
-    if _takes(sample, fields, spec, guess):
-        return (guess, known) if known and known.kinds else (guess,)
-    if known is None or known.kinds != kinds or not _takes(sample, fields, spec, known):
-        known = _guessed_apart(sample, fields, spec, guess)
+    if guess == known or not _takes(sample, fields, spec, guess):
+        guess = _guessed_apart(sample, fields, spec, guess)
+    if guess not in (known, NO_NUMBERS):
         if len(_served) >= _MOST_SERVED:
             _served.clear()
-        _served[fields, spec.blank] = known
-    return (known,) if known.kinds else ()
+        _served[key] = guess
+        yield guess
 
 
 def _start(text: Bytes) -> Bytes:
@@ -202,10 +205,10 @@ def _guessed_apart(sample: Bytes, fields: Fields, spec: ReadSpec, guess: Guess) 
     """Guess for each column by itself."""
     kinds: dict[int, pa.DataType] = {}
     odd: dict[str, None] = {}
-    for place, position in enumerate(fields.positions):
+    for position in fields.positions:
         if position not in guess.kinds:
             continue
-        alone = Fields(fields.width, fields.columns[place : place + 1], (position,))
+        alone = fields.alone(position)
         found = _odd_texts(sample, alone, spec)
         one = Guess({position: guess.kinds[position]}, tuple(found or ()))
         if found is not None and _takes(sample, alone, spec, one):

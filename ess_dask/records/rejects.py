@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.records.arrays import (
     binaries,
+    distinct,
     empty_table,
     from_numpy,
     repeated,
@@ -177,13 +178,19 @@ def reason_class(reason: str, column: str = "") -> str:
 
 def count_reasons(rejects: pa.Table) -> dict[str, int]:
     """Return how many rows of ``rejects`` there are of each ``reason_class``."""
+    import numpy as np
+
     counts: Counter[str] = Counter()
     # Texts of Python take several times the memory of Arrow's: some rows at a time.
     for start in range(0, rejects.num_rows, TABLE_ROWS):
         some = rejects.slice(start, TABLE_ROWS)
-        pairs = zip(some["reason"].to_pylist(), some["column"].to_pylist(), strict=True)
-        for (reason, column), count in Counter(pairs).items():
-            counts[reason_class(reason, column)] += count
+        reasons, which_reason = distinct(some["reason"])
+        columns, which_column = distinct(some["column"])
+        both = which_reason * len(columns) + which_column
+        pairs, numbers = np.unique(both, return_counts=True)
+        for pair, count in zip(pairs.tolist(), numbers.tolist(), strict=True):
+            reason, column = divmod(pair, len(columns))
+            counts[reason_class(reasons[reason], columns[column])] += count
     return dict(counts)
 
 

@@ -40,7 +40,8 @@ class ReadSpec:
     order (``by_position``: the title line is only skipped, as Essentia's column specs want it);
     otherwise by position. None, where columns go by position anyway: the first record is a title
     line if it names the columns. ``blank``: a blank field is null, or (Essentia) 0 / ''.
-    ``archive``: glob that picks members when the file is an archive. Sizes are in bytes.
+    ``archive``: glob that picks members when the file is an archive. ``keep_rejects``:
+    somebody may look at the rejects; if not they are without their text. Sizes are in bytes.
     """
 
     columns: tuple[Column, ...]
@@ -54,3 +55,4 @@ class ReadSpec:
     extra_columns: Literal["ignore", "fail"] = "ignore"
     chunk_bytes: int = 16 * MIB
     max_record_bytes: int = 1 * MIB
+    keep_rejects: bool = True

@@ -27,6 +27,11 @@ class Fields:
     columns: tuple[Column, ...]
     positions: tuple[int, ...]
 
+    def alone(self, position: int) -> Fields:
+        """Return these fields with the column at one position and no other."""
+        column = self.columns[self.positions.index(position)]
+        return Fields(self.width, (column,), (position,))
+
 
 def fields_by_position(spec: ReadSpec) -> Fields:
     """Return the fields of a file without a title line: one per declared column, skipped or not."""

@@ -122,14 +122,16 @@ class Untyped:
         records, order = self._records, sorted(self._rejects)
         columns = [self._rejects[record][0] for record in order]
         reasons = [self._rejects[record][1] for record in order]
-        starts, stops = records.starts[order].tolist(), records.stops[order].tolist()
-        raws = [
-            self._buffer[start : min(stop, start + RAW_LIMIT)]
-            for start, stop in zip(starts, stops, strict=True)
-        ]
+        raws = [self._raw(record) for record in order]
         lines = records.lines[order] + self.origin.line
         refused = Refused(lines, strings(columns), strings(reasons), binaries(raws))
         return reject_table(self.origin, refused)
+
+    def _raw(self, record: int) -> bytes:
+        if not self.spec.keep_rejects:
+            return b""
+        start, stop = int(self._records.starts[record]), int(self._records.stops[record])
+        return self._buffer[start : min(stop, start + RAW_LIMIT)]
 
 
 RUN_BYTES = 16 << 20

@@ -111,14 +111,15 @@ class CategoryRows(DealtHere):
 
 
 def _typed_only(job: Job, columns: tuple[str, ...]) -> ReadSpec:
-    """Return how to read the files when only these columns matter; no column: whole rows count."""
+    """Return how to read the files when only these columns matter; no column: whole rows count.
+    Of rejects only their number is told."""
     if job.row_steps or not columns:
-        return job.read
+        return replace(job.read, keep_rejects=False)
     kept = tuple(
         column if column.name in columns else replace(column, type=DataType("skip"))
         for column in job.read.columns
     )
-    return replace(job.read, columns=kept)
+    return replace(job.read, columns=kept, keep_rejects=False)
 
 
 def _answer(batch: Batch, job: Job, work: Work, sides: Mapping[str, pa.Table]) -> list[Any]:
