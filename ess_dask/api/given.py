@@ -64,19 +64,27 @@ def rows_of(selection: Selection) -> Partitioned:
     of other machines."""
     from functools import partial
 
-    from ess_dask.api.workers import executor_for, is_away
+    from ess_dask.api.workers import executor_for, is_away, processes_for
     from ess_dask.engine.collect import empty_table
-    from ess_dask.query.sql.files import CategoryRows
+    from ess_dask.query.sql.files import MODULES, CategoryRows
 
     settings = selection.settings()
     job = selection.worked_job()
     plan = selection.plan()
+    near = not is_away(selection.store, settings)
+    processes = None
+    # What a step of the user's starts or changes belongs to this process.
+    if near and not job.bytes_steps and not job.row_steps:
+        size = sum(batch.size for batch in plan.batches)
+        # Now: they start while the statement is planned.
+        processes = processes_for(size, settings, MODULES)
     return CategoryRows(
         job=job,
         batches=plan.batches,
         schema=empty_table(job).schema,
-        executor=partial(executor_for, selection.store, settings),
+        executor=partial(executor_for, selection.store, settings, processes),
         window=settings.window,
         pruned=plan.matched - len(plan.files),
-        near=not is_away(selection.store, settings),
+        near=near,
+        processes=processes,
     )

@@ -71,8 +71,7 @@ class Sources:
     def close(self) -> None:
         """Let the tables and the connection go."""
         for source in self.opened.values():
-            if in_memory := _in_memory(source):
-                in_memory.release()
+            source.release()
         for table in self._tables:
             table.close()
         if self._session is not None and self._owns:

@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import time
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -313,3 +315,56 @@ def test_frames_of_python(shop, monkeypatch):
     assert "sale:*:*" in answer.explain()
     with pytest.raises(ess.UsageError, match="nothing is no frame"):
         lake.sql("select * from nothing", nothing=3)
+
+
+@pytest.fixture
+def eager_processes(monkeypatch):
+    """Let files of any size be read by two processes, and by threads only beside them; give who
+    took how many batches."""
+    from ess_dask.api import workers
+    from ess_dask.engine import processes
+
+    taken = []
+    monkeypatch.setattr(workers, "START_BYTES", 0)
+    monkeypatch.setattr(processes, "SHARE_BYTES", 1)
+    ready, work_on = processes.Processes.ready, processes.Process.work_on
+
+    def ready_soon(self):
+        until = time.monotonic() + 60
+        while not all(process.is_ready for process in self._all) and time.monotonic() < until:
+            time.sleep(0.01)
+        return ready(self)
+
+    def noted(self, *args):
+        taken.append(self.pid)
+        return work_on(self, *args)
+
+    monkeypatch.setattr(processes.Processes, "ready", ready_soon)
+    monkeypatch.setattr(processes.Process, "work_on", noted)
+    return taken
+
+
+@pytest.mark.filterwarnings("ignore:.*rows")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select who, count(*) as rows, sum(price) as total from sale:*:* group by who",
+        "select * from sale:*:* order by price desc, n",
+        "select s.who, p.city, s.n from sale:*:* as s join 'people_*.parquet' as p using (who)",
+        "select who from sale:*:* where price = (select max(price) from sale:*:*)",
+    ],
+)
+def test_processes_beside_this_one_give_the_same(
+    shop, statement, eager_processes, monkeypatch, capfd
+):
+    for name, value in {**shop.env, "ESS_BATCH_BYTES": "1", "ESS_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    lake = ess.select(shop.folder / "lake")
+    alone = lake.sql(statement)
+    assert not eager_processes
+    monkeypatch.setenv("ESS_THREADS", "3")
+    beside = lake.sql(statement)
+    assert len(set(eager_processes)) == 2
+    assert beside.to_arrow().equals(alone.to_arrow())
+    assert capfd.readouterr() == ("", "")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in eager_processes)

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.engine.executor import Executor
+    from ess_dask.engine.processes import Processes
 
+
+MODULES = (__name__, "ess_dask.query.sql.room", "ess_dask.records.plain", "duckdb", "isal.igzip")
+"""What reads files and answers questions about them."""
 
 ALONE_BYTES = 1 << 20
 """A first file of at most so many stored bytes is looked at before threads are begun: the rows that
@@ -50,7 +54,7 @@ class Account:
 class CategoryRows(DealtHere):
     """Implements ``Partitioned`` for files. ``executor`` gives what the batches run on, ``window``
     is how many are in flight (0: two for each thread); ``pruned`` files of the category have a date
-    out of the range; ``near``: it is this process that reads them."""
+    out of the range; ``near``: it is this process that reads them, and ``processes`` beside it."""
 
     job: Job
     batches: tuple[Batch, ...]
@@ -59,6 +63,7 @@ class CategoryRows(DealtHere):
     window: int = 0
     pruned: int = 0
     near: bool = False
+    processes: Processes | None = None
     account: Account = field(default_factory=Account)
     key: tuple[str, ...] = ()
     placement: str = ""
@@ -88,6 +93,11 @@ class CategoryRows(DealtHere):
                 batches = batches[1:]
         if batches:
             yield from self._answers(batches, answer)
+
+    def release(self) -> None:
+        """End the processes that read."""
+        if self.processes is not None:
+            self.processes.end()
 
     def _answers(
         self, batches: Sequence[Batch], answer: Callable[[Batch], list[Any]]

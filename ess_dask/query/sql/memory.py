@@ -53,6 +53,10 @@ class ClusterRows:
         for numbers in self._turns(work):
             yield from tasks.in_turn(numbers)
 
+    def release(self) -> None:
+        """Let the partitions go: an answer that is kept keeps no table."""
+        self.futures = ()
+
     def dealt(
         self, work: Work, beside: Sequence[Partitioned], sides: Mapping[str, pa.Table], deal: Deal
     ) -> DealtRows:
@@ -142,10 +146,6 @@ class MemoryRows(ClusterRows):
         # Segments lie in memory as they were written.
         self.sizes = memory.partition_bytes
         self.size = sum(segment.bytes for _, segment in memory.version.segments)
-
-    def release(self) -> None:
-        """Let the partitions go: an answer that is kept keeps no table."""
-        self.futures = ()
 
 
 class DealtRows(ClusterRows):

@@ -77,6 +77,9 @@ class Partitioned(Protocol):
     ) -> Partitioned:
         """Return what ``work`` gives, dealt anew; within a partition in the order it had."""
 
+    def release(self) -> None:
+        """Let go of what is held for questions; there is no further one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Side:

@@ -216,6 +216,9 @@ class DealtHere:
 
     __slots__ = ()
 
+    def release(self) -> None:
+        """Nothing is held."""
+
     def dealt(
         self: Partitioned,
         work: Work,

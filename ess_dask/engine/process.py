@@ -1,0 +1,59 @@
+"""A process that works beside the one that started it.
+
+``python -m ess_dask.engine.process DESCRIPTOR MODULE...`` says over a socket when it has imported
+the modules, then does what it is sent, one after the other. It ends when the other end closes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, BinaryIO, cast
+
+from ess_dask.allocator import keep_freed_memory
+
+
+def serve(pipe: BinaryIO) -> None:
+    """Answer ``(pickled work or None for that of before, batch)`` with ``(done, result or error)``
+    until the other end closes."""
+    work: Callable[[Any], Any] | None = None
+    _send(pipe, None)
+    while True:
+        packed, batch = pickle.load(pipe)  # noqa: S301 (of the process that started this one)
+        if packed is not None:
+            work = pickle.loads(packed)  # noqa: S301
+        assert work is not None
+        try:
+            answer = (True, work(batch))
+        except Exception as error:
+            answer = (False, error)
+        _send(pipe, answer)
+
+
+def _send(pipe: BinaryIO, value: object) -> None:
+    pickle.dump(value, pipe, pickle.HIGHEST_PROTOCOL)
+    pipe.flush()
+
+
+def main() -> None:
+    """Serve the socket of the first argument; the others are imported before."""
+    keep_freed_memory()
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
+    with (
+        socket.socket(fileno=int(sys.argv[1])) as connection,
+        connection.makefile("rwb") as pipe,
+        suppress(EOFError, OSError),
+    ):
+        serve(cast("BinaryIO", pipe))
+    # Nothing is left to do, and an orderly end takes as long as the beginning.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Threads of this process, and processes of this machine beside it.
+
+Python runs one thread of a process at a time. To read a file it is needed for a fifth of the time,
+so two threads wait for one another, and more than five gain nothing. A process takes 0.35 s to
+start: until it is ready the threads do its share.
+"""
+
+from __future__ import annotations
+
+import pickle
+import select
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+from ess_dask.engine.executor import ThreadExecutor
+from ess_dask.errors import InterruptedRunError
+
+SHARE_BYTES = 32 << 20
+"""Stored bytes for each process: about as much as one reads in the time it takes to start."""
+
+SENT_BYTES = 64 << 20
+"""Work that is larger when it is pickled is not sent to other processes."""
+
+
+class LostProcessError(Exception):
+    """A process ended, or what it said cannot be understood; its batch is done elsewhere."""
+
+
+class Process:
+    """A process that does what it is sent. It ends with this one, and with the object."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        """Start it; it imports ``modules`` first. Raises ``OSError`` where that is not possible."""
+        command = (sys.executable, "-P", "-m", "ess_dask.engine.process")
+        own, theirs = socket.socketpair()
+        with theirs, ExitStack() as unless_started:
+            unless_started.callback(own.close)
+            self._process = subprocess.Popen(
+                [*command, str(theirs.fileno()), *modules],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                # Ctrl-C is for this process, which ends the others.
+                process_group=0,
+            )
+            unless_started.pop_all()
+        self._pipe = own.makefile("rwb")
+        self._answers = select.poll()
+        self._answers.register(own, select.POLLIN)
+        self._known: bytes | None = None
+        self.pid = self._process.pid
+        self.end = weakref.finalize(self, _end, self._process, own)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has said so, or ended."""
+        return self._known is not None or bool(self._answers.poll(0))
+
+    def work_on(self, packed: bytes, batch: Any) -> Any:
+        """Let it do pickled work on a batch; return or raise what that returned or raised.
+
+        Raises ``LostProcessError`` when it ended.
+        """
+        try:
+            if self._known is None:
+                pickle.load(self._pipe)  # noqa: S301 (our own process)
+            new = None if packed is self._known else packed
+            pickle.dump((new, batch), self._pipe, pickle.HIGHEST_PROTOCOL)
+            self._pipe.flush()
+            self._known = packed
+            done, value = pickle.load(self._pipe)  # noqa: S301
+        except Exception as error:
+            self.end()
+            raise LostProcessError from error
+        if done:
+            return value
+        raise value
+
+
+def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
+    process.kill()
+    process.wait()
+    # Whoever waits for an answer has one now: none.
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+class Processes:
+    """Some processes that start at once, for as many executors as there will be, one at a time."""
+
+    def __init__(self, count: int, modules: Sequence[str]) -> None:
+        self._free: list[Process] = []
+        self._all: list[Process] = []
+        self._lock = threading.Lock()
+        with suppress(OSError):
+            for _ in range(count):
+                process = Process(modules)
+                self._all.append(process)
+                self.add(process)
+
+    def add(self, process: Process) -> None:
+        """Take a process back that is not needed."""
+        with self._lock:
+            self._free.append(process)
+
+    def ready(self) -> Process | None:
+        """Return one that is ready and free; None when there is none."""
+        with self._lock:
+            for place, process in enumerate(self._free):
+                if process.is_ready:
+                    return self._free.pop(place)
+        return None
+
+    def end(self) -> None:
+        """End them all, whatever they do."""
+        for process in self._all:
+            process.end()
+
+
+class ProcessExecutor(ThreadExecutor):
+    """Runs as many partitions at a time as there are threads; those for which a process is ready
+    there, the others here. What a process that dies was at is done here."""
+
+    def __init__(self, threads: int, processes: Processes, owner: str = "") -> None:
+        super().__init__(threads, owner)
+        self._processes = processes
+        # Where one of the threads may work: in a process, or (None) here.
+        self._places: SimpleQueue[Process | None] = SimpleQueue()
+        for _ in range(self.slots):
+            self._places.put(None)
+
+    def partitions(
+        self, batches: Iterable[Any], work: Callable[[Any], Any]
+    ) -> Iterator[Callable[[], Any]]:
+        """Yield the call that works on each batch."""
+        packed = _packed(work)
+        if packed is None:
+            return super().partitions(batches, work)
+        return (partial(self._run, packed, work, batch) for batch in batches)
+
+    def _run(self, packed: bytes, work: Callable[[Any], Any], batch: Any) -> Any:
+        place = self._places.get() or self._processes.ready()
+        try:
+            if place is not None:
+                try:
+                    return place.work_on(packed, batch)
+                except LostProcessError:
+                    place = None
+            if self._cancelled:
+                raise InterruptedRunError("the work was cancelled")
+            return work(batch)
+        finally:
+            self._places.put(place)
+
+    def cancel(self) -> None:
+        """End the processes, kill the children of the running work, forget what has not begun."""
+        self._cancelled = True
+        self._processes.end()
+        super().cancel()
+
+    def close(self) -> None:
+        """End the threads, as ``ThreadExecutor``; the processes belong to their owner."""
+        super().close()
+        while not self._places.empty():
+            if (process := self._places.get()) is not None:
+                self._processes.add(process)
+
+
+def _packed(work: Callable[[Any], Any]) -> bytes | None:
+    """Return work as what is sent to a process; None when it cannot be sent."""
+    try:
+        packed = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
+    except Exception:
+        return None
+    return packed if len(packed) <= SENT_BYTES else None

@@ -1,0 +1,154 @@
+"""Processes beside the threads of this one: real processes, killed, cancelled and left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ess_dask.engine import processes
+from ess_dask.engine.processes import Processes, ProcessExecutor
+from ess_dask.engine.window import run_ordered
+from ess_dask.errors import DataError, InterruptedRunError
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def crew(monkeypatch):
+    """Three processes that are ready: what they are sent may name functions of this file."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    made = Processes(3, ["operator"])
+    _await(lambda: all(process.is_ready for process in made._all))
+    yield made
+    made.end()
+    assert not any(_runs(process.pid) for process in made._all)
+
+
+@pytest.fixture
+def executor(crew):
+    made = ProcessExecutor(4, crew)
+    yield made
+    made.close()
+
+
+def _await(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def _runs(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def _where(number, seconds=0.05):
+    time.sleep(seconds)
+    return number, os.getpid()
+
+
+def _fail(number):
+    if number == 3:
+        raise DataError(f"file {number} is broken", hint="mend it")
+    return number
+
+
+def _die_elsewhere(number, home):
+    if os.getpid() != home:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def _unreadable(number, home):
+    """Something that cannot be sent back."""
+    return number if os.getpid() == home else threading.Lock()
+
+
+def test_results_come_in_order_from_processes_and_from_here(executor, crew):
+    found = list(run_ordered(range(40), _where, executor))
+    assert [number for number, _ in found] == list(range(40))
+    assert {pid for _, pid in found} == {os.getpid(), *(each.pid for each in crew._all)}
+
+
+def test_the_next_executor_has_the_same_processes(crew):
+    for _ in range(2):
+        executor = ProcessExecutor(4, crew)
+        pids = {pid for _, pid in run_ordered(range(40), _where, executor)}
+        assert len(pids) == 4
+        executor.close()
+
+
+def test_until_they_are_ready_the_threads_do_the_work(crew, monkeypatch):
+    monkeypatch.setattr(processes.Process, "is_ready", False)
+    executor = ProcessExecutor(4, crew)
+    assert {pid for _, pid in run_ordered(range(8), _where, executor)} == {os.getpid()}
+    executor.close()
+
+
+def test_an_error_is_that_of_the_work(executor):
+    with pytest.raises(DataError, match="file 3 is broken") as found:
+        list(run_ordered(range(40), _fail, executor))
+    assert found.value.hint == "mend it"
+
+
+@pytest.mark.parametrize("work", [_die_elsewhere, _unreadable])
+def test_what_a_process_does_not_give_is_done_here(executor, crew, work):
+    found = list(run_ordered(range(20), partial(work, home=os.getpid()), executor))
+    assert found == list(range(20))
+    assert not any(_runs(process.pid) for process in crew._all)
+
+
+def test_work_that_cannot_be_sent_is_done_here(executor):
+    assert list(run_ordered(range(9), lambda number: number + 1, executor)) == list(range(1, 10))
+
+
+def test_cancelling_ends_them_at_once(executor, crew):
+    slow = partial(_where, seconds=600)
+    handles = [executor.submit(each) for each in executor.partitions(range(3), slow)]
+    _await(lambda: sum(_sleeps(process.pid) for process in crew._all) == 3)
+    executor.cancel()
+    for handle in handles:
+        with pytest.raises(InterruptedRunError):
+            handle.result(60)
+
+
+def _sleeps(pid):
+    """Whether a process is past its waiting for work: it has slept in another call since."""
+    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text()
+
+
+_ORPHANS = """
+import os, signal
+from ess_dask.engine.processes import Processes
+made = Processes(2, ["duckdb"])
+print(*(each.pid for each in made._all), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_they_end_with_the_process_that_started_them():
+    done = subprocess.run([sys.executable, "-c", _ORPHANS], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    _await(lambda: not any(map(_runs, pids)))
+
+
+def test_where_none_can_be_started_the_threads_do_the_work(monkeypatch):
+    monkeypatch.setattr(processes.sys, "executable", "/nowhere/python")
+    crew = Processes(3, [])
+    executor = ProcessExecutor(4, crew)
+    assert [number for number, _ in run_ordered(range(5), _where, executor)] == list(range(5))
+    executor.close()
+    crew.end()
