@@ -111,20 +111,23 @@ def cut(lines: Lines, delimiter: int, width: int, wanted: Sequence[int]) -> Cut:
     wrong, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     number = row = 0
     for starts, stops in _extents(lines):
-        count, at = separators.find(starts, stops, bounds & set(range(width - 1)))
-        at |= {-1: starts - 1, width - 1: stops}
+        count, behind = separators.find(starts, stops, bounds & set(range(width - 1)))
+        if -1 in bounds:
+            behind[-1] = starts.astype(np.int32)
+        if width - 1 in bounds:
+            behind[width - 1] = stops.astype(np.int32) + np.int32(1)
         good = count == width - 1
         if not good.all():
             bad = np.flatnonzero(~good)
             wrong.append(bad + number)
             counts.append((count[bad] + (stops > starts)[bad]).astype(np.int64))
             kept = np.flatnonzero(good)
-            at = {bound: at[bound].take(kept) for bound in bounds}
-        behind = row + 2 * int(np.count_nonzero(good))
+            behind = {bound: each.take(kept) for bound, each in behind.items()}
+        last = row + 2 * int(np.count_nonzero(good))
         for position, edges in found.items():
-            np.add(at[position - 1], 1, out=edges[row:behind:2])
-            edges[row + 1 : behind : 2] = at[position]
-        number, row = number + len(starts), behind
+            edges[row:last:2] = behind[position - 1]
+            np.subtract(behind[position], 1, out=edges[row + 1 : last : 2])
+        number, row = number + len(starts), last
     whole = {position: edges[:row] for position, edges in found.items()}
     return Cut(lines.data, whole, np.concatenate(wrong), np.concatenate(counts))
 
@@ -163,32 +166,34 @@ class _Separators:
 
     def find(
         self, starts: Indices, stops: Indices, which: Set[int]
-    ) -> tuple[NDArray[np.integer], dict[int, Indices]]:
-        """Return how many there are in each line, and the places of some of them by number, from 0;
-        where a line has no such one it is any place."""
+    ) -> tuple[NDArray[np.integer], dict[int, Edges]]:
+        """Return how many there are in each line, and the places right behind some of them by
+        number, from 0; where a line has no such one it is any place."""
         import numpy as np
 
         sizes = stops - starts
         words = self._windows(starts, sizes)
         counts: NDArray[np.integer] = np.bitwise_count(words)
-        at = {}
+        firsts = starts.astype(np.int32)
+        behind: dict[int, Edges] = {}
+        below = np.empty_like(words)
         for number in range(max(which, default=-1) + 1):
-            below = words - np.uint64(1)
+            np.subtract(words, np.uint64(1), out=below)
             if number in which:
-                at[number] = starts + np.bitwise_count(below & ~words)
+                behind[number] = firsts + np.bitwise_count(words ^ below)
             words &= below
         long = np.flatnonzero(sizes >= _WINDOW)
         if len(long):
-            before, behind = (
+            before, after = (
                 count_up_to(self._words, self._counted, ends[long]) for ends in (starts, stops)
             )
             counts = counts.astype(np.int64)
-            counts[long] = behind - before
+            counts[long] = after - before
             last = int(self._counted[-1]) - 1
-            for number, found in at.items():
+            for number, found in behind.items():
                 which_one = np.minimum(before + number, last)
-                found[long] = nth(self._words, self._counted, which_one)
-        return counts, at
+                found[long] = nth(self._words, self._counted, which_one) + 1
+        return counts, behind
 
     def _windows(self, starts: Indices, sizes: Indices) -> Words:
         """Return those in the first 63 bytes of each line, that of its first byte lowest."""
