@@ -8,11 +8,20 @@ neighbouring files with the same columns are typed together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
-from ess_dask.records.arrays import binaries, empty_table, strings
+from ess_dask.records.arrays import (
+    binaries,
+    empty_table,
+    from_numpy,
+    repeated,
+    slices,
+    strings,
+    take,
+)
 from ess_dask.records.chunk import Chunk, Origin
 from ess_dask.records.parse import Failure, Rows, join_rows, parse_rows
 from ess_dask.records.plain import Plain, is_utf8, type_plain
@@ -62,7 +71,7 @@ class Untyped:
         self._rejects: dict[int, tuple[str, str]] = {}
         good = (records.faults == 0) & (records.fields == fields.width)
         good[:first] = False
-        self._refuse_malformed(np.flatnonzero(~good[first:]) + first)
+        self._bad = self._malformed(np.flatnonzero(~good[first:]) + first)
         self._refuse_undecodable(good)
         self.index = np.flatnonzero(good)
         self.rows = Rows(buffer, np.append(records.starts, records.consumed)).pick(self.index)
@@ -80,24 +89,28 @@ class Untyped:
         find_lines = partial(_lines_at, self._records.lines, index, self.origin.line)
         return Chunk(table, self._reject_table(), find_lines)
 
-    def _refuse_malformed(self, index: NDArray[np.int64]) -> None:
-        records, width = self._records, self.fields.width
-        blank = (records.starts == records.stops)[index]
-        columns = zip(
-            index.tolist(),
-            records.faults[index].tolist(),
-            records.fields[index].tolist(),
-            blank.tolist(),
-            strict=True,
-        )
-        for record, fault, count, is_blank in columns:
-            if fault:
-                why = fault_reason(Fault(fault), self.spec)
-            elif is_blank:
-                why = BLANK_LINE
-            else:
-                why = field_count_reason(count, width)
-            self._rejects[record] = ("", why)
+    def _malformed(self, index: NDArray[np.int64]) -> Refused:
+        """Return records that are malformed, have a wrong number of fields or none."""
+        import numpy as np
+
+        records = self._records
+        starts, stops = records.starts[index], records.stops[index]
+        faults = records.faults[index].astype(np.int64)
+        counts = np.where(starts == stops, 0, records.fields[index])
+        kinds, which = np.unique(np.where(faults, -faults, counts), return_inverse=True)
+        reasons = strings([self._reason(kind) for kind in kinds.tolist()])
+        if self.spec.keep_rejects:
+            data = np.frombuffer(self._buffer, np.uint8)
+            raws = slices(data, starts, np.minimum(stops, starts + RAW_LIMIT))
+        else:
+            raws = binaries([b""] * len(index))
+        return Refused(index, repeated("", len(index)), take(reasons, from_numpy(which)), raws)
+
+    def _reason(self, kind: int) -> str:
+        """Return what is said about a fault (its negative) or a number of fields (blank: 0)."""
+        if kind < 0:
+            return fault_reason(Fault(-kind), self.spec)
+        return field_count_reason(kind, self.fields.width) if kind else BLANK_LINE
 
     def _refuse_undecodable(self, good: NDArray[np.bool_]) -> None:
         """Clear ``good`` for records that are not UTF-8."""
@@ -119,13 +132,15 @@ class Untyped:
                     self._rejects[record] = ("", f"invalid UTF-8 at byte {offset}")
 
     def _reject_table(self) -> pa.Table:
-        records, order = self._records, sorted(self._rejects)
-        columns = [self._rejects[record][0] for record in order]
-        reasons = [self._rejects[record][1] for record in order]
-        raws = [self._raw(record) for record in order]
-        lines = records.lines[order] + self.origin.line
-        refused = Refused(lines, strings(columns), strings(reasons), binaries(raws))
-        return reject_table(self.origin, refused)
+        import numpy as np
+
+        order = np.array(sorted(self._rejects), np.int64)
+        columns = strings([self._rejects[record][0] for record in order.tolist()])
+        reasons = strings([self._rejects[record][1] for record in order.tolist()])
+        raws = binaries([self._raw(record) for record in order.tolist()])
+        refused = self._bad.merged(Refused(order, columns, reasons, raws))
+        lines = self._records.lines[refused.places] + self.origin.line
+        return reject_table(self.origin, replace(refused, places=lines))
 
     def _raw(self, record: int) -> bytes:
         if not self.spec.keep_rejects:
