@@ -12,6 +12,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import selectors
 import signal
 import socket
@@ -23,12 +24,17 @@ import time
 import traceback
 from contextlib import suppress
 
-# Without Polars: it has threads from the start, which a fork would lose.
+import ess_dask
+
+# Polars starts its pools of threads when it is first asked for something, not at its import.
 IMPORTS = (
-    "boto3", "dask.bag", "distributed", "duckdb", "pandas", "pyarrow.compute", "pyarrow.csv",
-    "pyarrow.dataset", "pyarrow.parquet", "pydantic", "redshift_connector", "rich.console",
-    "ruamel.yaml", "s3fs", "stamina", "ess_dask.cli.main",
+    "boto3", "dask.bag", "difflib", "distributed", "duckdb", "pandas", "polars", "polars_hash",
+    "pyarrow.compute", "pyarrow.csv", "pyarrow.dataset", "pyarrow.parquet", "pydantic.main",
+    "redshift_connector", "rich.console", "ruamel.yaml", "s3fs", "sqlite3", "stamina",
 )  # fmt: skip
+NOT_OF_COMMANDS = ("ess_dask.airflow", "ess_dask.notebook", "ess_dask.testing")
+"""What no command imports, or only ``ess demo``."""
+
 OF_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "DASK_", "OPENBLAS_", "OMP_", "ARROW_")
 """How the names of variables begin with which a process is another one from its start on."""
 
@@ -204,10 +210,17 @@ def end(code):
     os._exit(code)
 
 
+def rooms():
+    """Yield the names of all modules that a command may import."""
+    for module in pkgutil.walk_packages(ess_dask.__path__, "ess_dask."):
+        if not module.name.startswith(NOT_OF_COMMANDS) and not module.name.endswith("__main__"):
+            yield module.name
+
+
 def main():
     """Import what is heavy; serve until told to end, or be a command."""
     sys.path[0] = os.getcwd()
-    for name in IMPORTS:
+    for name in (*IMPORTS, *rooms()):
         importlib.import_module(name)
     # A collection in a child would copy the pages of all these modules.
     gc.freeze()
