@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SHARED
-from tests.warm import WarmStart
 
 RUNNER = SHARED / "essentia" / "run_cases.py"
 CASES = SHARED / "essentia" / "cases.jsonl"
@@ -17,7 +16,7 @@ PROGRAMS = ("aq_cat", "aq_cnt", "aq_ord", "aq_pp", "aq_sess", "aq_udb", "loginf"
 PROGRAMS += ("ess query",)
 WARM = ("aq_udb", "ess query")
 """Those of long imports, again and again in each case: here they have them done. As they are, the
-programs run in ``make cases``, in the pages and in ``tests/chaos/test_recorded_outputs.py``."""
+programs run in ``make cases``, in the pages and, the recorded ones, in ``make stress``."""
 PIECE = 20
 """Cases of one test: the two processes of a test run share them evenly."""
 
@@ -33,19 +32,6 @@ def pieces():
     for program, mine in sorted(cases.items()):
         for start in range(0, len(mine), PIECE):
             yield pytest.param(program, mine[start : start + PIECE], id=f"{program} {start}")
-
-
-@pytest.fixture(scope="module")
-def warm_programs(tmp_path_factory):
-    """Give what gives a folder of programs that start warm, in the locale of the cases."""
-    folder = tmp_path_factory.mktemp("programs")
-    with WarmStart(tmp_path_factory.mktemp("warm"), "C") as start:
-
-        def written():
-            start.programs(folder)
-            return folder
-
-        yield written
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not here")
