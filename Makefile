@@ -35,13 +35,13 @@ test: $(STAMP) lint
 check: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-# What takes too long for every change: ten times the random schedules of faults, loads cut at every
-# statement in every mode, recorded outputs on one worker too and on four with none of them killed,
-# memory bounds of staging. `make test` has a sample of each.
+# What takes too long for every change: 25 times the random schedules of faults, loads cut at every
+# statement and runs killed at every effect in every mode, recorded outputs on one worker too and on
+# four with none of them killed, memory bounds of staging. `make test` has a sample of each.
 stress: $(STAMP)
 	ESS_STRESS=2000 $(BIN)/python -m pytest -n 2 tests/chaos/test_redshift_schedules.py \
 		tests/property/test_query_sql.py tests/chaos/test_redshift_cut.py \
-		tests/chaos/test_recorded_outputs.py \
+		tests/chaos/test_recorded_outputs.py tests/chaos/test_run_crashes.py \
 		tests/integration/test_redshift_staging_s3.py tests/docs/test_dockerfile.py \
 		tests/integration/test_ec2_killed.py
 

@@ -115,6 +115,19 @@ def warm(tmp_path_factory):
         yield start
 
 
+@pytest.fixture(scope="session")
+def warm_programs(tmp_path_factory):
+    """Give what gives a folder of programs that start warm, in the locale of the shared cases."""
+    folder = tmp_path_factory.mktemp("programs")
+    with WarmStart(tmp_path_factory.mktemp("warm"), "C") as start:
+
+        def written():
+            start.programs(folder)
+            return folder
+
+        yield written
+
+
 @pytest.fixture
 def user(tmp_path, warm):
     """Give a user of our own; the cluster that he may have started is ended afterwards."""

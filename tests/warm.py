@@ -12,7 +12,10 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
+import select
 import selectors
+import shlex
 import signal
 import socket
 import subprocess
@@ -22,28 +25,40 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from functools import partial
+from importlib.metadata import distribution
+from pathlib import Path
+from types import SimpleNamespace
 
-# Without Polars: it has threads from the start, which a fork would lose.
+import ess_dask
+
+try:
+    from tests.warm_client import OF_THE_START
+except ImportError:  # the server itself
+    from warm_client import OF_THE_START
+
+# Polars starts its pools of threads when it is first asked for something, not at its import.
 IMPORTS = (
-    "boto3", "dask.bag", "distributed", "duckdb", "pandas", "pyarrow.compute", "pyarrow.csv",
-    "pyarrow.dataset", "pyarrow.parquet", "pydantic", "redshift_connector", "rich.console",
-    "ruamel.yaml", "s3fs", "stamina", "ess_dask.cli.main",
+    "boto3", "dask.bag", "difflib", "distributed", "duckdb", "pandas", "polars", "polars_hash",
+    "pyarrow.compute", "pyarrow.csv", "pyarrow.dataset", "pyarrow.parquet", "pydantic.main",
+    "redshift_connector", "rich.console", "ruamel.yaml", "s3fs", "sqlite3", "stamina",
 )  # fmt: skip
-OF_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "DASK_", "OPENBLAS_", "OMP_", "ARROW_")
-"""How the names of variables begin with which a process is another one from its start on."""
+NOT_OF_COMMANDS = ("ess_dask.airflow", "ess_dask.notebook", "ess_dask.testing")
+"""What no command imports, or only ``ess demo``."""
 
 ESS = "ess_dask.cli.main"
 """The module of ``ess``."""
 
-OF_OURS = {"LC_ALL": "C.UTF-8"}
-"""Those of the server: a command with others is started cold."""
+PADDING = "x" * 8192
+"""Room in the server's words and environment, where each daemon and worker writes its own."""
 
 
 class WarmStart:
     """Runs commands by a server that forks; the server ends with the block, or with us."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, locale="C.UTF-8"):
         self._folder = folder
+        self._ours = {"LC_ALL": locale}
         self._server = None
         self._lock = threading.Lock()
 
@@ -57,14 +72,37 @@ class WarmStart:
 
     def _start(self):
         folder = self._folder
-        env = {"HOME": str(folder), "PATH": os.environ["PATH"], "TZ": "UTC"} | OF_OURS
+        env = {"HOME": str(folder), "PATH": os.environ["PATH"], "TZ": "UTC"} | self._ours
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+            door.bind("")  # the kernel finds a name
+            door.listen(64)
+            self._door = door.getsockname()
+            passed = [theirs.fileno(), door.fileno()]
             self._server = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno())],
-                env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                [sys.executable, __file__, *map(str, passed), PADDING],
+                env=env | {"PADDING": PADDING}, cwd=folder, pass_fds=passed,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             )  # fmt: skip
+
+    def door(self):
+        """Return the address of the socket at which daemons and programs are asked for."""
+        with self._lock:
+            if self._server is None:
+                self._start()
+        return self._door
+
+    def programs(self, folder):
+        """Write the installed programs into a folder, for a ``PATH``, as ones that start warm."""
+        client = Path(__file__).with_name("warm_client.py")
+        for program in distribution("ess-dask").entry_points.select(group="console_scripts"):
+            if program.attr == "main":
+                cold = Path(sys.executable).with_name(program.name)
+                words = [sys.executable, "-IS", client, self.door().hex(), program.module]
+                words = shlex.join(map(str, [*words, self._ours["LC_ALL"], cold]))
+                path = folder / program.name
+                path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+                path.chmod(0o755)
 
     def run(self, args, cwd, env, timeout, module=ESS, data=b""):
         """Run a module's ``main``; return exit code, output and error output.
@@ -72,11 +110,9 @@ class WarmStart:
         ``data`` is what it reads as its input. Raises ``TimeoutExpired``.
         """
         special = {name: text for name, text in env.items() if name.startswith(OF_THE_START)}
-        if special != OF_OURS:
+        if special != self._ours:
             return run_cold(args, cwd, env, timeout, module, data)
-        with self._lock:
-            if self._server is None:
-                self._start()
+        self.door()
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         ours, theirs = socket.socketpair()
         with ours, theirs, tempfile.TemporaryFile() as given:
@@ -139,9 +175,16 @@ def _read(descriptors, deadline):
 # The server.
 
 
-def serve(control):
+def serve(control, door, cluster):
     """Fork for each request; return the command in the process that is to run it."""
     while True:
+        if door in select.select([control, door], [], [])[0]:
+            connection, _ = door.accept()
+            if not os.fork():
+                control.close()
+                return cluster.answer(connection)
+            connection.close()
+            continue
         data, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(16))
         if not data:
             os._exit(0)
@@ -178,13 +221,16 @@ def attend(asker, given, out, err):
     os._exit(0)
 
 
-def become(command):
+def become(command, forked):
     """Be a new process with these words, in this folder and environment; return the exit code."""
     os.environ.clear()
     os.environ.update(command["env"])
     time.tzset()
     os.chdir(command["cwd"])
     sys.path[0] = command["cwd"]
+    importlib.import_module("ess_dask.cluster.launch").subprocess = SimpleNamespace(
+        DEVNULL=subprocess.DEVNULL, Popen=forked
+    )
     sys.argv = [command["module"].rpartition(".")[2], *command["args"]]
     try:
         return importlib.import_module(command["module"]).main() or 0
@@ -204,14 +250,26 @@ def end(code):
     os._exit(code)
 
 
+def rooms():
+    """Yield the names of all modules that a command may import."""
+    for module in pkgutil.walk_packages(ess_dask.__path__, "ess_dask."):
+        if not module.name.startswith(NOT_OF_COMMANDS) and not module.name.endswith("__main__"):
+            yield module.name
+
+
 def main():
     """Import what is heavy; serve until told to end, or be a command."""
+    cluster = importlib.import_module("warm_cluster")
     sys.path[0] = os.getcwd()
-    for name in IMPORTS:
+    for name in (*IMPORTS, *rooms()):
         importlib.import_module(name)
+    control, door = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    name = door.getsockname()
     # A collection in a child would copy the pages of all these modules.
     gc.freeze()
-    end(become(serve(socket.socket(fileno=int(sys.argv[1])))))
+    command = serve(control, door, cluster)
+    door.close()
+    end(become(command, partial(cluster.forked, name)))
 
 
 if __name__ == "__main__":

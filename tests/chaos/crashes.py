@@ -1,9 +1,10 @@
 """A pipeline killed with SIGKILL at each of its effects, and run again; prints what came out.
 
-Run as a program: ``crashes.py MODE`` in an empty folder. What is undisturbed, killed and run again
-begins with the same warehouse, state and lake. The killed runs are children of this process, which
-has all imports done; all others are run by itself. Texts in a plain CSV are read without Polars,
-whose threads a fork would lose; a child that hangs ends by an alarm.
+Run as a program: ``crashes.py MODE EFFECTS`` in an empty folder, for ``all`` effects or only those
+of the ``load``, which the mode changes. What is undisturbed, killed and run again begins with the
+same warehouse, state and lake. The killed runs are children of this process, which has all imports
+done; all others are run by itself. Texts in a plain CSV are read without Polars, whose threads a
+fork would lose; a child that hangs ends by an alarm.
 """
 
 import functools
@@ -130,7 +131,13 @@ def runs():
         return [[run.state, run.run_id, run.error] for run in reversed(journal.records())]
 
 
-def main(mode):
+def is_of_load(effect):
+    return effect.startswith("in load") or effect.split(" ", 1)[1] in (
+        "the request", "journal: load", "journal: loaded",
+    )  # fmt: skip
+
+
+def main(mode, which):
     os.environ.update(ESS_THREADS="1", ESS_BATCH_BYTES="64B")
     folder, saved = Path("shop").absolute(), Path("saved").absolute()
     folder.mkdir()
@@ -147,16 +154,18 @@ def main(mode):
     effects = json.loads(Path("effects").read_text())
     report = {"expected": outcome(), "effects": effects, "killed": []}
     for number, effect in enumerate(effects):
+        if which == "load" and not is_of_load(effect):
+            continue
         begin_anew(folder, saved)
         ended = killed_at(number, "effects")
         before = runs()
         code = run_pipeline()
         report["killed"].append({
-            "effect": effect, "ended": ended, "code": code, "outcome": outcome(),
+            "number": number, "effect": effect, "ended": ended, "code": code, "outcome": outcome(),
             "runs_before": before, "runs": runs(),
         })  # fmt: skip
     print(json.dumps(report))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

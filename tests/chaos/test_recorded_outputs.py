@@ -2,6 +2,7 @@
 
 The cases and their data lie beside the repository. A killed worker is one that ``ess udbd ckmem``
 names; it dies in the middle of an import, and again before each program that uses the database.
+In ``make stress`` the programs are as they are installed, here they have their imports done.
 """
 
 import json
@@ -64,24 +65,26 @@ def disturbed(case):
 
 
 @pytest.fixture
-def programs(tmp_path):
-    """Give a folder with the programs that kill."""
+def path(tmp_path, warm_programs):
+    """Give the search path of the cases, with the programs that kill."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in (("kill-worker", KILL), ("midway", MIDWAY)):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    return folder
+    warm = [] if STRESS else [warm_programs()]
+    folders = [folder, *warm, Path(sys.executable).parent, os.environ["PATH"]]
+    return ":".join(map(str, folders))
 
 
-def check(case, tmp_path, workers, path=""):
+def check(case, tmp_path, workers, path):
     """Run the case and compare its output; return the pids of the workers that were killed."""
     cases, report, killed = (tmp_path / name for name in ("cases.jsonl", "report.json", "killed"))
     cases.write_text(json.dumps(case) + "\n")
     killed.write_text("")
     env = {
-        **os.environ,
-        "PATH": f"{path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": path,
+        "LC_ALL": "C.UTF-8",
         "ESS_WORKERS": str(workers),
         "KILLED": str(killed),
     }
@@ -100,20 +103,20 @@ def test_these_are_all_there_are():
 
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream(name, workers, tmp_path):
-    check(recorded()[name], tmp_path, workers)
+def test_a_stream(name, workers, tmp_path, path):
+    check(recorded()[name], tmp_path, workers, path)
 
 
 @pytest.mark.skipif(not STRESS, reason="as below, where workers are killed besides: make stress")
 @pytest.mark.parametrize("name", DATABASES)
-def test_a_database_on_four_workers(name, tmp_path):
+def test_a_database_on_four_workers(name, tmp_path, path):
     # On one: tests/integration/test_aq_cases.py.
-    check(recorded()[name], tmp_path, 4)
+    check(recorded()[name], tmp_path, 4, path)
 
 
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("name", DATABASES)
-def test_a_database_whose_workers_are_killed(name, workers, tmp_path, programs):
+def test_a_database_whose_workers_are_killed(name, workers, tmp_path, path):
     case = disturbed(recorded()[name])
-    killed = check(case, tmp_path, workers, path=programs)
+    killed = check(case, tmp_path, workers, path)
     assert len(set(killed)) == case["command"].count("kill-worker; ") + 1

@@ -1,6 +1,6 @@
 """Eight loaders of overlapping files at once, with faults: every file's rows are there once.
 
-Each schedule is drawn from its number: which files each loader takes, and what breaks. 200 of them
+Each schedule is drawn from its number: which files each loader takes, and what breaks. 80 of them
 here, 2,000 with ``make stress``.
 """
 
@@ -19,8 +19,8 @@ from ess_dask.warehouse.connect import open_warehouse
 from ess_dask.warehouse.model import LoadRequest, Target
 
 LOADERS, FILES = 8, 6
-SCHEDULES = int(os.environ.get("ESS_STRESS") or 200)
-PIECES = 10
+SCHEDULES = int(os.environ.get("ESS_STRESS") or 80)
+PIECES = 8
 SERIALIZABLE = (
     "1023 DETAIL: Serializable isolation violation on table - 100123, transactions forming"
 )

@@ -1,5 +1,8 @@
 """A run killed before and after each write of its journal, and at each other effect it has: the
-same command run again gives the same rows as an undisturbed run, and the journal tells what was."""
+same command run again gives the same rows as an undisturbed run, and the journal tells what was.
+
+In other modes than append it is killed at the effects of the load only, by ``make stress`` at all.
+"""
 
 import json
 import os
@@ -28,9 +31,10 @@ def folder():
 
 @pytest.mark.parametrize("mode", ["append", "replace", "upsert"])
 def test_killed_at_any_effect_and_run_again(folder, mode):
+    effects = "all" if mode == "append" or os.environ.get("ESS_STRESS") else "load"
     env = {"PATH": os.environ["PATH"], "HOME": folder, "TZ": "UTC"}
     done = subprocess.run(
-        [sys.executable, PROGRAM, mode],
+        [sys.executable, PROGRAM, mode, effects],
         cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -40,12 +44,14 @@ def test_killed_at_any_effect_and_run_again(folder, mode):
         assert found["effects"].count(f"before journal: {write}") == 1
         assert found["effects"].count(f"after journal: {write}") == 1
     committed = found["effects"].index("in load: commit")
-    for number, each in enumerate(found["killed"]):
+    assert len(found["killed"]) == len(found["effects"]) or (effects == "load" and found["killed"])
+    for each in found["killed"]:
         assert each["ended"] == -signal.SIGKILL, each
         assert each["code"] == 0, each
         assert each["outcome"] == found["expected"], each["effect"]
-        check_journal(each, committed=number >= committed)
-    assert "was killed (it was running); nothing of it was loaded" in done.stderr
+        check_journal(each, committed=each["number"] >= committed)
+    early = "was killed (it was running); nothing of it was loaded" in done.stderr
+    assert early is (effects == "all")
     assert "was killed (it was loading); its load stands" in done.stderr
 
 
