@@ -1,7 +1,7 @@
 """A process that works beside the one that started it.
 
-``python -m ess_dask.engine.process DESCRIPTOR MODULE...`` says over a socket when it has imported
-the modules, then does what it is sent, one after the other. It ends when the other end closes.
+``main``, with arguments ``DESCRIPTOR MODULE...``, says over a socket when it has imported the
+modules, then does what it is sent, one after the other. It ends when the other end closes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,3 @@ def main() -> None:
         serve(cast("BinaryIO", pipe))
     # Nothing is left to do, and an orderly end takes as long as the beginning.
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
