@@ -147,6 +147,28 @@ def test_they_end_with_the_process_that_started_them():
     _await(lambda: not any(map(_runs, pids)))
 
 
+_BUSY_ORPHAN = """
+import os, signal, sys, threading, time
+from ess_dask.engine.processes import Processes
+made = Processes(1, ["time"])
+(process,) = made._all
+packed = b"cbuiltins\\nexec\\n."
+def work():
+    process.work_on(packed, f"import time; open({sys.argv[1]!r}, 'w'); time.sleep(600)")
+threading.Thread(target=work, daemon=True).start()
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+print(process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_one_that_works_ends_with_the_process_that_started_it(tmp_path):
+    command = [sys.executable, "-c", _BUSY_ORPHAN, tmp_path / "begun"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    _await(lambda: not _runs(int(done.stdout)), seconds=20)
+
+
 _ELSEWHERE = """
 import sys
 sys.path[1:1] = [sys.argv[1]]
