@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.api.given import rows_of, source_of
+from ess_dask.api.given import Named, is_source, rows_of
 from ess_dask.errors import UsageError
 from ess_dask.query.sql.model import RESERVED, Partitioned, Side
 
@@ -301,6 +301,14 @@ def ranges_without_files(sources: Sources) -> list[str]:
     return [name for name, each in found if isinstance(each, CategoryRows) and not each.batches]
 
 
-def frames(given: Mapping[str, Any]) -> dict[str, Partitioned]:
-    """Return frames, tables and selections of the caller as sources."""
-    return {name: source_of(name, value) for name, value in given.items()}
+def frames(given: Mapping[str, Any]) -> Mapping[str, Partitioned]:
+    """Return frames, tables and selections of the caller as sources, each made when it is named: to
+    read a selection processes are started. Raises ``UsageError`` for what is none of these."""
+    from ess_dask.query.sql.flat import frame_rows
+
+    return Named(
+        {
+            name: value if is_source(value) else frame_rows(name, value).tables[0]
+            for name, value in given.items()
+        }
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.clean.closed import ASKING, CLOSED, ClosedDatabase, Settings
@@ -27,12 +28,26 @@ _SETTINGS: Settings = {
 
 _CLEANING = ClosedDatabase(_SETTINGS)
 
+_CTRL_C = "Query interrupted"
+"""What DuckDB makes of a Ctrl-C."""
+
+
+@contextmanager
+def stopped_by_ctrl_c() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` where DuckDB makes an error of its own of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == _CTRL_C:
+            raise KeyboardInterrupt from None
+        raise
+
 
 def rows(query: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
     """Run one of our own queries, which reads nobody's table, and return all rows."""
     # Whichever database there is: another one would take longer than the question.
     database = ASKING if ASKING.is_open else _CLEANING
-    with database.renewed():
+    with database.renewed(), stopped_by_ctrl_c():
         # fetchall: a result that is not read to its end blocks the connection.
         return database.connection().execute(query, values or []).fetchall()
 

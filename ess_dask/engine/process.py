@@ -1,7 +1,8 @@
 """A process that works beside the one that started it.
 
-``python -m ess_dask.engine.process DESCRIPTOR MODULE...`` says over a socket when it has imported
-the modules, then does what it is sent, one after the other. It ends when the other end closes.
+``main``, with arguments ``DESCRIPTOR MODULE...``, says over a socket when it has imported the
+modules, then does what it is sent, one after the other. It ends when the other end closes, in the
+middle of its work, too.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import select
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO, cast
@@ -40,8 +43,18 @@ def _send(pipe: BinaryIO, value: object) -> None:
     pipe.flush()
 
 
+def _end_with(descriptor: int) -> None:
+    """Wait until the other end closes, then end this process."""
+    closed = select.poll()
+    closed.register(descriptor, select.POLLRDHUP)
+    closed.poll()
+    os._exit(1)
+
+
 def main() -> None:
     """Serve the socket of the first argument; the others are imported before."""
+    # A batch may take long, and nobody wants it any more.
+    threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     keep_freed_memory()
     for name in sys.argv[2:]:
         importlib.import_module(name)
@@ -53,7 +66,3 @@ def main() -> None:
         serve(cast("BinaryIO", pipe))
     # Nothing is left to do, and an orderly end takes as long as the beginning.
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -39,12 +39,11 @@ class Process:
 
     def __init__(self, modules: Sequence[str]) -> None:
         """Start it; it imports ``modules`` first. Raises ``OSError`` where that is not possible."""
-        command = (sys.executable, "-P", "-m", "ess_dask.engine.process")
         own, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_started:
             unless_started.callback(own.close)
             self._process = subprocess.Popen(
-                [*command, str(theirs.fileno()), *modules],
+                [*_command(), str(theirs.fileno()), *modules],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -54,8 +53,7 @@ class Process:
             )
             unless_started.pop_all()
         self._pipe = own.makefile("rwb")
-        self._answers = select.poll()
-        self._answers.register(own, select.POLLIN)
+        self._descriptor = own.fileno()
         self._known: bytes | None = None
         self.pid = self._process.pid
         self.end = weakref.finalize(self, _end, self._process, own)
@@ -63,7 +61,12 @@ class Process:
     @property
     def is_ready(self) -> bool:
         """Whether it has said so, or ended."""
-        return self._known is not None or bool(self._answers.poll(0))
+        if self._known is not None:
+            return True
+        # One for each call: two threads cannot ask the same one.
+        answers = select.poll()
+        answers.register(self._descriptor, select.POLLIN)
+        return bool(answers.poll(0))
 
     def work_on(self, packed: bytes, batch: Any) -> Any:
         """Let it do pickled work on a batch; return or raise what that returned or raised.
@@ -84,6 +87,21 @@ class Process:
         if done:
             return value
         raise value
+
+
+def _command() -> list[str]:
+    """Return what starts Python as this one was started, with modules from where this one takes
+    them, but for the working directory."""
+    flags = {
+        "-E": sys.flags.ignore_environment,
+        "-s": sys.flags.no_user_site,
+        "-B": sys.flags.dont_write_bytecode,
+    }
+    given = [flag for flag, is_given in flags.items() if is_given]
+    path = [entry for entry in sys.path if isinstance(entry, str) and entry]
+    start = f"import sys; sys.path[:] = {path!a}; from ess_dask.engine.process import main; main()"
+    # An embedded Python may not know where its program is.
+    return [sys.executable or "", *given, "-P", "-c", start]
 
 
 def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
@@ -123,7 +141,10 @@ class Processes:
 
     def end(self) -> None:
         """End them all, whatever they do."""
-        for process in self._all:
+        with self._lock:
+            ended, self._all, self._free = self._all, [], []
+        # An answer that is kept keeps none of their sockets.
+        for process in ended:
             process.end()
 
 

@@ -41,7 +41,7 @@ class ReadSpec:
     otherwise by position. None, where columns go by position anyway: the first record is a title
     line if it names the columns. ``blank``: a blank field is null, or (Essentia) 0 / ''.
     ``archive``: glob that picks members when the file is an archive. ``keep_rejects``:
-    somebody may look at the rejects; if not they are without their text. Sizes are in bytes.
+    somebody may look at the rejects; if not they may be without their text. Sizes are in bytes.
     """
 
     columns: tuple[Column, ...]

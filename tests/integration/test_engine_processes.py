@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -24,12 +25,13 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def crew(monkeypatch):
     """Three processes that are ready: what they are sent may name functions of this file."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.syspath_prepend(str(ROOT))
     made = Processes(3, ["operator"])
-    _await(lambda: all(process.is_ready for process in made._all))
+    started = made._all
+    _await(lambda: all(process.is_ready for process in started))
     yield made
     made.end()
-    assert not any(_runs(process.pid) for process in made._all)
+    assert not any(_runs(process.pid) for process in started)
 
 
 @pytest.fixture
@@ -145,8 +147,61 @@ def test_they_end_with_the_process_that_started_them():
     _await(lambda: not any(map(_runs, pids)))
 
 
-def test_where_none_can_be_started_the_threads_do_the_work(monkeypatch):
-    monkeypatch.setattr(processes.sys, "executable", "/nowhere/python")
+_BUSY_ORPHAN = """
+import os, signal, sys, threading, time
+from ess_dask.engine.processes import Processes
+made = Processes(1, ["time"])
+(process,) = made._all
+packed = b"cbuiltins\\nexec\\n."
+def work():
+    process.work_on(packed, f"import time; open({sys.argv[1]!r}, 'w'); time.sleep(600)")
+threading.Thread(target=work, daemon=True).start()
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+print(process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_one_that_works_ends_with_the_process_that_started_it(tmp_path):
+    command = [sys.executable, "-c", _BUSY_ORPHAN, tmp_path / "begun"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    _await(lambda: not _runs(int(done.stdout)), seconds=20)
+
+
+_ELSEWHERE = """
+import sys
+sys.path[1:1] = [sys.argv[1]]
+from ess_dask.engine.processes import Processes
+(made,) = Processes(1, ["found_by_path"])._all
+print(made.work_on(b"c_operator\\nneg\\n.", 7))
+"""
+
+
+def test_they_import_what_this_process_would(tmp_path):
+    (tmp_path / "hostile").mkdir()
+    (tmp_path / "hostile/sitecustomize.py").write_text("raise SystemExit")
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given/found_by_path.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-E", "-c", _ELSEWHERE, tmp_path / "given"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "hostile")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("-7\n", "")
+
+
+def test_threads_may_ask_at_the_same_time_whether_one_is_ready(crew):
+    (process, *_) = crew._all
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(lambda _: process.is_ready, range(20_000)))
+
+
+@pytest.mark.parametrize("program", ["/nowhere/python", None])
+def test_where_none_can_be_started_the_threads_do_the_work(monkeypatch, program):
+    monkeypatch.setattr(processes.sys, "executable", program)
     crew = Processes(3, [])
     executor = ProcessExecutor(4, crew)
     assert [number for number, _ in run_ordered(range(5), _where, executor)] == list(range(5))

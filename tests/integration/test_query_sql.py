@@ -368,3 +368,30 @@ def test_processes_beside_this_one_give_the_same(
     assert beside.to_arrow().equals(alone.to_arrow())
     assert capfd.readouterr() == ("", "")
     assert not any(Path(f"/proc/{pid}").exists() for pid in eager_processes)
+
+
+@pytest.mark.filterwarnings("ignore:.*rows")
+def test_a_kept_answer_keeps_no_socket(shop, eager_processes, monkeypatch):
+    for name, value in {**shop.env, "ESS_BATCH_BYTES": "1", "ESS_THREADS": "3"}.items():
+        monkeypatch.setenv(name, value)
+    lake = ess.select(shop.folder / "lake")
+    before = _sockets()
+    answer = lake.sql("select count(*) as rows from sale:*:*")
+    assert eager_processes
+    assert answer.to_arrow().num_rows == 1
+    assert _sockets() == before
+
+
+def _sockets():
+    links = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return sum(str(link).startswith("socket:") for link in links)
+
+
+def test_what_a_statement_does_not_name_starts_no_process(shop, monkeypatch):
+    for name, value in {**shop.env, "ESS_THREADS": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("ess_dask.api.workers.START_BYTES", 0)
+    monkeypatch.setattr("ess_dask.engine.processes.Processes", None)
+    lake = ess.select(shop.folder / "lake")
+    every = lake.category("sale").all()
+    assert lake.sql("select 1 as one", every=every).to_arrow().to_pylist() == [{"one": 1}]

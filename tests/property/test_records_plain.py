@@ -123,6 +123,24 @@ def test_plain_text_reads_as_if_looked_at_closely(texts, types, end, blank, head
     assert rows_and_rejects(read_cut(data, spec, share=0)) == closely
 
 
+@pytest.mark.slow
+@given(
+    st.lists(st.lists(lines, min_size=1, max_size=20), min_size=2, max_size=4),
+    st.lists(st.sampled_from(TYPES), min_size=2, max_size=3),
+    st.sampled_from(["null", "zero"]),
+    st.sampled_from([read, read_piecewise, read_cut]),
+)
+def test_what_was_read_before_changes_nothing(files, types, blank, reads):
+    columns = [Column(f"c{i}", parse_type(name)) for i, name in enumerate(types)]
+    spec = ReadSpec(tuple(columns), header=False, blank=blank)
+    texts = ["".join(line + "\n" for line in file).encode() for file in files]
+    with patch("ess_dask.records.plain_read._served", {}):
+        after_others = [rows_and_rejects(reads(text, spec)) for text in texts]
+    for text, found in zip(texts, after_others, strict=True):
+        with patch("ess_dask.records.plain_read._served", {}):
+            assert rows_and_rejects(reads(text, spec)) == found
+
+
 @pytest.mark.parametrize("first", ["y" * 70_000, "y" * 70_000 + ",5,1"])
 @pytest.mark.parametrize("names", ["b", "abc"])
 def test_the_first_line_is_longer_than_the_sample(first, names):

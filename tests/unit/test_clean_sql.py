@@ -2,7 +2,9 @@
 
 import datetime as dt
 import decimal
+import os
 import pickle
+import signal
 import threading
 import time
 
@@ -548,3 +550,10 @@ def test_an_internal_error_ends_no_query_of_another_thread():
     may.set()
     thread.join()
     assert found == [1]
+
+
+def test_ctrl_c_in_a_question_of_our_own_is_one():
+    stop = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
+    stop.start()
+    with pytest.raises(KeyboardInterrupt):
+        duck.rows("select sum(i) from range(100_000_000_000) as t(i) where i % 7 = 3")

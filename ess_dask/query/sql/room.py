@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.clean.closed import ASKING
-from ess_dask.clean.duck import interrupting, plain
+from ess_dask.clean.duck import interrupting, plain, stopped_by_ctrl_c
 from ess_dask.clean.running import running
 from ess_dask.errors import DataError, InterruptedRunError, UsageError
 from ess_dask.query.sql.tree import quoted
@@ -30,10 +30,6 @@ class Limits:
     seconds: float = 0.0
     memory: int = 0
     side: int = 64 << 20
-
-
-_CTRL_C = "Query interrupted"
-"""What DuckDB makes of a Ctrl-C."""
 
 
 @contextmanager
@@ -60,16 +56,13 @@ def answer(query: str, tables: Mapping[str, pa.Table], seconds: float = 0.0) -> 
         late = threading.Event()
         timer = interrupting(connection, seconds, late)
         try:
-            with ASKING.renewed(), running.registered(connection.interrupt):
+            stopped = running.registered(connection.interrupt)
+            with ASKING.renewed(), stopped, stopped_by_ctrl_c():
                 return connection.sql(query).to_arrow_table()
         except duckdb.InterruptException:
             if late.is_set():
                 raise timed_out() from None
             raise InterruptedRunError("the query was cancelled") from None
-        except RuntimeError as error:
-            if str(error) == _CTRL_C:
-                raise KeyboardInterrupt from None
-            raise
         finally:
             timer.cancel()
 
@@ -176,7 +169,8 @@ class Binder:
         if all(kind in _arrow_types() for _, kind in columns):
             return pa.schema([pa.field(name, _arrow_types()[kind]) for name, kind in columns])
         # Without rows even where there is no table: range(1000000000) is one, too.
-        return self._connection.sql(query).limit(0).to_arrow_table().schema
+        with stopped_by_ctrl_c():
+            return self._connection.sql(query).limit(0).to_arrow_table().schema
 
     def binds(self, query: str) -> bool:
         """Return whether ``query`` fits the tables."""
