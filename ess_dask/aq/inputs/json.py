@@ -31,7 +31,8 @@ _DECODER = json.JSONDecoder(
     parse_constant=_Number,
     strict=False,
 )
-_BLANKS = re.compile(r"[\s,]*")
+_BLANKS = re.compile(r"[\s,\ufeff]*")
+"""What may stand between values: also the mark that some programs begin a file with."""
 _NEXT_RECORD = re.compile(r"\n\s*[{\[]")
 _NEXT_ARRAY = re.compile(r"\n\s*\[")
 _PIECE = 1 << 16
