@@ -82,6 +82,11 @@ def _walk(root: str, wanted: PathFilter) -> Iterator[FileRef]:
         folder, above = stack.pop()
         if wanted.prunes(folder):
             continue
+        # A link to a folder that it lies in, the first one too, would give its files twice.
+        identity = _identity(folder)
+        if identity in above:
+            continue
+        above |= {identity} if identity else set()
         for entry in _entries(folder):
             path = folder + entry.name
             # A file that does not match costs no system call.
@@ -89,9 +94,7 @@ def _walk(root: str, wanted: PathFilter) -> Iterator[FileRef]:
                 if not wanted.deep:
                     yield FileRef(path + "/", None, 0, "")
                     continue
-                identity = _identity(entry)
-                if identity is not None and identity not in above:
-                    stack.append((path + "/", above | {identity}))
+                stack.append((path + "/", above))
             elif wanted.matches(path):
                 yield from _one(path)
 
@@ -118,10 +121,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _identity(entry: os.DirEntry[str]) -> tuple[int, int] | None:
-    """Return what makes a folder itself, behind links; None for one that was just removed."""
+def _identity(folder: str) -> tuple[int, int] | None:
+    """Return what makes a folder itself, behind links; None if it cannot be looked at."""
     try:
-        status = entry.stat()
+        status = os.stat(folder)  # noqa: PTH116 - as below
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -53,7 +53,8 @@ def parse_items(text: str) -> tuple[SpecItem, ...]:
         raise ConfigError("empty column spec", hint='write one such as "S:userID I:articleID"')
     if len(items) > MAX_COLUMNS:
         raise ConfigError(
-            f"{len(items)} columns in one column spec", hint=f"at most {MAX_COLUMNS} are possible"
+            f"{len(items)} columns in one column spec, {MAX_COLUMNS} are possible",
+            hint="a pipeline (ess init), or a query of 'FILE.csv', takes more",
         )
     _refuse_duplicates(items)
     return items

@@ -148,11 +148,38 @@ def test_json_goes_on_with_the_next_record(aq):
     assert ended.lines == ["1", "4"]
 
 
+@pytest.mark.parametrize(
+    ("columns", "data", "lines", "messages"),
+    [
+        (["i:a:k"], '[\n{"k":1},\n{"k":x},\n{"k":3}\n]\n{"k":4}', ["1", "3", "4"], ["Expecting"]),
+        (["i:a:[*].k"], '[\n{"k":1},\n{"k":x},\n{"k":3}\n]', ["1", "3"], ["Expecting"]),
+        (["i:a:k"], '[\n{"k":1},\n{"k":x}\n]', ["1"], ["Expecting"]),
+        (["i:a:[0].k", "i:b:[1].k"], '[{"k":1},\n{"k":x},\n{"k":3}]\n[{"j":2},{"k":4}]', ["0,4"],
+         ["Expecting"]),
+        (["i:a:k"], '[{"k":1},{"k":2}', ["1", "2"], ["ends within an array"]),
+        (["i:a:k"], '[{"k":1},{"k', ["1"], ["Unterminated"]),
+    ],
+)  # fmt: skip
+def test_a_bad_or_cut_json_array_costs_what_is_bad_alone(aq, columns, data, lines, messages):
+    ended = aq.pp("-f,jsn,eok", aq.write("in", data), "-d", *columns, "-o,notitle", "-")
+    assert (ended.code, ended.lines) == (0, lines)
+    found = ended.err.splitlines()
+    assert len(found) == len(messages)
+    assert all(message in line for message, line in zip(messages, found, strict=True))
+
+
+def test_a_long_string_that_no_column_wants_spoils_no_json(aq):
+    data = f'{{"long":"{"x" * 700_000}","k":1}}\n{{"k":2}}\n'
+    ended = aq.pp("-f,jsn", aq.write("in", data), "-d", "i:a:k", "-o,notitle", "-")
+    assert ended.lines == ["1", "2"]
+
+
 JSON = [
     (["s:a:k"], '{"k": 1.50}{"K":true},\n{"k":null}{"k":"\\u00e9\\ud83d\\ude00"}',
      ['"1.50"', '"true"', "", '"\xc3\xa9\xf0\x9f\x98\x80"']),
     (["s:a:k.x[1]"], '{"k":{"x":[1,2]}}{"k":{"x":[[3],4]}}', ['"2"', '"4"']),
     (["s:a:k"], '[{"k":1},{"k":2}]', ['"1"', '"2"']),
+    (["s:a:k"], '\xef\xbb\xbf{"k":1}\n\xef\xbb\xbf[{"k":2}]', ['"1"', '"2"']),
     (["s:a:[*].k", "s:b:[*].l[*]"], '[{"k":1,"l":[2,3]},{"l":[4]}]', ['"1","2"', '"1","3"',
      ',"4"']),
     (["s:a:k"], '{"k":{"o":1}}', [""]),

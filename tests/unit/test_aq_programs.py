@@ -184,6 +184,8 @@ FORMATS = [
     (b"<r><k>1</k></r>\n", "XML", ",xml"),
     (b"<table><tr><td>1</td></tr></table>", "HTML Table", ",tab"),
     (b"", '"\\n" Separated', ",sep=\\x0a"),
+    (b'\xef\xbb\xbf{"a": 1}\n', "JSON", ",jsn"),
+    (b"\xef\xbb\xbf<r><k>1</k></r>\n", "XML", ",xml"),
 ]
 
 
@@ -193,6 +195,11 @@ def test_formats_are_found(aq, data, name, attributes):
     assert aq("loginf", "-f,auto", file, "-o_typ", "-").lines == [name]
     if name != ", Separated":
         assert aq("loginf", "-f,auto", file, "-o_pp_atr", "-").lines == [attributes]
+
+
+def test_the_mark_of_a_file_is_no_part_of_its_first_title(aq):
+    file = aq.write("in", b"\xef\xbb\xbfa,b\n1,2\n")
+    assert aq("loginf", "-f,auto", file, "-o_pp_col", "-").lines == ["I:a", "I:b"]
 
 
 def test_binary_input_is_found(aq):

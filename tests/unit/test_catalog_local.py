@@ -100,6 +100,19 @@ def test_links_are_followed_and_a_folder_in_itself_is_entered_once(tmp_path):
     assert len(found) < 20
 
 
+def test_a_link_to_the_listed_folder_itself_gives_no_file_twice(tmp_path):
+    (tmp_path / "lake" / "2014").mkdir(parents=True)
+    (tmp_path / "lake" / "a.csv").write_text("a")
+    (tmp_path / "lake" / "2014" / "b.csv").write_text("b")
+    (tmp_path / "lake" / "self").symlink_to(".")
+    (tmp_path / "lake" / "2014" / "up").symlink_to("..")
+    store = Datastore("lake", str(tmp_path / "lake"))
+    found = [file.uri for file in list_files(store, Category("c", ("*.csv",)))]
+    assert sorted(found) == [
+        str(tmp_path / "lake" / "2014" / "b.csv"), str(tmp_path / "lake" / "a.csv")
+    ]  # fmt: skip
+
+
 def test_listing_never_leaves_the_literal_folder(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "xb").write_text("")

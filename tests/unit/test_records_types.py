@@ -134,8 +134,9 @@ def test_a_bad_column_spec_is_told(text):
 def test_a_column_spec_may_be_as_long_as_the_manual_says():
     spec = " ".join(f"S:c{number}" for number in range(MAX_COLUMNS - 1))
     assert len(parse_columnspec(f"{spec} I:{'a' * MAX_NAME}")) == MAX_COLUMNS
-    with pytest.raises(ConfigError, match="2049 columns"):
+    with pytest.raises(ConfigError, match="2049 columns") as caught:
         parse_columnspec(f"{spec} I:a I:b")
+    assert "ess init" in str(caught.value.hint)
 
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,30}", fullmatch=True)

@@ -31,11 +31,15 @@ _DECODER = json.JSONDecoder(
     parse_constant=_Number,
     strict=False,
 )
-_BLANKS = re.compile(r"[\s,]*")
+_BLANKS = re.compile(r"[\s,\ufeff]*")
+"""What may stand between values: also the mark that some programs begin a file with."""
 _NEXT_RECORD = re.compile(r"\n\s*[{\[]")
+_NEXT_ARRAY = re.compile(r"\n\s*\[")
 _PIECE = 1 << 16
 _UNFINISHED = 1 << 17
 """An error this near to the end of what was read may be only a value that goes on."""
+_IN_STRING = "Unterminated string"
+"""How the decoder's message begins for a string that goes on, told from where it began."""
 
 
 class JsonReader:
@@ -44,13 +48,15 @@ class JsonReader:
     def __init__(self, spec: InputSpec) -> None:
         self._paths = Paths.of(spec.columns, spec.format.base)
         self._unwraps = not self._paths.start_in_array
+        self._rows_are_elements = self._unwraps or self._paths.start_in_every
 
     def records(self, blocks: Iterable[bytes]) -> Iterator[Record]:
         """Yield the rows of a stream."""
         row = Row(self._paths)
         start = self._paths.all_columns()
-        for value in _Values(blocks).values():
+        for value in _Values(blocks, by_element=self._rows_are_elements).values():
             if isinstance(value, Broken):
+                row = Row(self._paths)
                 yield value
             elif isinstance(value, _Element):
                 yield from self._element(value, start, row)
@@ -127,15 +133,22 @@ def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Values:
-    """The top-level values of a stream; a top-level array gives its elements one by one."""
+    """The top-level values of a stream; a top-level array gives its elements one by one.
 
-    def __init__(self, blocks: Iterable[bytes]) -> None:
+    With ``by_element`` an element that is bad leaves the others of its array as they are, else
+    the whole array is bad.
+    """
+
+    def __init__(self, blocks: Iterable[bytes], *, by_element: bool) -> None:
         self._blocks = _pieces(blocks)
         self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
         self._text = ""
         self._at = 0
         self._ended = False
         self._index = -1
+        self._by_element = by_element
+        self._doubtful = False
+        """Whether something in the array was bad, so that its end may have been passed over."""
 
     def _more(self) -> bool:
         """Read as much again as is there; False at the end."""
@@ -160,13 +173,15 @@ class _Values:
             char = self._text[self._at]
             if self._index < 0 and char == "[":
                 self._at += 1
-                self._index = 0
+                self._index, self._doubtful = 0, False
             elif self._index >= 0 and char == "]":
                 self._at += 1
                 yield _Element(None, self._index, ends=True)
                 self._index = -1
             else:
                 yield self._value()
+        if self._index >= 0 and not self._doubtful:
+            yield Broken("bad JSON: the input ends within an array")
 
     def _skip_blanks(self) -> bool:
         while True:
@@ -183,7 +198,8 @@ class _Values:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if error.pos >= len(self._text) - _UNFINISHED and self._more():
+                goes_on = error.pos >= len(self._text) - _UNFINISHED
+                if (goes_on or error.msg.startswith(_IN_STRING)) and self._more():
                     continue
                 return self._resume(str(error.msg))
             except RecursionError:
@@ -198,11 +214,15 @@ class _Values:
 
     def _resume(self, reason: str) -> Broken:
         """Go on with the next line that begins like a record."""
+        whole_array = self._index >= 0 and not self._by_element
+        begin = _NEXT_ARRAY if whole_array else _NEXT_RECORD
+        self._doubtful = True
         while True:
-            match = _NEXT_RECORD.search(self._text, self._at)
+            match = begin.search(self._text, self._at)
             if match:
                 self._at = match.end() - 1
-                self._index = -1
+                in_array = self._index >= 0 and match[0].endswith("{")
+                self._index = self._index + 1 if in_array else -1
                 break
             self._at = max(self._at, len(self._text) - 1)
             if not self._more():

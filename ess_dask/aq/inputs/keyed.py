@@ -75,6 +75,11 @@ class Paths:
         """Whether any path enters a top-level array by itself."""
         return any(path and not str(path[0]).startswith(".") for path in self.paths)
 
+    @property
+    def start_in_every(self) -> bool:
+        """Whether the elements of a top-level array make rows of their own."""
+        return any(path[0] == EVERY for path in self.paths if path)
+
     def all_columns(self) -> Candidates:
         """Return what matches before the first step."""
         return tuple((column, 0) for column in range(len(self.paths)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from statistics import mode
@@ -52,7 +53,7 @@ def guess_format(data: bytes) -> Guess:
     """Return the format that the first bytes of an input suggest."""
     if data.startswith(MAGIC):
         return Guess("bin")
-    text = data.decode("latin-1")
+    text = data.removeprefix(codecs.BOM_UTF8).decode("latin-1")
     start = text.lstrip()
     if start[:1] in ("{", "[") and re.match(r'[{\[]\s*(?:["{\[\]}\d-]|true|false|null)', start):
         return Guess("jsn")

@@ -6,6 +6,7 @@ exact up to ``_KEPT`` of them, then estimated from the smallest hashes.
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -164,9 +165,13 @@ def _hash(text: str) -> int:
     return int.from_bytes(digest, "big")
 
 
+_MARK = codecs.BOM_UTF8.decode("latin-1")
+
+
 def column_name(label: str, index: int) -> str:
     """Return a name that a column specification can have."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", label.strip(), flags=re.ASCII)[:MAX_NAME]
+    text = label.removeprefix(_MARK).strip()
+    name = re.sub(r"[^A-Za-z0-9_]", "_", text, flags=re.ASCII)[:MAX_NAME]
     if not name.strip("_"):
         return f"Col{index}"
     return f"_{name}"[:MAX_NAME] if name[0].isdigit() else name
