@@ -7,6 +7,7 @@ middle of its work, too.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pickle
@@ -56,8 +57,12 @@ def main() -> None:
     # A batch may take long, and nobody wants it any more.
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     keep_freed_memory()
+    # What is imported stays: nobody need look for cycles in it, now or later.
+    gc.disable()
     for name in sys.argv[2:]:
         importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
     with (
         socket.socket(fileno=int(sys.argv[1])) as connection,
         connection.makefile("rwb") as pipe,
