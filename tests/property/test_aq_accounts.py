@@ -59,6 +59,7 @@ def test_good_lines_of_csv_come_out_whatever_is_between_them(garbage, step):
     assert rows[::2] == [[f"k{n}", n] for n in range(len(garbage))]
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.text('",x 1\r', max_size=12), SIZES)
 def test_a_quote_that_never_closes_takes_no_other_line_with_it(text, step):
@@ -127,6 +128,7 @@ def test_a_binary_stream_that_breaks_off_loses_only_what_is_not_there(rows, cut,
     assert [type(one) for one in found[len(whole) :]] == [Broken] * within
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.lists(VALUES, max_size=3), st.integers(0, 60), st.binary(max_size=4), SIZES)
 def test_binary_bytes_that_are_wrong_give_rows_or_an_error(rows, at, wrong, step):

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +48,7 @@ EXPRESSIONS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(EXPRESSIONS)
 def test_expressions(text):
@@ -108,6 +110,7 @@ DATA = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(SPECS), DATA, st.integers(1, 9))
 def test_readers(words, data, step):

@@ -73,6 +73,7 @@ def test_programs(name, folder, head, words):
 DATABASE = Database(parse_spec("d", "@PKey: s:id\n@Table:t\n i:n s:w\n@Vector:v\n i,+add:s", "d"))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(WORDS)
 def test_requests_to_databases(words):
@@ -87,6 +88,7 @@ select from where order by group limit count(*) count(distinct n) * n id d:t , a
 QUERY = st.sampled_from(QUERIES.split())
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.one_of(st.lists(QUERY, max_size=14).map(" ".join), st.text(max_size=20), BYTES))
 def test_queries(text):
@@ -97,6 +99,7 @@ def test_queries(text):
 SCHEMA = pa.schema([("a", pa.string()), ("b", pa.int32()), ("c", pa.timestamp("us"))])
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.one_of(WORDS.map(" ".join), st.text(st.characters(), max_size=20)))
 def test_rules_of_a_step(text):

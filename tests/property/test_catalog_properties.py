@@ -44,6 +44,7 @@ def test_auto_finds_what_was_formatted(data, form, before, after):
     assert AUTO.find(f"/{before}/{before}{value.strftime(text)}x{after}") == value
 
 
+@pytest.mark.slow
 @given(st.data(), st.sampled_from(CLASS_FORMATS), letters)
 def test_classes_find_what_was_formatted(data, form, before):
     value = data.draw(moments)

@@ -32,6 +32,7 @@ pieces = st.sampled_from(
 texts = st.lists(pieces, max_size=12).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(texts)
 @example("'a|b' \"c|d\" e\\|f")

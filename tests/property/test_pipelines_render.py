@@ -146,6 +146,7 @@ def pipelines(draw):
     )
 
 
+@pytest.mark.slow
 @quick
 @given(pipelines())
 def test_what_is_rendered_loads_as_it_was(pipeline):
@@ -202,6 +203,7 @@ def test_a_draft_refuses_names_that_no_file_can_hold(name):
         draft_pipeline("c", ".", "*", {name: "string"})
 
 
+@pytest.mark.slow
 @quick
 @given(columns)
 def test_what_a_draft_suggests_can_be_uncommented(found):

@@ -115,6 +115,7 @@ TIMES = st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31, 23, 59, 59))  
 LATELY = st.datetimes(datetime(1950, 1, 1), datetime(2049, 12, 31))  # noqa: DTZ001
 
 
+@pytest.mark.slow
 @quick
 @given(
     st.lists(

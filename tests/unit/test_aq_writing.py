@@ -26,6 +26,7 @@ COLUMNS = {
 NAMES = [("few",), ("prices",), *itertools.pairwise([*COLUMNS, "few"])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [OutputFormat(), OutputFormat("sep", "\xa7")])
 def test_lines_are_those_of_rows(form):
     for names in NAMES:

@@ -142,6 +142,7 @@ def test_a_column_spec_may_be_as_long_as_the_manual_says():
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,30}", fullmatch=True)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.sampled_from(sorted(LETTERS)), NAMES),

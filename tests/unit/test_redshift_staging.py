@@ -248,6 +248,7 @@ def test_texts_survive_csv(tmp_path_factory, texts):
     assert pa.concat_tables(read_csv(path, table.schema, "l1")) == table
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(), min_size=1), st.lists(st.floats(width=32), min_size=1))
 @settings(max_examples=60)
 def test_floats_survive_csv(tmp_path_factory, doubles, singles):
