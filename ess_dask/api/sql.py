@@ -304,11 +304,12 @@ def ranges_without_files(sources: Sources) -> list[str]:
 def frames(given: Mapping[str, Any]) -> Mapping[str, Partitioned]:
     """Return frames, tables and selections of the caller as sources, each made when it is named: to
     read a selection processes are started. Raises ``UsageError`` for what is none of these."""
+    return Named({name: _readable(name, value) for name, value in given.items()})
+
+
+def _readable(name: str, value: Any) -> Any:
+    if is_source(value):
+        return value
     from ess_dask.query.sql.flat import frame_rows
 
-    return Named(
-        {
-            name: value if is_source(value) else frame_rows(name, value).tables[0]
-            for name, value in given.items()
-        }
-    )
+    return frame_rows(name, value).tables[0]

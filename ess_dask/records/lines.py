@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ess_dask.records.arrays import binaries, ranges, slices
 from ess_dask.records.bits import count_up_to, nth, places
-from ess_dask.records.rejects import RAW_LIMIT
+from ess_dask.records.rejects import raws_of
 from ess_dask.records.split import CR, LF
 
 if TYPE_CHECKING:
@@ -67,12 +67,7 @@ class Lines:
 
     def raws(self, lines: Indices) -> pa.Array:
         """Return these lines without their ends, cut to RAW_LIMIT, as Arrow's binary."""
-        return self._raws(*self.extent(lines))
-
-    def _raws(self, starts: Indices, stops: Indices) -> pa.Array:
-        import numpy as np
-
-        return slices(self.data, starts, np.minimum(stops, starts + RAW_LIMIT))
+        return raws_of(self.data, *self.extent(lines))
 
     def text(self, lines: Indices) -> Bytes:
         """Return these lines with their ends, one behind the other, behind an empty line."""
@@ -103,7 +98,7 @@ class Lines:
         counts += stops > starts
         wrong = np.flatnonzero(counts != width)
         starts, stops = starts[wrong], stops[wrong]
-        raws = self._raws(starts, stops)
+        raws = raws_of(self.data, starts, stops)
         self.data[ranges(starts, stops)] = LF
         return suspects[wrong], counts[wrong], raws
 

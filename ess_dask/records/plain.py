@@ -32,6 +32,7 @@ from ess_dask.records.rejects import (
     RAW_LIMIT,
     Refused,
     field_count_reason,
+    no_raws,
     reject_table,
 )
 from ess_dask.records.spec import ReadSpec
@@ -148,7 +149,7 @@ def _parsed(lines: Lines, fields: Fields, spec: ReadSpec) -> tuple[Read | None, 
 
 
 def _raws(lines: Lines, which: Indices, spec: ReadSpec) -> pa.Array:
-    return lines.raws(which) if spec.keep_rejects else binaries([b""] * len(which))
+    return lines.raws(which) if spec.keep_rejects else no_raws(len(which))
 
 
 def _behind(rows: Indices, refused: Refused) -> Indices:
@@ -176,9 +177,7 @@ def _empty(lines: Lines, refused: Refused) -> Refused:
 
     places = np.setdiff1d(lines.empty(), refused.places, assume_unique=True)
     count = len(places)
-    return Refused(
-        places, repeated("", count), repeated(BLANK_LINE, count), binaries([b""] * count)
-    )
+    return Refused(places, repeated("", count), repeated(BLANK_LINE, count), no_raws(count))
 
 
 def _ragged(ragged: Ragged, fields: Fields, refused: Refused) -> Refused:

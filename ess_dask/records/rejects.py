@@ -19,6 +19,7 @@ from ess_dask.records.arrays import (
     empty_table,
     from_numpy,
     repeated,
+    slices,
     strings,
     take,
 )
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+    Indices = NDArray[np.int64]
 
 RAW_LIMIT = 64 << 10
 """Longest ``raw`` kept of a rejected row, in bytes; the rest is cut off."""
@@ -91,6 +95,18 @@ class Refused:
             )
         )
         return Refused(places[order], columns, reasons, raws)
+
+
+def raws_of(data: Bytes, starts: Indices, stops: Indices) -> pa.Array:
+    """Return records of a text, cut to RAW_LIMIT, as Arrow's binary."""
+    import numpy as np
+
+    return slices(data, starts, np.minimum(stops, starts + RAW_LIMIT))
+
+
+def no_raws(count: int) -> pa.Array:
+    """Return as many records without their text."""
+    return binaries([b""] * count)
 
 
 def build_rejects(

@@ -14,11 +14,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
 from ess_dask.records.arrays import (
-    binaries,
     empty_table,
     from_numpy,
     repeated,
-    slices,
     strings,
     take,
 )
@@ -27,10 +25,11 @@ from ess_dask.records.parse import Failure, Rows, join_rows, parse_rows
 from ess_dask.records.plain import Plain, is_utf8, type_plain
 from ess_dask.records.rejects import (
     BLANK_LINE,
-    RAW_LIMIT,
     Refused,
     field_count_reason,
+    no_raws,
     no_rejects,
+    raws_of,
     reject_table,
 )
 from ess_dask.records.spec import ReadSpec
@@ -94,17 +93,13 @@ class Untyped:
         import numpy as np
 
         records = self._records
-        starts, stops = records.starts[index], records.stops[index]
         faults = records.faults[index].astype(np.int64)
-        counts = np.where(starts == stops, 0, records.fields[index])
+        blank = (records.starts == records.stops)[index]
+        counts = np.where(blank, 0, records.fields[index])
         kinds, which = np.unique(np.where(faults, -faults, counts), return_inverse=True)
         reasons = strings([self._reason(kind) for kind in kinds.tolist()])
-        if self.spec.keep_rejects:
-            data = np.frombuffer(self._buffer, np.uint8)
-            raws = slices(data, starts, np.minimum(stops, starts + RAW_LIMIT))
-        else:
-            raws = binaries([b""] * len(index))
-        return Refused(index, repeated("", len(index)), take(reasons, from_numpy(which)), raws)
+        columns = repeated("", len(index))
+        return Refused(index, columns, take(reasons, from_numpy(which)), self._raws(index))
 
     def _reason(self, kind: int) -> str:
         """Return what is said about a fault (its negative) or a number of fields (blank: 0)."""
@@ -137,16 +132,17 @@ class Untyped:
         order = np.array(sorted(self._rejects), np.int64)
         columns = strings([self._rejects[record][0] for record in order.tolist()])
         reasons = strings([self._rejects[record][1] for record in order.tolist()])
-        raws = binaries([self._raw(record) for record in order.tolist()])
-        refused = self._bad.merged(Refused(order, columns, reasons, raws))
+        refused = self._bad.merged(Refused(order, columns, reasons, self._raws(order)))
         lines = self._records.lines[refused.places] + self.origin.line
         return reject_table(self.origin, replace(refused, places=lines))
 
-    def _raw(self, record: int) -> bytes:
+    def _raws(self, index: NDArray[np.int64]) -> pa.Array:
+        import numpy as np
+
         if not self.spec.keep_rejects:
-            return b""
-        start, stop = int(self._records.starts[record]), int(self._records.stops[record])
-        return self._buffer[start : min(stop, start + RAW_LIMIT)]
+            return no_raws(len(index))
+        data, records = np.frombuffer(self._buffer, np.uint8), self._records
+        return raws_of(data, records.starts[index], records.stops[index])
 
 
 RUN_BYTES = 16 << 20

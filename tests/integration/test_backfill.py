@@ -4,12 +4,13 @@ import json
 import os
 import signal
 import sqlite3
-import time
 from contextlib import closing
 from datetime import date, timedelta
 
 import duckdb
 import pytest
+
+from ess_dask.testing.clusters import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -77,13 +78,6 @@ def runs(user):
 def backfills(user):
     with closing(sqlite3.connect(user.home / ".ess" / "catalog.db")) as connection:
         return connection.execute("select id, state from backfills order by started").fetchall()
-
-
-def wait_for(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def begun(user):
@@ -183,13 +177,13 @@ def test_killed_and_gone_on_with(shop, end_processes):
     args = ("backfill", "shop.yaml", "--reprocess", "all", "--json", "--to", "2014-02-04")
     process = shop.start(*args, env={"ESS_THREADS": "1"})
     end_processes.append(process)
-    wait_for(lambda: begun(shop) == 1)
+    assert wait_until(lambda: begun(shop) == 1, 20)
     # The two of other runs: nobody else may come in between.
     held = shop.ess("run", "shop.yaml", code=75)
     assert "backfill-" in held.stderr
     for token in ("go.1", "go.2"):
         (shop.folder / token).touch()
-    wait_for(lambda: begun(shop) == 3)
+    assert wait_until(lambda: begun(shop) == 3, 20)
     process.kill()
     finish(process)
     (shop.folder / "go").touch()
@@ -205,7 +199,7 @@ def test_interrupted(shop, end_processes, signals):
     pipeline(shop, shell=WAIT)
     process = shop.start("backfill", "shop.yaml", "--parallel", "2", "--json")
     end_processes.append(process)
-    wait_for(lambda: begun(shop) == 2)
+    assert wait_until(lambda: begun(shop) == 2, 20)
     os.kill(process.pid, signal.SIGINT)
     line = b""
     while b"once more aborts" not in line:

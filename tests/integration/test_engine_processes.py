@@ -16,6 +16,7 @@ from ess_dask.engine import processes
 from ess_dask.engine.processes import Processes, ProcessExecutor
 from ess_dask.engine.window import run_ordered
 from ess_dask.errors import DataError, InterruptedRunError
+from ess_dask.testing.clusters import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ def crew(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
     made = Processes(3, ["operator"])
     started = made._all
-    _await(lambda: all(process.is_ready for process in started))
+    assert wait_until(lambda: all(process.is_ready for process in started))
     yield made
     made.end()
     assert not any(_runs(process.pid) for process in started)
@@ -39,13 +40,6 @@ def executor(crew):
     made = ProcessExecutor(4, crew)
     yield made
     made.close()
-
-
-def _await(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def _runs(pid):
@@ -118,7 +112,7 @@ def test_work_that_cannot_be_sent_is_done_here(executor):
 def test_cancelling_ends_them_at_once(executor, crew):
     slow = partial(_where, seconds=600)
     handles = [executor.submit(each) for each in executor.partitions(range(3), slow)]
-    _await(lambda: sum(_sleeps(process.pid) for process in crew._all) == 3)
+    assert wait_until(lambda: sum(_sleeps(process.pid) for process in crew._all) == 3)
     executor.cancel()
     for handle in handles:
         with pytest.raises(InterruptedRunError):
@@ -144,7 +138,7 @@ def test_they_end_with_the_process_that_started_them():
     assert done.returncode == -signal.SIGKILL
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2
-    _await(lambda: not any(map(_runs, pids)))
+    assert wait_until(lambda: not any(map(_runs, pids)))
 
 
 _BUSY_ORPHAN = """
@@ -166,7 +160,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_one_that_works_ends_with_the_process_that_started_it(tmp_path):
     command = [sys.executable, "-c", _BUSY_ORPHAN, tmp_path / "begun"]
     done = subprocess.run(command, capture_output=True, check=False, timeout=60)
-    _await(lambda: not _runs(int(done.stdout)), seconds=20)
+    assert wait_until(lambda: not _runs(int(done.stdout)), timeout=20)
 
 
 _ELSEWHERE = """

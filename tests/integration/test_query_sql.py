@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 import ess_dask as ess
 from ess_dask.errors import ReadError, UsageError
+from ess_dask.testing.clusters import wait_until
 from tests.conftest import User
 
 DAYS = 6
@@ -330,9 +330,7 @@ def eager_processes(monkeypatch):
     ready, work_on = processes.Processes.ready, processes.Process.work_on
 
     def ready_soon(self):
-        until = time.monotonic() + 60
-        while not all(process.is_ready for process in self._all) and time.monotonic() < until:
-            time.sleep(0.01)
+        assert wait_until(lambda: all(process.is_ready for process in self._all))
         return ready(self)
 
     def noted(self, *args):
