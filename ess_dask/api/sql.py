@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.api.given import Named, is_source, rows_of
-from ess_dask.errors import UsageError
+from ess_dask.api.given import Named, is_source, may_be_sent, rows_of, source_of
+from ess_dask.api.workers import Beside
+from ess_dask.errors import EssError, UsageError
 from ess_dask.query.sql.model import RESERVED, Partitioned, Side
+from ess_dask.query.sql.names import spoken
+from ess_dask.settings import load_settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.api.cluster import Cluster
     from ess_dask.api.lake import Lake
-    from ess_dask.api.results import Answer
+    from ess_dask.api.results import Answer, SelectionPlan
     from ess_dask.catalog.model import FileRef
     from ess_dask.query.sql.memory import MemoryRows
     from ess_dask.query.sql.room import Limits
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from ess_dask.tables.table import MemoryTable
 
 _RANGE = re.compile(r"(?P<name>[^:]+):(?P<lower>\*|'[^']*'|[^:']*(?::\d\d)*):(?P<upper>.+)")
+_FEW = re.compile(r"(?!.*\b(?:group|order)\s+by\b).*\blimit\b", re.IGNORECASE | re.DOTALL)
 _PARQUET = (".parquet", ".parq")
 _TEXT = re.compile(r"\.[ct]sv(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
 
@@ -38,9 +43,11 @@ class Sources:
 
     lake: Callable[[], Lake]
     session: Callable[[], tuple[Session | None, bool]]
-    given: Mapping[str, Partitioned] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
     warehouse: str = ""
     opened: dict[str, Partitioned] = field(default_factory=dict)
+    beside: Beside = field(default_factory=Beside)
+    _ranges: dict[str, SelectionPlan] = field(default_factory=dict)
     _sides: dict[str, Side] = field(default_factory=dict)
     _tables: list[MemoryTable] = field(default_factory=list)
     _session: Session | None = None
@@ -68,8 +75,21 @@ class Sources:
             )
         return self._sides[shown]
 
+    def begin(self, text: str, limit: int | None = None) -> None:
+        """Let processes start to read what a statement names, while it is planned: both take about
+        as long. Whatever is wrong with it is for the planner to say."""
+        if limit is not None or _FEW.match(text):
+            return
+        with suppress(EssError):
+            names = filter(_RANGE.fullmatch, spoken(text).names)
+            ranges = [self._range(name) for name in names if self._given(name) is None]
+            sent = [plan for plan in ranges if may_be_sent(plan.selection)]
+            if size := sum(batch.size for plan in sent for batch in plan.batches):
+                self.beside.start(size, load_settings())
+
     def close(self) -> None:
-        """Let the tables and the connection go."""
+        """Let the processes, the tables and the connection go."""
+        self.beside.end()
         for source in self.opened.values():
             source.release()
         for table in self._tables:
@@ -86,19 +106,27 @@ class Sources:
 
     def _open_name(self, name: str) -> Partitioned | None:
         if (given := self._given(name)) is not None:
-            return given
-        if match := _RANGE.fullmatch(name):
-            lower, upper = (match[side].strip("'") for side in ("lower", "upper"))
-            return rows_of(self.lake().category(match["name"]).between(lower, upper))
+            return source_of(name, given, self.beside)
+        if _RANGE.fullmatch(name):
+            return rows_of(self._range(name), self.beside)
         if ":" in name and "/" not in name:
             return self._open_table(tuple(name.split(":", 1)))
         if name.lower().endswith(_PARQUET):
             return _parquet(self.lake(), name)
         if _TEXT.search(name):
-            return _text_files(self.lake(), name)
+            return rows_of(_text_files(self.lake(), name), self.beside)
         return None
 
-    def _given(self, name: str) -> Partitioned | None:
+    def _range(self, name: str) -> SelectionPlan:
+        """Return what a range of a category would read; its files are listed once."""
+        if name not in self._ranges:
+            match = _RANGE.fullmatch(name)
+            assert match is not None
+            lower, upper = (match[side].strip("'") for side in ("lower", "upper"))
+            self._ranges[name] = self.lake().category(match["name"]).between(lower, upper).plan()
+        return self._ranges[name]
+
+    def _given(self, name: str) -> Any:
         """Return what Python hands in under this name, by preference in the same case."""
         known = list(self.given)
         same = [each for each in known if each.lower() == name.lower()]
@@ -147,9 +175,9 @@ def _in_memory(source: Partitioned) -> MemoryRows | None:
     return source if isinstance(source, MemoryRows) else None
 
 
-def _text_files(lake: Lake, pattern: str) -> Partitioned:
-    """Return delimited files as a source, with the columns that a look at the first one that holds
-    any shows."""
+def _text_files(lake: Lake, pattern: str) -> SelectionPlan:
+    """Return what delimited files of a pattern would give, with the columns that a look at the
+    first one that holds any shows."""
     from ess_dask.catalog.model import Category
     from ess_dask.catalog.probing import read_sample
     from ess_dask.records.probe import probe_bytes
@@ -168,13 +196,12 @@ def _text_files(lake: Lake, pattern: str) -> Partitioned:
         delimiter=probe.delimiter,
         header=probe.header,
     )
-    return rows_of(files.all())
+    return files.all().plan()
 
 
 def _parquet(lake: Lake, pattern: str) -> Partitioned:
     from ess_dask.api.workers import executor_for
     from ess_dask.query.sql.flat import parquet_rows
-    from ess_dask.settings import load_settings
 
     executor = partial(executor_for, lake.store, load_settings())
     return parquet_rows(lake.store, _matching(lake, pattern), executor)
@@ -199,7 +226,6 @@ def limits() -> Limits:
     import os
 
     from ess_dask.query.sql.room import Limits
-    from ess_dask.settings import load_settings
 
     settings = load_settings()
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
@@ -226,6 +252,7 @@ def ask(text: str, sources: Sources) -> Answer:
     from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 
     try:
+        sources.begin(text)
         run = prepare(text, sources)
         for name in ranges_without_files(sources):
             warn(f"no file lies in {name}", NoFilesWarning)
@@ -262,12 +289,11 @@ def sources_of(
     *,
     lake: Lake | None = None,
     cluster: Cluster | None = None,
-    given: Mapping[str, Partitioned] | None = None,
+    given: Mapping[str, Any] | None = None,
     label: str = "",
 ) -> Sources:
     """Return what a statement may name: by default the current datastore (or that with ``label``),
     and the cluster of ``with ess.connect()``, else the one that runs."""
-    from ess_dask.settings import load_settings
 
     def find_lake() -> Lake:
         from ess_dask.api.lake import Lake
@@ -301,9 +327,9 @@ def ranges_without_files(sources: Sources) -> list[str]:
     return [name for name, each in found if isinstance(each, CategoryRows) and not each.batches]
 
 
-def frames(given: Mapping[str, Any]) -> Mapping[str, Partitioned]:
-    """Return frames, tables and selections of the caller as sources, each made when it is named: to
-    read a selection processes are started. Raises ``UsageError`` for what is none of these."""
+def frames(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return frames, tables and selections of the caller, which a statement may name. Raises
+    ``UsageError`` for what is none of these."""
     return Named({name: _readable(name, value) for name, value in given.items()})
 
 

@@ -94,10 +94,8 @@ class Table:
         when that is not set).
         """
         from ess_dask.api.sql import ask, sources_of
-        from ess_dask.query.sql.memory import MemoryRows
 
-        given = {"this": MemoryRows(self.memory)}
-        return ask(statement, sources_of(cluster=self._cluster, given=given))
+        return ask(statement, sources_of(cluster=self._cluster, given={"this": self}))
 
     def load(
         self,

@@ -57,6 +57,8 @@ def _sql(text: str, label: str, form: str, *, check: bool, explain: bool = False
 
     sources = sources_of(label=label)
     try:
+        if not check:
+            sources.begin(text)
         run = prepare(text, sources)
         for name in ranges_without_files(sources):
             say(f"warning: no file lies in {name}")

@@ -1,8 +1,8 @@
 """A process that works beside the one that started it.
 
-``main``, with arguments ``DESCRIPTOR MODULE...``, says over a socket when it has imported the
-modules, then does what it is sent, one after the other. It ends when the other end closes, in the
-middle of its work, too.
+``main``, with arguments ``DESCRIPTOR MODULE:FUNCTION``, calls the function, says over a socket that
+it is ready, then does what it is sent, one after the other. It ends when the other end closes, in
+the middle of its work, too.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def _end_with(descriptor: int) -> None:
 
 
 def main() -> None:
-    """Serve the socket of the first argument; the others are imported before."""
+    """Serve the socket of the first argument, after a call of the second."""
     # A batch may take long, and nobody wants it any more.
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     keep_freed_memory()
     # What is imported stays: nobody need look for cycles in it, now or later.
     gc.disable()
-    for name in sys.argv[2:]:
-        importlib.import_module(name)
+    module, _, function = sys.argv[2].partition(":")
+    getattr(importlib.import_module(module), function)()
     gc.freeze()
     gc.enable()
     with (

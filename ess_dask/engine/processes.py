@@ -1,7 +1,7 @@
 """Threads of this process, and processes of this machine beside it.
 
 Python runs one thread of a process at a time. To read a file it is needed for a fifth of the time,
-so two threads wait for one another, and more than five gain nothing. A process takes 0.35 s to
+so two threads wait for one another, and more than five gain nothing. A process takes 0.4 s to
 start: until it is ready the threads do its share.
 """
 
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from queue import SimpleQueue
@@ -37,13 +37,14 @@ class LostProcessError(Exception):
 class Process:
     """A process that does what it is sent. It ends with this one, and with the object."""
 
-    def __init__(self, modules: Sequence[str]) -> None:
-        """Start it; it imports ``modules`` first. Raises ``OSError`` where that is not possible."""
+    def __init__(self, first: str) -> None:
+        """Start it; it calls ``first`` (``module:function``) before it is ready. Raises ``OSError``
+        where that is not possible."""
         own, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_started:
             unless_started.callback(own.close)
             self._process = subprocess.Popen(
-                [*_command(), str(theirs.fileno()), *modules],
+                [*_command(), str(theirs.fileno()), first],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -114,17 +115,22 @@ def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
 
 
 class Processes:
-    """Some processes that start at once, for as many executors as there will be, one at a time."""
+    """Some processes, for as many executors as there will be. Each calls ``first``
+    (``module:function``) before it is ready."""
 
-    def __init__(self, count: int, modules: Sequence[str]) -> None:
+    def __init__(self, first: str) -> None:
+        self._first = first
         self._free: list[Process] = []
         self._all: list[Process] = []
         self._lock = threading.Lock()
-        with suppress(OSError):
-            for _ in range(count):
-                process = Process(modules)
+
+    def grow(self, count: int) -> None:
+        """Start as many as are missing to so many; fewer where the machine does not let them."""
+        with self._lock, suppress(OSError):
+            while len(self._all) < count:
+                process = Process(self._first)
                 self._all.append(process)
-                self.add(process)
+                self._free.append(process)
 
     def add(self, process: Process) -> None:
         """Take a process back that is not needed."""

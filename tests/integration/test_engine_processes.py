@@ -27,10 +27,11 @@ ROOT = Path(__file__).parents[2]
 def crew(monkeypatch):
     """Three processes that are ready: what they are sent may name functions of this file."""
     monkeypatch.syspath_prepend(str(ROOT))
-    made = Processes(3, ["operator"])
-    started = made._all
-    assert wait_until(lambda: all(process.is_ready for process in started))
+    made = Processes("gc:collect")
+    made.grow(3)
+    assert wait_until(lambda: all(process.is_ready for process in made._all))
     yield made
+    started = list(made._all)
     made.end()
     assert not any(_runs(process.pid) for process in started)
 
@@ -75,6 +76,15 @@ def test_results_come_in_order_from_processes_and_from_here(executor, crew):
     found = list(run_ordered(range(40), _where, executor))
     assert [number for number, _ in found] == list(range(40))
     assert {pid for _, pid in found} == {os.getpid(), *(each.pid for each in crew._all)}
+
+
+def test_only_what_is_missing_is_started(crew):
+    before = list(crew._all)
+    crew.grow(2)
+    assert crew._all == before
+    crew.grow(4)
+    assert crew._all[:3] == before
+    assert len(crew._all) == 4
 
 
 def test_the_next_executor_has_the_same_processes(crew):
@@ -127,7 +137,8 @@ def _sleeps(pid):
 _ORPHANS = """
 import os, signal
 from ess_dask.engine.processes import Processes
-made = Processes(2, ["duckdb"])
+made = Processes("ess_dask.query.sql.files:make_ready")
+made.grow(2)
 print(*(each.pid for each in made._all), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -144,7 +155,8 @@ def test_they_end_with_the_process_that_started_them():
 _BUSY_ORPHAN = """
 import os, signal, sys, threading, time
 from ess_dask.engine.processes import Processes
-made = Processes(1, ["time"])
+made = Processes("gc:collect")
+made.grow(1)
 (process,) = made._all
 packed = b"cbuiltins\\nexec\\n."
 def work():
@@ -167,8 +179,10 @@ _ELSEWHERE = """
 import sys
 sys.path[1:1] = [sys.argv[1]]
 from ess_dask.engine.processes import Processes
-(made,) = Processes(1, ["found_by_path"])._all
-print(made.work_on(b"c_operator\\nneg\\n.", 7))
+made = Processes("found_by_path:begin")
+made.grow(1)
+(process,) = made._all
+print(process.work_on(b"c_operator\\nneg\\n.", 7))
 """
 
 
@@ -176,7 +190,7 @@ def test_they_import_what_this_process_would(tmp_path):
     (tmp_path / "hostile").mkdir()
     (tmp_path / "hostile/sitecustomize.py").write_text("raise SystemExit")
     (tmp_path / "given").mkdir()
-    (tmp_path / "given/found_by_path.py").touch()
+    (tmp_path / "given/found_by_path.py").write_text("def begin(): pass")
     done = subprocess.run(
         [sys.executable, "-E", "-c", _ELSEWHERE, tmp_path / "given"],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "hostile")},
@@ -196,7 +210,8 @@ def test_threads_may_ask_at_the_same_time_whether_one_is_ready(crew):
 @pytest.mark.parametrize("program", ["/nowhere/python", None])
 def test_where_none_can_be_started_the_threads_do_the_work(monkeypatch, program):
     monkeypatch.setattr(processes.sys, "executable", program)
-    crew = Processes(3, [])
+    crew = Processes("gc:collect")
+    crew.grow(3)
     executor = ProcessExecutor(4, crew)
     assert [number for number, _ in run_ordered(range(5), _where, executor)] == list(range(5))
     executor.close()

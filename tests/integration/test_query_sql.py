@@ -342,7 +342,7 @@ def eager_processes(monkeypatch):
     return taken
 
 
-@pytest.mark.filterwarnings("ignore:.*rows")
+@pytest.mark.filterwarnings("ignore:.*rows?")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -362,13 +362,13 @@ def test_processes_beside_this_one_give_the_same(
     assert not eager_processes
     monkeypatch.setenv("ESS_THREADS", "3")
     beside = lake.sql(statement)
-    assert len(set(eager_processes)) == 2
+    assert len(set(eager_processes)) == 2  # for all ranges together
     assert beside.to_arrow().equals(alone.to_arrow())
     assert capfd.readouterr() == ("", "")
     assert not any(Path(f"/proc/{pid}").exists() for pid in eager_processes)
 
 
-@pytest.mark.filterwarnings("ignore:.*rows")
+@pytest.mark.filterwarnings("ignore:.*rows?")
 def test_a_kept_answer_keeps_no_socket(shop, eager_processes, monkeypatch):
     for name, value in {**shop.env, "ESS_BATCH_BYTES": "1", "ESS_THREADS": "3"}.items():
         monkeypatch.setenv(name, value)
@@ -378,6 +378,62 @@ def test_a_kept_answer_keeps_no_socket(shop, eager_processes, monkeypatch):
     assert eager_processes
     assert answer.to_arrow().num_rows == 1
     assert _sockets() == before
+
+
+@pytest.mark.filterwarnings("ignore:.*rows?")
+def test_a_process_that_is_ready_imports_nothing_more(shop, eager_processes, monkeypatch):
+    """What reads the first files is all there."""
+    from ess_dask.engine import processes
+
+    for name, value in {**shop.env, "ESS_BATCH_BYTES": "1", "ESS_THREADS": "2"}.items():
+        monkeypatch.setenv(name, value)
+    work_on, later = processes.Process.work_on, []
+
+    def watched(self, packed, batch):
+        known = work_on(self, b"cbuiltins\neval\n.", "set(__import__('sys').modules)")
+        done = work_on(self, packed, batch)
+        late = f"set(__import__('sys').modules) - {known!r}"
+        later.append(work_on(self, b"cbuiltins\neval\n.", late))
+        return done
+
+    monkeypatch.setattr(processes.Process, "work_on", watched)
+    ess.select(shop.folder / "lake").sql("select who, sum(price) as n from sale:*:* group by who")
+    assert later
+    assert not set().union(*later)
+
+
+@pytest.mark.filterwarnings("ignore:.*rows?")
+def test_what_reads_little_starts_no_process(shop, monkeypatch):
+    from ess_dask.cli.query import _sql
+
+    for name, value in {**shop.env, "ESS_THREADS": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("ess_dask.api.workers.START_BYTES", 0)
+    monkeypatch.setattr("ess_dask.engine.processes.Processes", None)
+    lake = ess.select(shop.folder / "lake")
+    assert len(lake.sql("select who, n + 1 as n from sale:*:* limit 2")) == 2
+    assert _sql("select sum(n) from sale:*:*", "", "csv", check=True) == 0
+    with pytest.raises(TypeError, match="NoneType"):
+        lake.sql("select sum(n) from sale:*:*")
+
+
+def test_a_statement_that_is_wrong_leaves_no_process(shop, eager_processes, monkeypatch):
+    from ess_dask.engine import processes
+
+    for name, value in {**shop.env, "ESS_THREADS": "3"}.items():
+        monkeypatch.setenv(name, value)
+    started = []
+    grow = processes.Processes.grow
+
+    def noted(self, count):
+        grow(self, count)
+        started.extend(process.pid for process in self._all)
+
+    monkeypatch.setattr(processes.Processes, "grow", noted)
+    with pytest.raises(ess.UsageError, match="line 1 column 23"):
+        ess.select(shop.folder / "lake").sql("select sum(n) as from sale:*:*")
+    assert len(started) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
 def _sockets():

@@ -5,12 +5,14 @@ Only the columns that a statement needs are typed, so a bad value in another col
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.clean.closed import ASKING
 from ess_dask.engine.batches import growing
 from ess_dask.engine.model import Batch, BatchResult, Job
 from ess_dask.query.sql.model import Partitioned, Work
@@ -22,11 +24,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ess_dask.engine.executor import Executor
-    from ess_dask.engine.processes import Processes
 
 
-MODULES = (__name__, "ess_dask.query.sql.room", "ess_dask.records.plain", "duckdb", "isal.igzip")
-"""What reads files and answers questions about them."""
+_MODULES = (
+    "ess_dask.catalog.local",
+    "ess_dask.catalog.store",
+    "ess_dask.engine.collect",
+    "ess_dask.engine.work",
+    "ess_dask.query.sql.room",
+    "ess_dask.records.csv",
+    "ess_dask.records.plain",
+    "duckdb",
+    "isal.igzip",
+    "numpy",
+    "pyarrow.compute",
+    "pyarrow.csv",
+)
 
 ALONE_BYTES = 1 << 20
 """A first file of at most so many stored bytes is looked at before threads are begun: the rows that
@@ -52,18 +65,18 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class CategoryRows(DealtHere):
-    """Implements ``Partitioned`` for files. ``executor`` gives what the batches run on, ``window``
-    is how many are in flight (0: two for each thread); ``pruned`` files of the category have a date
-    out of the range; ``near``: it is this process that reads them, and ``processes`` beside it."""
+    """Implements ``Partitioned`` for files. ``executor`` gives what so many stored bytes are read
+    on (0: a part of them will do), ``window`` is how many batches are in flight (0: two for each
+    thread); ``pruned`` files of the category have a date out of the range; ``near``: it is this
+    process that reads them."""
 
     job: Job
     batches: tuple[Batch, ...]
     schema: pa.Schema
-    executor: Callable[[], AbstractContextManager[Executor]]
+    executor: Callable[[int], AbstractContextManager[Executor]]
     window: int = 0
     pruned: int = 0
     near: bool = False
-    processes: Processes | None = None
     account: Account = field(default_factory=Account)
     key: tuple[str, ...] = ()
     placement: str = ""
@@ -85,26 +98,21 @@ class CategoryRows(DealtHere):
             return
         job = replace(self.job, read=_typed_only(self.job, work.columns[0]))
         answer = partial(_answer, job=job, work=work, sides=dict(sides))
-        batches = self.batches
+        batches, size = self.batches, sum(batch.size for batch in self.batches)
         if work.limit is not None:
-            batches = tuple(growing(batches))
+            batches, size = tuple(growing(batches)), 0
             if self.near and batches[0].size <= ALONE_BYTES:
                 yield self._taken(batches[0], answer(batches[0]))
                 batches = batches[1:]
         if batches:
-            yield from self._answers(batches, answer)
-
-    def release(self) -> None:
-        """End the processes that read."""
-        if self.processes is not None:
-            self.processes.end()
+            yield from self._answers(batches, answer, size)
 
     def _answers(
-        self, batches: Sequence[Batch], answer: Callable[[Batch], list[Any]]
+        self, batches: Sequence[Batch], answer: Callable[[Batch], list[Any]], size: int
     ) -> Iterator[pa.Table]:
         from ess_dask.engine.window import run_ordered
 
-        with self.executor() as executor:
+        with self.executor(size) as executor:
             answers = run_ordered(batches, answer, executor, limit=self.window)
             with closing(answers):
                 for batch, found in zip(batches, answers, strict=False):
@@ -118,6 +126,14 @@ class CategoryRows(DealtHere):
         self.account.take(batch, result)
         answered: pa.Table = table
         return answered
+
+
+def make_ready() -> None:
+    """Import what reads files and answers questions about them, and make the database that does:
+    0.3 s, which a process beside this one takes before there is work for it."""
+    for name in _MODULES:
+        importlib.import_module(name)
+    ASKING.connection()
 
 
 def _typed_only(job: Job, columns: tuple[str, ...]) -> ReadSpec:

@@ -28,11 +28,12 @@ _MORE = re.compile(
 @dataclass(frozen=True, slots=True)
 class Spoken:
     """A statement: ``text`` for DuckDB, ``written`` by the user. ``quotes`` are the bytes of
-    ``text`` that were added."""
+    ``text`` that were added, ``names`` what stands in them."""
 
     text: str
     written: str
     quotes: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
 
     def place(self, offset: int) -> str:
         """`` line L column C`` of a byte of ``text``; nothing for DuckDB's 'unknown'."""
@@ -45,6 +46,7 @@ def spoken(text: str) -> Spoken:
     """Return a statement with its sources quoted."""
     made: list[str] = []
     quotes: list[int] = []
+    names: list[str] = []
     size = at = 0
 
     def add(piece: str) -> None:
@@ -63,6 +65,7 @@ def spoken(text: str) -> Spoken:
             add(text[at : match.start("source")])
             source = match["source"]
             inside = source.replace('"', "'")
+            names.append(inside)
             quotes.append(size)
             add('"')
             add(inside)
@@ -70,4 +73,4 @@ def spoken(text: str) -> Spoken:
             add('"')
         at = match.end()
     add(text[at:])
-    return Spoken("".join(made), text, tuple(quotes))
+    return Spoken("".join(made), text, tuple(quotes), tuple(names))
