@@ -16,6 +16,8 @@ from typing import Any
 
 import click
 
+from ess_dask.dataclass import dataclass
+
 FOLDER = Path(__file__).parent / "reference"
 EXAMPLE_PROFILE = Path(__file__).parents[1] / "configs" / "example.yaml"
 
@@ -334,7 +336,7 @@ def _default_of(parameter: inspect.Parameter) -> Any:
     return _Written(value.__name__) if inspect.isfunction(value) else value
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class _Written:
     """An annotation that shows as it was written, without quotes."""
 

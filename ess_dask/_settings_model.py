@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
+from ess_dask.dataclass import dataclass
 from ess_dask.documents.fields import (
     FORBID_UNKNOWN,
     Before,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ess_dask._settings_model import NAMES, env_name
+from ess_dask.dataclass import dataclass
 from ess_dask.documents.fields import did_you_mean
 from ess_dask.documents.variables import expand
 from ess_dask.documents.yaml import Place, Scalar, load_file

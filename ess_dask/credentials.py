@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import AccessError, ConfigError
 
 FROM_ENVIRONMENT = "env"

@@ -6,11 +6,11 @@ Precedence: flag, environment (``ESS_<NAME>``), pipeline file (``settings:``), p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ess_dask._settings_model import NAMES, Settings, description, env_name, unit, written
 from ess_dask._settings_sources import merge
+from ess_dask.dataclass import dataclass
 from ess_dask.documents.checking import check
 from ess_dask.documents.yaml import Map, Place
 

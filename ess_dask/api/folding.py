@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import FileRef
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Batch, Job
 
 if TYPE_CHECKING:

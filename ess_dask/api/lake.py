@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ess_dask.api.forms import names_of
 from ess_dask.catalog.model import Category, Datastore
 from ess_dask.clean.protocol import BytesStep
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError, UsageError
 from ess_dask.markup import facts, grid, page
 from ess_dask.records.spec import Column, ReadSpec

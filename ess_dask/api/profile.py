@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ess_dask.api.forms import describe_schema
 from ess_dask.catalog.model import FileRef
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 from ess_dask.profiling.model import Profile, ProfiledFiles, RejectedKind
 

@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from ess_dask.dataclass import dataclass
 from ess_dask.markup import escape
 
 if TYPE_CHECKING:

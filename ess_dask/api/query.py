@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ess_dask.api.stream import StreamListener, StreamReport
+from ess_dask.dataclass import dataclass
 from ess_dask.spool import spool_folder
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.api.warn import tell
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError, UsageError
 
 if TYPE_CHECKING:

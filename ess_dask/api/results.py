@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.api.excerpt import rows_html, rows_text
 from ess_dask.api.forms import as_frame, as_polars, describe_schema
 from ess_dask.catalog.model import FileRef
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Batch, BatchResult
 from ess_dask.markup import count, facts, grid, page, show_bytes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
@@ -16,6 +16,7 @@ from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 from ess_dask.api.workers import executor_for, is_away
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Batch, Job
 from ess_dask.errors import UsageError
 from ess_dask.records.spec import ReadSpec

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.api.given import Named, is_source, may_be_sent, rows_of, source_of
 from ess_dask.api.workers import Beside
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError, UsageError
 from ess_dask.query.sql.model import RESERVED, Partitioned, Side
 from ess_dask.query.sql.names import spoken

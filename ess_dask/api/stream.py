@@ -6,7 +6,6 @@ import re
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
@@ -14,6 +13,7 @@ from ess_dask.api.warn import tell
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.cluster.machines import is_remote
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.batches import make_batches
 from ess_dask.engine.destinations import refuse_shared, refuse_words_of_a_file
 from ess_dask.engine.executor import ThreadExecutor, usable_cores

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ess_dask.api.forms import as_frame, as_polars
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError, UsageError
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.kinds import Kind
+from ess_dask.dataclass import dataclass
 
 MAX_COLUMNS = 2048
 MAX_NAME = 31

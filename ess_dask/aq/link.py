@@ -8,12 +8,12 @@ whether it gives that; a batch with a value that text would change is passed as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.surroundings import input_link, output_link
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

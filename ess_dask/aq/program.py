@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from ess_dask.aq.columns import ColumnSpec, SpecItem
 from ess_dask.aq.kinds import Kind, Value
 from ess_dask.aq.patterns.render import Template
 from ess_dask.aq.tree import Node, Reference
+from ess_dask.dataclass import dataclass
 
 FormatName = Literal["csv", "sep", "fix", "div", "tab", "jsn", "xml", "bin", "aq"]
 

@@ -10,10 +10,10 @@ Keywords may have any case. What SOURCE is, and whether the columns are there, i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NoReturn
 
 from ess_dask.aq.errors import OptionError
+from ess_dask.dataclass import dataclass
 
 CONSTANT = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*')"""
 """A quoted text, as filters have them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.errors import AqError, OptionError
@@ -12,6 +11,7 @@ from ess_dask.aq.step_run import run_step
 from ess_dask.clean.options import known_per, read_options, read_per
 from ess_dask.clean.protocol import ROW_LABEL, Per, StepContext
 from ess_dask.clean.signals import RowCleanError
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import CleanError, ConfigError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from ess_dask.aq.step_columns import kind_of, type_of
 from ess_dask.aq.tree import Builtin, Reference, walk
 from ess_dask.aq.vector.plan import assigned, expressions_of, is_stateful, why_rows
 from ess_dask.clean.protocol import ROW_LABEL, Per
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ess_dask.aq.link import InputLink, OutputLink

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from ess_dask.aq.errors import OptionError
+from ess_dask.dataclass import dataclass
 
 SEQUENCES = {
     "b": "\b",

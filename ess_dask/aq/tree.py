@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from ess_dask.aq.kinds import Kind, Type, Value
+from ess_dask.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

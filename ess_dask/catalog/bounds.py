@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ess_dask.catalog.dates import DatePattern, FoundDate
 from ess_dask.catalog.model import FileDate
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 OPEN = "*"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ess_dask.catalog.datastores import LOCAL
 from ess_dask.catalog.dates import compile_dates, dateregex_of_format
@@ -15,6 +15,7 @@ from ess_dask.catalog.probing import Structure, probe_structure, read_sample
 from ess_dask.catalog.registry import find_category, refresh, select_indexed
 from ess_dask.catalog.selection import select_files
 from ess_dask.catalog.store import find_file
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 FIELDS = ("columnspec", "dateformat", "dateregex", "usecache", "comment")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 
 from ess_dask.catalog.dates import compile_dates
 from ess_dask.catalog.model import FileDate, FileRef
+from ess_dask.dataclass import dataclass
 
 UNDATED, NUMBERED = "", "#"
 """In place of a day: of files without a date, and of those with an integer id."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 
 from ess_dask.catalog.model import FileDate
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 Granularity = Literal["year", "month", "day", "hour", "minute", "second", "id"]

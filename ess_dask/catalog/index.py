@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ess_dask.catalog.coverage import Coverage, count_days, read_coverage
 from ess_dask.catalog.damaged import is_damage, set_aside
 from ess_dask.catalog.migrations import migrate
 from ess_dask.catalog.model import Category, Datastore, FileRef, WarehouseCluster
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError, EssError, LockedError
 from ess_dask.folders import cache_dir
 

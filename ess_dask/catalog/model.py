@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from ess_dask.dataclass import dataclass
 
 FileDate = datetime | int
 """The date (naive, in the lake's own zone) or the integer id found in a file's name."""

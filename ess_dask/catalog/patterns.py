@@ -14,9 +14,9 @@ import os.path
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ess_dask.catalog.model import Category, Datastore
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 _GLOB = re.compile(r"[*?\[]")

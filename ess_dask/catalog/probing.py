@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.catalog.store import open_file
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import CleanError
 
 T = TypeVar("T")

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.catalog.patterns import PathFilter
 from ess_dask.catalog.s3 import call, split_uri
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 PARALLEL = 16

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ess_dask.catalog.bounds import OPEN, Bounds, parse_bounds
 from ess_dask.catalog.dates import DatePattern, FoundDate, compile_dates
 from ess_dask.catalog.listing import list_files
 from ess_dask.catalog.model import Category, Datastore, FileDate, FileRef
+from ess_dask.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

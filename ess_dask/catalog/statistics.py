@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ess_dask.catalog.dates import NO_DATE
 from ess_dask.catalog.index import Catalog, Indexed
 from ess_dask.catalog.model import Datastore, FileDate
 from ess_dask.catalog.registry import select_indexed
+from ess_dask.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

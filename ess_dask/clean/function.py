@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ess_dask.clean import frames
@@ -14,6 +13,7 @@ from ess_dask.clean.locate import located
 from ess_dask.clean.options import known_per, read_options, read_per
 from ess_dask.clean.protocol import ROW_LABEL, Per, StepContext
 from ess_dask.clean.signals import LostRowLabelsError
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import CleanError
 
 if TYPE_CHECKING:

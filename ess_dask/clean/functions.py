@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
-from dataclasses import dataclass
 from functools import cache
 
 from ess_dask.clean import duck
+from ess_dask.dataclass import dataclass
 
 CLOCKS = ("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp")
 """What looks like a column and says what time it is."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ess_dask.clean.protocol import Per
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from ess_dask.clean.options import read_options
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
 from ess_dask.cluster.environment import ALLOWED, ON_WORKER
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import CleanError, ConfigError, InterruptedRunError
 
 if TYPE_CHECKING:

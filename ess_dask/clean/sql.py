@@ -8,7 +8,7 @@ on which rows happen to lie in one batch is refused when the step is made, not w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from ess_dask.clean import duck
@@ -19,6 +19,7 @@ from ess_dask.clean.protocol import ROW_LABEL, Per, StepContext
 from ess_dask.clean.sqlrows import carry_label
 from ess_dask.clean.sqlthrough import Through, put_together, without_through
 from ess_dask.clean.sqltree import parse, text_of
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import CleanError, ConfigError
 from ess_dask.records.arrays import from_numpy, take, to_numpy
 

@@ -7,7 +7,6 @@ from: copying text into DuckDB and out again costs several times more than that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from ess_dask.clean import duck
 from ess_dask.clean.arrow import standard_type
 from ess_dask.clean.protocol import ROW_LABEL
 from ess_dask.clean.sqltree import Node, text_of, tree_of
+from ess_dask.dataclass import dataclass
 from ess_dask.records.arrays import take, to_numpy
 
 if TYPE_CHECKING:

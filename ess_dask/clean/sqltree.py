@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from ess_dask.clean import duck
 from ess_dask.clean.functions import CLOCKS, functions
 from ess_dask.clean.protocol import ROW_LABEL
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError
 
 Node = dict[str, Any]
@@ -34,7 +34,11 @@ class Rules:
     repeatable: bool = True
 
 
-def parse(query: str, rules: Rules = Rules()) -> Node:
+STEP = Rules()
+"""Of a cleaning step."""
+
+
+def parse(query: str, rules: Rules = STEP) -> Node:
     """Return the tree of one harmless SELECT; raise ``ConfigError`` with its line and column.
 
     Harmless: does what the rules allow, and touches no files and no settings.

@@ -6,12 +6,13 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from ess_dask.cli._render import say
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 if TYPE_CHECKING:

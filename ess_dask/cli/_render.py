@@ -9,12 +9,12 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import click
 
+from ess_dask.dataclass import dataclass
 from ess_dask.markup import printable, printable_lines
 
 Format = Literal["table", "csv", "json", "ndjson"]

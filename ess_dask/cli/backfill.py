@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +11,7 @@ import click
 from ess_dask.cli._options import pipeline_options
 from ess_dask.cli._redshift import asks_password
 from ess_dask.cli._render import say
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ess_dask.pipelines.backfill.model import BackfillPlan

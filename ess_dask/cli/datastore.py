@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from ess_dask.cli._options import check_key_pair, format_options
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +11,7 @@ import click
 from ess_dask.cli._options import format_options
 from ess_dask.cli._redshift import asker, warn_of_password, with_password
 from ess_dask.cli._render import Format, Table, render, say
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError, TransientError, UsageError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import click
 from ess_dask.cli._options import pipeline_options
 from ess_dask.cli._redshift import asks_password
 from ess_dask.cli._render import say
+from ess_dask.dataclass import dataclass
 from ess_dask.pipelines.window import Asked
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from ess_dask.cluster.state import (
     starting,
     write_state,
 )
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import LockedError
 
 if TYPE_CHECKING:

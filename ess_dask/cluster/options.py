@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ess_dask.dataclass import dataclass
 
 HOUR = 3600.0
 

@@ -22,11 +22,12 @@ import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Any
 
 from ess_dask._version import __version__
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import AccessError, ConfigError, LockedError
 from ess_dask.folders import cache_dir
 from ess_dask.locks import is_held

@@ -14,11 +14,11 @@ A kind has a module of plain functions, named as the verbs; one that it lacks do
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from ess_dask.cluster.choice import chosen
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 Say = Callable[[str], None]

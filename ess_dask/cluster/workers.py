@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ess_dask.cluster.endpoint import Endpoint
 from ess_dask.cluster.nodes import natural
 from ess_dask.cluster.verbs import MachineState
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError, LockedError, TransientError
 
 MEND, PASSING = 3, 1

@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from ess_dask.catalog.model import Datastore
+from ess_dask.dataclass import dataclass
 from ess_dask.doctor.clock import check_clock
 from ess_dask.doctor.cluster import check_cluster
 from ess_dask.doctor.credentials import check_credentials

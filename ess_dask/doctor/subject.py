@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from ess_dask.dataclass import dataclass
 from ess_dask.doctor.model import Check, fail, of_error, ok, skipped, warn
 from ess_dask.errors import EssError
 from ess_dask.folders import cache_path

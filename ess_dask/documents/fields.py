@@ -10,9 +10,9 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.documents.yaml import Place, Scalar
 from ess_dask.errors import ConfigError
 

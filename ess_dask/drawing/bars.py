@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ess_dask.dataclass import dataclass
 from ess_dask.drawing.shapes import ACCENT, columns, element, fit, label, picture, plain, tip
 
 _ROW, _BAR, _NAMES, _LENGTH, _SHOWN = 16, 11, 150, 260, 90

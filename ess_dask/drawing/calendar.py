@@ -7,9 +7,9 @@ Days between the first and the last one on which there is nothing are outlined.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 
+from ess_dask.dataclass import dataclass
 from ess_dask.drawing.shapes import cell, label, level, picture, plain, short
 
 DAY_YEARS = 4

@@ -8,8 +8,10 @@ from __future__ import annotations
 import mmap
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ess_dask.clean.protocol import StepContext
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.crew import node_words, thread_id
 from ess_dask.engine.stages import leading_stages
 from ess_dask.engine.substitute import substitute

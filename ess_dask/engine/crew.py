@@ -8,9 +8,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from ess_dask.cluster.nodes import natural, shown
+from ess_dask.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

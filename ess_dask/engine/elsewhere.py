@@ -15,11 +15,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ess_dask.cluster.blocks import Stored, stored
+from ess_dask.dataclass import dataclass
 
 INLINE_BYTES = 1 << 20
 """Files of a task that are not larger, all together, travel in its result."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import Datastore
 from ess_dask.cluster import machines
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.executor import ClusterExecutor, Executor
 from ess_dask.errors import ConfigError
 

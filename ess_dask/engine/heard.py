@@ -11,7 +11,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ess_dask.dataclass import dataclass
 
 LIMIT = 200
 """Records of one batch that are kept; of more only the number is."""

@@ -10,7 +10,7 @@ import ctypes
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, BinaryIO, cast
 
@@ -21,6 +21,7 @@ from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
 from ess_dask.clean.shell import failed, run_command
 from ess_dask.clean.tail import Tail
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.pipes import (
     PIPE_BYTES,
     SHELL_BYTES,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.protocol import BytesStep, RowStep, StepContext
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.heard import Said
 from ess_dask.records.spec import ReadSpec
 

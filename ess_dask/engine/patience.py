@@ -6,8 +6,8 @@ Without it a run over a year of files would go on for an hour, only to say the s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch, BatchResult, FileCount
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ess_dask.clean.running import running
 from ess_dask.cluster.blocks import WorkerGoneError, check_there, fetch, pinned, value_of
 from ess_dask.cluster.nodes import Node, no_nodes, shown, some_nodes
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.bag import partitions
 from ess_dask.engine.crew import Crew, Member, belonging, numbers
 from ess_dask.engine.elsewhere import Parcel, boxed

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.clean.protocol import ROW_LABEL, RowStep, StepContext
 from ess_dask.clean.signals import LostRowLabelsError, RowCleanError
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Piece
 from ess_dask.errors import CleanError
 from ess_dask.records.arrays import from_numpy, take, to_numpy

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.substitute import WORDS, expand
 
 _PIECE = re.compile(

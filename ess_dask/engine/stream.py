@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.command import Command, file_words, no_program
 from ess_dask.engine.crew import node_words, numbers, thread_id, whereabouts, worker_threads
 from ess_dask.engine.elsewhere import here

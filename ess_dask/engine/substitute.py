@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from ess_dask.dataclass import dataclass
 
 WORDS = (
     "path",

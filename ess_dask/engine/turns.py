@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.shared import Shared
 
 _WAKE_SECONDS = 0.5

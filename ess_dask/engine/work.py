@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
 from ess_dask.clean.protocol import StepContext
 from ess_dask.clean.running import running
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.crew import worker_name
 from ess_dask.engine.elsewhere import here
 from ess_dask.engine.heard import about, hearing

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import keyword
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 FORMS = ("pandas", "polars", "arrow")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ess_dask.catalog.model import shown
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import BatchResult, FileCount
 
 NAME = "batches.ndjson"

@@ -10,13 +10,13 @@ import os
 import re
 import threading
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from ess_dask._version import __version__
+from ess_dask.dataclass import dataclass
 from ess_dask.observe.logs import LOG, without_secrets
 from ess_dask.observe.model import Beginning, Ending
 

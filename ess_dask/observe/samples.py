@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ess_dask.dataclass import dataclass
 
 REASONS = 20
 EACH = 3

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from pathlib import Path
 
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import add_steps
 from ess_dask.observe.batches import BatchWork, FileWork, read_batches
 

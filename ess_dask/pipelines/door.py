@@ -6,10 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError, EssError, UsageError
 from ess_dask.pipelines.execution import Window
 from ess_dask.pipelines.run_folder import runs_folder

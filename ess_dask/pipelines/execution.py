@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.bounds import OPEN
 from ess_dask.catalog.model import Category
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Batch, Job
 from ess_dask.observe.model import Hook
 from ess_dask.records.spec import Column

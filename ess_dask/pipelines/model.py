@@ -6,11 +6,12 @@ of single values then happen where the values are used).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from ess_dask.dataclass import dataclass
 from ess_dask.documents.fields import (
     FORBID_UNKNOWN,
     Before,

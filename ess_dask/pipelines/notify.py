@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
+from ess_dask.dataclass import dataclass
 from ess_dask.documents.fields import FORBID_UNKNOWN, Before, Filled, Seconds, choice
 from ess_dask.documents.yaml import Map, Scalar
 from ess_dask.observe.model import Hook

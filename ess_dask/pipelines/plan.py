@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.bounds import OPEN
 from ess_dask.catalog.model import FileRef
+from ess_dask.dataclass import dataclass
 from ess_dask.documents.fields import show_seconds
 from ess_dask.markup import count, page, printable, show_bytes, text
 from ess_dask.observe.model import Hook

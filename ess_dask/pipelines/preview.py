@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.collect import collect, empty_table, raise_failures
 from ess_dask.engine.model import Batch
 from ess_dask.pipelines.execution import Window

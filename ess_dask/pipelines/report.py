@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import BatchResult, FileCount, add_steps
 from ess_dask.errors import EssError
 from ess_dask.markup import facts, grid, page, printable

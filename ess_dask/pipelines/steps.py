@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.documents.fields import Before, FieldError, as_seconds, as_text, choice, did_you_mean
 from ess_dask.documents.yaml import Map, Place, Scalar
 from ess_dask.errors import ConfigError

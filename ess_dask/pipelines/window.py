@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from ess_dask.catalog.bounds import OPEN
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 from ess_dask.pipelines.execution import Window
 from ess_dask.runs.lock import LockKey

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import shown
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import Batch, BatchResult, FileCount, RowCheck, Sink
 from ess_dask.engine.sinks import Only, Tee

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.profiling.kinds import Kind
 from ess_dask.profiling.spread import Spread, spread_of
 from ess_dask.profiling.sums import Sums, float_sums, integer_sums, limbs

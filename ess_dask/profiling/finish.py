@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.profiling.column import ColumnState
 from ess_dask.profiling.model import (
     QUANTILES,

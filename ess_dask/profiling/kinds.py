@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.arrays import from_numpy, to_numpy
 
 if TYPE_CHECKING:

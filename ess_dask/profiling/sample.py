@@ -6,9 +6,9 @@ A row is in the sample when the hash of its file and its place in it is among th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Piece
 from ess_dask.profiling.kinds import Kind
 from ess_dask.records.arrays import from_numpy, strings

@@ -7,8 +7,9 @@ values cost one bin each and take no precision from the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

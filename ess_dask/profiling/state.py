@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import BatchResult, Piece
 from ess_dask.errors import DataError
 from ess_dask.profiling.column import ColumnState

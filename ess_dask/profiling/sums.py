@@ -8,9 +8,10 @@ deviation are rounded once, at the end.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
+
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

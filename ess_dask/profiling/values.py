@@ -7,8 +7,10 @@ of counters that hashes choose (a count-min sketch: how often a value comes, nev
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

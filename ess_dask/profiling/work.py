@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import FileRef
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.collect import raise_failures
 from ess_dask.engine.model import Batch, Job, Piece
 from ess_dask.engine.work import work_through

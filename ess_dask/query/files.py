@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.vector.writing import column_name, frame_bytes
 from ess_dask.catalog.model import FileRef
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Batch
 from ess_dask.engine.stream import Output, Spool
 from ess_dask.errors import EssError, InterruptedRunError, TransientError

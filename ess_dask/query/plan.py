@@ -7,7 +7,7 @@ blanks, bad records and expressions mean here what they mean there.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from ess_dask.aq.inputs.reading import Inputs
@@ -17,6 +17,7 @@ from ess_dask.aq.programs.options import columns_of, no_export
 from ess_dask.aq.sql import Name, Statement, as_filter
 from ess_dask.aq.tree import Reference
 from ess_dask.catalog.model import Category
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 from ess_dask.records.columnspec import parse_items
 

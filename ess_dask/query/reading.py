@@ -7,7 +7,7 @@ fails for a row) goes through it. The rows are the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.inputs.reading import FilePlace, Inputs, Row, good_rows
@@ -19,6 +19,7 @@ from ess_dask.aq.surroundings import Surroundings, within
 from ess_dask.aq.tree import Reference
 from ess_dask.aq.vector.blocks import BLOCK_BYTES, Block, column_type, cut_blocks
 from ess_dask.aq.vector.plan import is_stateful, why_rows
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

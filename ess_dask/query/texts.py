@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 
 from ess_dask.aq.inputs.opening import skip_front
 from ess_dask.catalog.model import Category, Datastore, FileRef
 from ess_dask.clean.protocol import StepContext
+from ess_dask.dataclass import dataclass
 from ess_dask.records.spec import ReadSpec
 from ess_dask.records.title import split_fields
 

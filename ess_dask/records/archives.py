@@ -14,13 +14,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import PurePosixPath
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ReadError
 from ess_dask.records.chunk import FileSource
 from ess_dask.records.compression import BLOCK_BYTES, codec_name, decompress, open_source

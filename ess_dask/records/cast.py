@@ -13,11 +13,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.rejects import quote_value
 from ess_dask.records.spec import DataType
 from ess_dask.records.types import FLOATS, INTEGERS

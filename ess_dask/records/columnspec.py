@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError
 from ess_dask.records.spec import Column, DataType
 

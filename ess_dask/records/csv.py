@@ -8,9 +8,10 @@ the file holds no LF, CR). A carriage return before an LF belongs to the line en
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ColumnsError, ConfigError
 from ess_dask.records.again import as_utf8, join_records
 from ess_dask.records.archives import open_files

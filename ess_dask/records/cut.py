@@ -8,10 +8,10 @@ their edges: separators and line ends are bits, one for each byte, and those of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.arrays import from_numpy, slices, strings, take
 from ess_dask.records.bits import count_up_to, nth, places, positions
 from ess_dask.records.split import CR, LF

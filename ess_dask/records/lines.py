@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.arrays import binaries, ranges, slices
 from ess_dask.records.bits import count_up_to, nth, places
 from ess_dask.records.rejects import raws_of

@@ -6,9 +6,9 @@ There are few of them among many: a column's odd texts are told apart once, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.arrays import different, from_numpy, null_places, strings, take
 from ess_dask.records.cast import cast_each, reason
 from ess_dask.records.spec import Column, ReadSpec

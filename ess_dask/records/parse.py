@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from codecs import BOM_UTF8
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.cast import cast, polars_type, reason
 from ess_dask.records.spec import Column, ReadSpec
 from ess_dask.records.split import CR, QUOTE

@@ -10,10 +10,11 @@ are looked at again, as text. What the parser takes for a number and ``cast`` do
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.arrays import different, to_numpy, with_zeros
 from ess_dask.records.cast import cast, reason
 from ess_dask.records.cut_columns import cut_columns

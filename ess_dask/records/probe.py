@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.cast import cast
 from ess_dask.records.columnspec import LETTERS, MAX_NAME, spec_names
 from ess_dask.records.spec import DataType

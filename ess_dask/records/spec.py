@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from ess_dask.dataclass import dataclass
 
 MIB = 1 << 20
 

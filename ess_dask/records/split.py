@@ -10,10 +10,10 @@ computed once per buffer, so that broken quotes cost a few look-ups each and nev
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.bits import PIECE_BYTES, count_between, places
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from functools import lru_cache
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ColumnsError
 from ess_dask.records.columnspec import spec_names
 from ess_dask.records.spec import Column, ReadSpec

@@ -23,9 +23,10 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError, LockedError
 from ess_dask.folders import cache_dir
 from ess_dask.locks import is_held

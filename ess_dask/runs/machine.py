@@ -12,9 +12,9 @@ published, what it staged is swept), ``stands`` when it does (what came after th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from ess_dask.dataclass import dataclass
 from ess_dask.runs.model import FINAL, State
 
 

@@ -7,9 +7,10 @@ through the floats that are to be summed, which are added one after the other, r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.tables.layout import ORDER, TableLayout
 from ess_dask.tables.merge import Groups, merge_groups
 

@@ -19,12 +19,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.cluster.lost import loss_told, lost
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError, EssError
 from ess_dask.folders import cache_dir
 from ess_dask.tables.kept import kept_in

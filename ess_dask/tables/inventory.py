@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ess_dask.cluster.workers import WorkerLoad, worker_loads
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import TransientError, UsageError
 from ess_dask.tables.session import Session
 from ess_dask.tables.store import DATASET

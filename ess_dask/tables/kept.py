@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask._version import __version__
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError, EssError
 from ess_dask.tables.places import place_of
 from ess_dask.tables.registry import Registry

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 from ess_dask.tables.spec import ColumnSpec, DatabaseSpec, TableSpec
 

@@ -11,9 +11,9 @@ import hashlib
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.tables.layout import ORDER, TableLayout
 from ess_dask.tables.merge import arrange
 from ess_dask.tables.segment import ORDINAL_SHIFT, Segment, SegmentWriter, read_partition

@@ -7,9 +7,9 @@ initialises (``min`` is not a minimum with 0). Integer sums wrap at the column's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.tables.layout import ORDER, MergeRule, TableLayout
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError, LockedError
 from ess_dask.tables.layout import TableLayout
 from ess_dask.tables.places import place_of

@@ -13,10 +13,10 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError, ReadError
 from ess_dask.tables.layout import ORDER, TableLayout
 from ess_dask.tables.partition import split

@@ -7,10 +7,11 @@ they must be removable without a trace.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Batch, Piece
 from ess_dask.errors import ColumnsError
 from ess_dask.tables.layout import TableLayout

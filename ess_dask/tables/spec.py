@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 TYPES = {"s": "S", "f": "F", "l": "L", "ls": "LS", "i": "I", "is": "IS", "ip": "IP"}

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError, UsageError
 from ess_dask.tables.spec import (
     VARIABLES,

@@ -16,10 +16,11 @@ import time
 import venv
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ess_dask.cluster.children import die_with_parent
+from ess_dask.dataclass import dataclass
 
 _READY = re.compile(r"Scheduler at:\s+(tls://\S+)|Registered to:\s+(tls://\S+)")
 _TIMEOUT = 150.0

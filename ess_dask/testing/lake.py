@@ -10,10 +10,11 @@ that a run's account can be checked against it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,10 +14,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError
 
 _START_SECONDS = 20.0

@@ -8,12 +8,12 @@ them. Rows lie in the order of their keys, and of one key in the order of their 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.vector.batch import blank
 from ess_dask.aq.vector.blocks import column_type
+from ess_dask.dataclass import dataclass
 from ess_dask.tables.layout import ORDER
 from ess_dask.udb.model import Request
 from ess_dask.udb.specs import Entity, stored_type

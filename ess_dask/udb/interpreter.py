@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ess_dask.aq.inputs.reading import Inputs, Row
@@ -12,6 +12,7 @@ from ess_dask.aq.program import Eval, Filter, Program
 from ess_dask.aq.rows.state import State
 from ess_dask.aq.rows.steps import step_of
 from ess_dask.aq.stores import NoStore
+from ess_dask.dataclass import dataclass
 from ess_dask.tables.spec import KEYS
 from ess_dask.udb.effects import assigned_by
 from ess_dask.udb.model import Choice, Delete, Destination, Goto, Request, Rule, Stage

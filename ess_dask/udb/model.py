@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from ess_dask.aq.kinds import Kind, Value
 from ess_dask.aq.program import Eval, Filter, OutputSpec
 from ess_dask.aq.tree import Reference
+from ess_dask.dataclass import dataclass
 from ess_dask.udb.sampling import Sample
 from ess_dask.udb.specs import Database, Entity
 

@@ -6,11 +6,11 @@ that keys stay where they are and what is imported later comes behind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.kinds import Kind
+from ess_dask.dataclass import dataclass
 from ess_dask.tables.layout import ORDER
 from ess_dask.udb.memory import Memory
 from ess_dask.udb.specs import Entity, Field

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.kinds import Value
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

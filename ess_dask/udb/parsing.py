@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
 from ess_dask.aq.columns import ColumnSpec
@@ -18,6 +18,7 @@ from ess_dask.aq.parsing.tokens import Option, Tokens, split_option
 from ess_dask.aq.patterns.regex import regex_defaults
 from ess_dask.aq.program import Eval, Filter, OutputColumn, OutputFormat, OutputSpec
 from ess_dask.aq.tree import Node, Reference
+from ess_dask.dataclass import dataclass
 from ess_dask.udb.columns import counted, selected
 from ess_dask.udb.model import (
     Case,

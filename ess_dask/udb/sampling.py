@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.errors import OptionError
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

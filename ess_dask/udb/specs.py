@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ess_dask.aq.errors import AqConfigError, OptionError
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.parsing.tokens import as_path
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError
 from ess_dask.folders import work_dir
 from ess_dask.tables.spec import KEYS, VARIABLES, DatabaseSpec, same

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.sql import Name, Statement, as_filter, parse_statement
+from ess_dask.dataclass import dataclass
 
 _IN = re.compile(
     r"(?P<key>\w+)\s+in\s*\(\s*(?P<query>select\b.*)\)\s*(?:(?:&&|and\b)\s*(?P<rest>.+))?",

@@ -6,11 +6,11 @@ Only plain Arrow tables, lists of them and small values come here and go from he
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.aq.kinds import Value
 from ess_dask.aq.vector.blocks import column_type
+from ess_dask.dataclass import dataclass
 from ess_dask.tables.spec import KEYS
 from ess_dask.udb.effects import changed_objects, looked_at
 from ess_dask.udb.frames import CHOSEN, HELD, KEY, PLACE, Frames, column, make_frames, stored_table

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConflictError, UsageError
 from ess_dask.warehouse.dates import file_order
 from ess_dask.warehouse.model import LoadFile, LoadPlan, Target

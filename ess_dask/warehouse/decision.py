@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConflictError, UsageError
 from ess_dask.warehouse.changes import classify, refuse_changed, refuse_shared
 from ess_dask.warehouse.model import LoadFile, LoadRequest, LoadResult

@@ -5,8 +5,9 @@ Each back end says which measures a column has; two digests of one back end can 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from ess_dask.dataclass import dataclass
 
 FLOAT_TOLERANCE = 1e-9
 """Part of the sum of magnitudes by which two float sums may differ: they add in another order."""

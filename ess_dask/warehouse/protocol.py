@@ -7,9 +7,9 @@ A back end is found by the scheme of its URL (``connect.open_warehouse``) and he
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 from ess_dask.records.spec import Column
 from ess_dask.warehouse.model import (

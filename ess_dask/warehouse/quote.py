@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError
 
 RESERVED = "_ess_"

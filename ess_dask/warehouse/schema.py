@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError, ConflictError, DataError
 from ess_dask.records.spec import Column, DataType
 from ess_dask.warehouse.quote import RESERVED, TableName, fold

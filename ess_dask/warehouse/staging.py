@@ -7,11 +7,11 @@ How the parts of a back end look, what is measured of them and where they end up
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Batch, Piece
 from ess_dask.errors import DataError
 from ess_dask.records.spec import MIB, Column

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.spec import MIB
 from ess_dask.warehouse.digest import Digest
 from ess_dask.warehouse.schema import FILE_COLUMN

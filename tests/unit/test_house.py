@@ -17,6 +17,7 @@ GROUND = {"errors", "folders", "settings", "_settings_model", "_settings_sources
 GROUND |= {
     "allocator",
     "credentials",
+    "dataclass",
     "documents",
     "drawing",
     "locks",
@@ -28,8 +29,8 @@ GROUND |= {
 }
 
 FLOORS = {
-    "documents": {"errors", "folders"},
-    "drawing": {"markup"},
+    "documents": {"dataclass", "errors", "folders"},
+    "drawing": {"dataclass", "markup"},
     "catalog": GROUND,
     "records": GROUND,
     "cluster": GROUND,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ess_dask.aq.errors import EvalError
 from ess_dask.aq.functions.model import Function, Parameter
 from ess_dask.aq.kinds import Type
 from ess_dask.aq.tree import Call
+from ess_dask.dataclass import dataclass
 
 _ALIASES = {"sjis": "shift_jis", "ujis": "euc_jp", "eucjp": "euc_jp"}
 

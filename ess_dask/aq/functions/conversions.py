@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ess_dask.aq.addresses import parse_address
 from ess_dask.aq.codecs import url_decode
@@ -12,6 +11,7 @@ from ess_dask.aq.functions.model import Function, Parameter
 from ess_dask.aq.kinds import BLANK_ADDRESS, Type, Value, format_float, storing, truncate, wrap64
 from ess_dask.aq.text import WRAPPED_DIGITS
 from ess_dask.aq.tree import Call
+from ess_dask.dataclass import dataclass
 
 _INTEGER = re.compile(r"[ \t\n\r\f\v]*([+-]?)(0[xX][0-9A-Fa-f]+|\d+)", re.ASCII)
 _FLOAT = re.compile(

@@ -6,13 +6,13 @@ import calendar
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ess_dask.aq.errors import EvalError, OptionError
 from ess_dask.aq.functions.model import Function, Parameter
 from ess_dask.aq.functions.strings import whole
 from ess_dask.aq.kinds import Type, Value
 from ess_dask.aq.tree import Call
+from ess_dask.dataclass import dataclass
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _ITEM = re.compile(r"%?S(?P<sub>\d)|%?(?P<code>[YymbdHIMSpz])|(?P<skip>\.)|(?P<other>.)", re.DOTALL)

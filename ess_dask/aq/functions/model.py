@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from ess_dask.aq.kinds import Type
 from ess_dask.aq.tree import Call, Node
+from ess_dask.dataclass import dataclass
 
 Maker = Callable[[Call], Callable[..., Any]]
 """Makes, once per call in the text, what is called with the values of each row.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ess_dask.aq import codecs
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.functions.model import Function, Parameter
 from ess_dask.aq.kinds import Type, Value, truncate
 from ess_dask.aq.tree import Call
+from ess_dask.dataclass import dataclass
 
 _UPPER_TO_LOWER = {code: code + 32 for code in range(65, 91)}
 _LOWER_TO_UPPER = {code: code - 32 for code in range(97, 123)}

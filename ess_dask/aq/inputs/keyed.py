@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ess_dask.aq.columns import ColumnSpec
 from ess_dask.aq.errors import OptionError
+from ess_dask.dataclass import dataclass
 
 EVERY = "*"
 Step = str | int

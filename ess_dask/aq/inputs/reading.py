@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from ess_dask.aq.inputs.typing import converter
 from ess_dask.aq.kinds import Value
 from ess_dask.aq.program import ErrorPolicy, InputSpec
 from ess_dask.aq.surroundings import complain
+from ess_dask.dataclass import dataclass
 
 Row = list[Value]
 

@@ -7,11 +7,11 @@ specification in order, or a ``Broken``. Text is one character for each byte.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from ess_dask.aq.columns import ColumnSpec, Separator
 from ess_dask.aq.program import InputSpec
 from ess_dask.aq.text import unescape
+from ess_dask.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.text import unescape
+from ess_dask.dataclass import dataclass
 
 
 def as_bytes_text(argument: str) -> str:

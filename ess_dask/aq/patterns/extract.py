@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import string
-from dataclasses import dataclass
 from functools import lru_cache
 
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.text import SEQUENCES
+from ess_dask.dataclass import dataclass
 
 _CLASSES = {
     "n": string.digits,

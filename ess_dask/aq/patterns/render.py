@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from ess_dask.aq.codecs import base64_decode, url_decode
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.text import unescape
+from ess_dask.dataclass import dataclass
 
 _VARIABLE = re.compile(
     r"%%(?P<name>\w+)(?P<conversions>(?::(?:b64|url\d{0,2}))*)(?P<cut>:\d{1,9}(?::\d{1,9})?)?(?:,(?P<brks>.*?))?%%",

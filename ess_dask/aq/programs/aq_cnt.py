@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
 from ess_dask.aq.errors import OptionError
@@ -20,6 +20,7 @@ from ess_dask.aq.run import rows_of
 from ess_dask.aq.stores import NoStore
 from ess_dask.aq.surroundings import complain, print_text
 from ess_dask.aq.tree import Reference
+from ess_dask.dataclass import dataclass
 
 USAGE = """\
 aq_cnt [-verb] [-stat] [-f[,ATR..] FILE.. | -fX[,ATR..] FILE..] [-d COLSPEC..]

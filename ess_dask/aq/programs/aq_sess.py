@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ess_dask.aq.errors import InputDataError, OptionError
 from ess_dask.aq.inputs.reading import Inputs, Row
@@ -16,6 +16,7 @@ from ess_dask.aq.run import rows_of
 from ess_dask.aq.stores import NoStore
 from ess_dask.aq.surroundings import complain, print_text
 from ess_dask.aq.tree import Reference
+from ess_dask.dataclass import dataclass
 
 USAGE = """\
 aq_sess [-verb] [-stat] [-bz N] [-f[,ATR..] FILE..] -d COLSPEC.. -t COL -k COL.. -tout GAP

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
 from statistics import mode
 
 from ess_dask.aq.inputs.binary import MAGIC
+from ess_dask.dataclass import dataclass
 
 GUESS_BYTES = 256 << 10
 _SEPARATORS = ",\t|;:^~ \x01"

@@ -6,7 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -28,6 +28,7 @@ from ess_dask.aq.programs.options import MANY, Taken, number
 from ess_dask.aq.programs.profile import ColumnProfile, Span, TypeProfile, column_name, type_of
 from ess_dask.aq.surroundings import print_text
 from ess_dask.aq.vector.blocks import gather
+from ess_dask.dataclass import dataclass
 
 USAGE = """\
 loginf [-verb] [-cmax N] [-f[,auto|csv|sep=C|tab|bin|aq,+N,notitle,lim=N,bz=N] FILE.. [-lim N]]

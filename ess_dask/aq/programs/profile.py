@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ess_dask.aq.addresses import parse_address
 from ess_dask.aq.columns import MAX_NAME
+from ess_dask.dataclass import dataclass
 
 SAMPLES = 4
 _KEPT = 4096

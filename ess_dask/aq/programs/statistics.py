@@ -6,7 +6,8 @@ The standard deviation is that of a sample (divided by n - 1), 0 for a single va
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from ess_dask.dataclass import dataclass
 
 MEASURES = ("sum", "avg", "stddev", "min", "max")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ess_dask.aq.inputs.reading import Counts, Inputs, Row
 from ess_dask.aq.kinds import Kind, Value
@@ -26,6 +26,7 @@ from ess_dask.aq.stores import Importer, Store
 from ess_dask.aq.surroundings import complain
 from ess_dask.aq.tables import rows_to_table, table_to_rows
 from ess_dask.aq.tree import Builtin
+from ess_dask.dataclass import dataclass
 
 RANDOM_TOP = (1 << 31) - 1
 IMPORT_ROWS = 1 << 16

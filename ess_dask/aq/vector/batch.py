@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.aq.kinds import Kind, Type, Value
 from ess_dask.aq.program import Import
 from ess_dask.aq.tree import Reference
 from ess_dask.aq.vector.blocks import column_type
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

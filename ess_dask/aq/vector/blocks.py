@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from ess_dask.aq.columns import Separator
@@ -11,6 +10,7 @@ from ess_dask.aq.inputs.typing import MAX_STRING
 from ess_dask.aq.kinds import Kind
 from ess_dask.aq.link import Rows
 from ess_dask.aq.program import InputSpec
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

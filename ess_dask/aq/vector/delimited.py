@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.addresses import CANONICAL_V4
@@ -17,6 +17,7 @@ from ess_dask.aq.vector.blocks import Block, cased, column_type, wrongly_cased
 from ess_dask.aq.vector.quoting import Quoting, irregular_lines
 from ess_dask.aq.vector.reading import Gathering, Reading, RowReader
 from ess_dask.aq.vector.text_lines import TextLines, with_line_feeds
+from ess_dask.dataclass import dataclass
 from ess_dask.records.split import CR, QUOTE, count_fields
 
 if TYPE_CHECKING:

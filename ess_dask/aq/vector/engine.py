@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +38,7 @@ from ess_dask.aq.vector.plan import assigned, is_stateful, used
 from ess_dask.aq.vector.reading import BadRecord, Reading, RecordRun
 from ess_dask.aq.vector.rules import Rules
 from ess_dask.aq.vector.writing import column_name, frame_bytes
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

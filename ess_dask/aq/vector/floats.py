@@ -7,10 +7,10 @@ gives the 17 digits, ties to even, as the C library does. What lies outside is p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.kinds import format_float
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

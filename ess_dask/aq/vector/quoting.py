@@ -6,9 +6,9 @@ of them stand for one. To the bits, the two of a pair close the field and open i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.bits import before, behind, count_between, from_odd_to_even, places
 from ess_dask.records.bits import positions as positions_of
 from ess_dask.records.split import LF, QUOTE

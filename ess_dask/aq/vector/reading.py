@@ -8,7 +8,7 @@ frame.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from ess_dask.aq.inputs.reading import Row, Typing, splitter
@@ -18,6 +18,7 @@ from ess_dask.aq.program import InputSpec
 from ess_dask.aq.vector.batch import ROW
 from ess_dask.aq.vector.blocks import Block, column_type
 from ess_dask.aq.vector.text_lines import TextLines, with_carriage_returns
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

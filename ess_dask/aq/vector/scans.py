@@ -6,7 +6,6 @@ floats are added in the order of the rows, so that every digit is that of the ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ess_dask.aq.kinds import Kind, Type, Value
@@ -14,6 +13,7 @@ from ess_dask.aq.program import Eval
 from ess_dask.aq.tree import Binary, Call, Node, Reference, walk
 from ess_dask.aq.vector.batch import ROW, Batch, NeedsRows, variable_name
 from ess_dask.aq.vector.blocks import column_type
+from ess_dask.dataclass import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from ess_dask.aq.outputs.formats import field_formatter, row_formatter
 from ess_dask.aq.program import OutputColumn, OutputFormat, OutputSpec
 from ess_dask.aq.tables import string_bytes
 from ess_dask.aq.vector.floats import Texts, format_floats
+from ess_dask.dataclass import dataclass
 from ess_dask.records.split import QUOTE
 
 if TYPE_CHECKING:

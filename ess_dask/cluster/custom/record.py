@@ -12,11 +12,12 @@ import json
 import os
 import shutil
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from ess_dask.cluster.custom.reservation import HostsReservation
 from ess_dask.cluster.state import holding, private_folder
+from ess_dask.dataclass import dataclass
 from ess_dask.folders import cache_dir
 
 

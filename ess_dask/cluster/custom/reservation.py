@@ -19,10 +19,10 @@ import json
 import re
 import shlex
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import AccessError, ConfigError
 from ess_dask.folders import work_dir
 

@@ -12,12 +12,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ess_dask.cluster.custom.agent import ANSWER
 from ess_dask.cluster.custom.reservation import HostsReservation
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import AccessError, ConfigError, EssError, TransientError
 
 CONNECT_TIMEOUT = 10

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from ess_dask.cluster.ec2.state import (
     tls_folder,
 )
 from ess_dask.cluster.endpoint import Endpoint
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError
 
 if TYPE_CHECKING:

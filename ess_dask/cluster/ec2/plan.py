@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ess_dask.cluster.ec2.find import Place
+from ess_dask.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ import os
 import shutil
 import time
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ess_dask.cluster.state import holding, private_folder
 from ess_dask.cluster.verbs import CreateRequest
+from ess_dask.dataclass import dataclass
 from ess_dask.folders import cache_dir
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ess_dask.cluster.ec2.find import PORT
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError
 
 LIMIT = 16_384

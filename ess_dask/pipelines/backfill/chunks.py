@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 ChunkSize = Literal["day", "week", "month"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.model import FileRef
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.batches import make_batches
 from ess_dask.pipelines.backfill.chunks import Calendar, Chunk, calendar
 from ess_dask.pipelines.backfill.model import ChunkPlan

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.markup import count, page, printable, show_bytes, text
 from ess_dask.pipelines.backfill.chunks import Chunk
 from ess_dask.pipelines.backfill.state import BackfillOrder

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError
 from ess_dask.markup import count, facts, grid, page
 from ess_dask.pipelines.backfill.chunks import Chunk

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.clean.running import cancel_all
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.executor import SIGNAL_SECONDS
 from ess_dask.engine.interrupt import Interrupt
 from ess_dask.engine.model import BatchResult

@@ -10,9 +10,9 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import RejectLimitError
 from ess_dask.pipelines.backfill.chunks import Chunk, ChunkSize, Reprocess
 from ess_dask.runs.journal import Journal

@@ -9,9 +9,10 @@ quantiles, ``string_agg``, ``first`` ...): DuckDB's own aggregate runs on them, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from ess_dask.dataclass import dataclass
 from ess_dask.query.sql.tree import Node, canonical, column, copied, expression_of
 
 TypeOf = Callable[[Node], str]

@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.clean.closed import ASKING
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.batches import growing
 from ess_dask.engine.model import Batch, BatchResult, Job
 from ess_dask.query.sql.model import Partitioned, Work

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.clean.arrow import standard_table
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import DataError, ReadError, UsageError
 from ess_dask.query.sql.model import Partitioned, Work
 from ess_dask.query.sql.run import DealtHere, InProcess, work_on

@@ -6,11 +6,11 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.clean.running import cancel_all
+from ess_dask.dataclass import dataclass
 from ess_dask.query.sql.lookup import partition_of
 from ess_dask.query.sql.model import Deal, Partitioned, SentLostError, Work
 from ess_dask.query.sql.packs import Pack, packs

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import WorkerLostError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ was written.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from ess_dask.clean.sqltree import place_of
+from ess_dask.dataclass import dataclass
 
 _DAY = r"\d{4}(?:-\d\d(?:-\d\d(?:[ T]\d\d(?::\d\d(?::\d\d)?)?)?)?)?(?![\d-])"
 _BOUND = rf"""(?:\*|"[^"]*"|'[^']*'|{_DAY}|[\w.-]+)"""

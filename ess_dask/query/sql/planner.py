@@ -6,10 +6,11 @@ reads either partitions only, or finished tables only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ess_dask.clean.arrow import standard_table
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 from ess_dask.query.sql import selects
 from ess_dask.query.sql.columns import needed

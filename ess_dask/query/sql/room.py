@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.clean.closed import ASKING
 from ess_dask.clean.duck import interrupting, plain, stopped_by_ctrl_c
 from ess_dask.clean.running import running
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import DataError, InterruptedRunError, UsageError
 from ess_dask.query.sql.tree import quoted
 from ess_dask.records.arrays import empty_table

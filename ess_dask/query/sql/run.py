@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from ess_dask.clean.arrow import standard_table
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 from ess_dask.query.sql.lookup import partition_of
 from ess_dask.query.sql.model import (

@@ -3,9 +3,9 @@ are begun there and finished where the parts come together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.query.sql.clauses import has_aggregates, orders_of
 from ess_dask.query.sql.groups import group, resolved
 from ess_dask.query.sql.model import ROW, Stage

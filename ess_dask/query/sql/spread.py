@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from ess_dask.dataclass import dataclass
 from ess_dask.query.sql.tree import Node
 
 Key = tuple[tuple[str, str], ...]

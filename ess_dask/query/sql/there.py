@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ess_dask.clean.arrow import standard_table
 from ess_dask.clean.running import running
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import InterruptedRunError
 from ess_dask.query.sql.coded import coded
 from ess_dask.query.sql.model import Deal, Work

@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError
 from ess_dask.testing.ec2.server import ENV, URL
 

@@ -8,9 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError
 from ess_dask.testing.ec2 import moto_state
 from ess_dask.testing.ec2.faults import Faults

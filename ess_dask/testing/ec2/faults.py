@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.ec2.requests import Refusal, Request
 
 _STATUS = {

@@ -10,9 +10,10 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.ec2 import corrections, moto_state
 from ess_dask.testing.ec2.faults import Faults
 from ess_dask.testing.ec2.refusals import refused, wrong_key

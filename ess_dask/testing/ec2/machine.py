@@ -14,9 +14,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError
 from ess_dask.testing.ec2 import metadata, network
 

@@ -8,10 +8,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.ec2 import moto_state
 
 _TOKEN_SECONDS = "X-aws-ec2-metadata-token-ttl-seconds"  # noqa: S105 - the name of a header

@@ -10,9 +10,9 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.ec2 import kernel
 
 BRIDGE = "br0"

@@ -6,10 +6,12 @@ import io
 import json
 import re
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
+
+from ess_dask.dataclass import dataclass
 
 _SCOPE = re.compile(r"Credential=([^/]+)/[^/]+/([^/]+)/([^/]+)/aws4_request")
 _FORM = "application/x-www-form-urlencoded"

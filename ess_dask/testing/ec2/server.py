@@ -9,10 +9,10 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 from ess_dask.testing.ec2 import kernel, moto_state, namespace, network, rootfs, shims
 from ess_dask.testing.ec2.cloud import Cloud

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift.commands import Copy
 from ess_dask.testing.redshift.errors import UNDEFINED_COLUMN, UNDEFINED_TABLE, ServerError
 from ess_dask.testing.redshift.tokens import literal

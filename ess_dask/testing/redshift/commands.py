@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift.errors import NOT_SUPPORTED, ServerError, not_simulated, syntax_error
 from ess_dask.testing.redshift.options import (
     COPY_OPTIONS,

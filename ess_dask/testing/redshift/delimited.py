@@ -8,9 +8,10 @@ import io
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift.casting import cast
 from ess_dask.testing.redshift.columns import Column
 from ess_dask.testing.redshift.errors import ServerError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ess_dask.dataclass import dataclass
 
 SYNTAX = "42601"
 UNDEFINED_TABLE = "42P01"

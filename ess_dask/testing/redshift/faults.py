@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from ess_dask.dataclass import dataclass
 
 Kind = Literal["cut_before", "cut_after", "fail"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from dataclasses import dataclass
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift import wire
 from ess_dask.testing.redshift.wire import Peer
 

@@ -7,9 +7,10 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift.postgres import Postgres
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift.binary import HEADER, TRAILER, binary_rows
 from ess_dask.testing.redshift.columns import Target
 from ess_dask.testing.redshift.commands import Copy

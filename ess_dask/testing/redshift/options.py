@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift.errors import ServerError, not_simulated, syntax_error
 from ess_dask.testing.redshift.tokens import Token
 

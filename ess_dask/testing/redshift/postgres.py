@@ -15,12 +15,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ess_dask.cluster.children import die_with_parent
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError, UsageError
 from ess_dask.testing.redshift.rewrite import SETTINGS
 from ess_dask.testing.s3 import free_port

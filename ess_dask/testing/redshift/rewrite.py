@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift import ddl
 from ess_dask.testing.redshift.edits import Edits
 from ess_dask.testing.redshift.errors import ServerError, not_simulated

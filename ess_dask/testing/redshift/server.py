@@ -7,11 +7,12 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 from ess_dask.testing.redshift.faults import Faults
 from ess_dask.testing.redshift.handshake import Door, connect, open_client

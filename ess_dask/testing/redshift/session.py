@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import selectors
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift import wire
 from ess_dask.testing.redshift.commands import Copy, Unload
 from ess_dask.testing.redshift.errors import ServerError, error_of, not_simulated

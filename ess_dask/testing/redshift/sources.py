@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift.commands import Copy
 from ess_dask.testing.redshift.errors import ServerError
 from ess_dask.testing.redshift.options import Authorization

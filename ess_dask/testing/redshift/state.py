@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift.columns import Target
 from ess_dask.testing.redshift.errors import ServerError
 from ess_dask.testing.redshift.loading import Load

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift.commands import Copy, Unload, parse_copy, parse_unload
 from ess_dask.testing.redshift.errors import ServerError, not_simulated
 from ess_dask.testing.redshift.rewrite import Context, Rewritten, folded, rewrite

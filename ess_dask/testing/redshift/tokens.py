@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift.errors import syntax_error
 
 _TOKEN = re.compile(

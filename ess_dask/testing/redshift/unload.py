@@ -8,9 +8,10 @@ import io
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.redshift import wire
 from ess_dask.testing.redshift.commands import Unload
 from ess_dask.testing.redshift.errors import ServerError, not_simulated

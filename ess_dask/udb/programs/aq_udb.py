@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from ess_dask.aq.errors import OptionError
 from ess_dask.aq.parsing.tokens import Option, Tokens, is_option
 from ess_dask.aq.programs.common import console
 from ess_dask.aq.surroundings import complain, print_text
+from ess_dask.dataclass import dataclass
 from ess_dask.udb.specs import Database, find_database
 
 if TYPE_CHECKING:

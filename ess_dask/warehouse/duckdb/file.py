@@ -7,10 +7,10 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError, DataError, EssError, LockedError, TransientError
 from ess_dask.warehouse.retry import retrying
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import DataError, UsageError
 from ess_dask.warehouse.changes import in_order, names
 from ess_dask.warehouse.duckdb.types import cast_sql, parse_sql_type, sql_type

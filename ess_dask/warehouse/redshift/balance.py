@@ -10,12 +10,12 @@ import heapq
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.datastores import make_datastore
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import DataError
 from ess_dask.records.spec import MIB
 from ess_dask.warehouse.model import StagedPart

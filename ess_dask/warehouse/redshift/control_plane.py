@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import AccessError, ConfigError, TransientError
 from ess_dask.secret import Secret
 

@@ -5,8 +5,9 @@ Source of the options: Amazon Redshift Database Developer Guide, "COPY" and "UNL
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError
 from ess_dask.warehouse.redshift.names import quoted
 from ess_dask.warehouse.redshift.place import Format

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import UsageError
 
 _WORD = re.compile(r"""\s*(?:'((?:[^']|'')*)'|([^\s']+))""")

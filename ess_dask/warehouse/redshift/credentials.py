@@ -12,8 +12,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import AccessError, ConfigError, TransientError
 from ess_dask.secret import Secret
 from ess_dask.warehouse.redshift import control_plane

@@ -7,9 +7,10 @@ where a text or binary gets longer, and not inside a transaction (Developer Guid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConfigError
 from ess_dask.records.spec import Column, DataType
 from ess_dask.warehouse.model import TableLayout

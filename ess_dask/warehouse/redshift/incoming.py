@@ -7,9 +7,10 @@ again in another session fills them again from the files in S3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import DataError, UsageError
 from ess_dask.records.spec import Column
 from ess_dask.warehouse.digest import Digest, compare

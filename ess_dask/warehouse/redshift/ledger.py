@@ -9,10 +9,10 @@ keys: a load takes ``LOCK`` on ``_ess_ledger`` before it reads anything, so load
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import DataError
 from ess_dask.records.rejects import RAW_LIMIT
 from ess_dask.warehouse.digest import ColumnDigest, Digest

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Unfit
 from ess_dask.records.arrays import to_numpy
 from ess_dask.records.rejects import VALUE_LIMIT, quote_value

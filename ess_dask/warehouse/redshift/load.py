@@ -7,9 +7,9 @@ that reads, and so holds whatever the load before it committed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import ConflictError, DataError
 from ess_dask.warehouse.decision import Work, decide, planned_ddl, same_load
 from ess_dask.warehouse.digest import Digest, compare

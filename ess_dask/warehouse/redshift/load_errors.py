@@ -7,9 +7,9 @@ second is seen on provisioned clusters only, so the first is asked first.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import DataError, EssError
 
 if TYPE_CHECKING:

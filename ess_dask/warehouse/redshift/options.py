@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.documents.fields import FieldError, as_seconds, as_truth, as_whole, did_you_mean
 from ess_dask.documents.yaml import Scalar
 from ess_dask.errors import ConfigError

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ess_dask.catalog.model import Datastore
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import EssError
 from ess_dask.warehouse.redshift.csv_part import write_csv
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
+from ess_dask.dataclass import dataclass
 from ess_dask.warehouse.redshift.connection import connect, translating
 from ess_dask.warehouse.redshift.credentials import Ask
 from ess_dask.warehouse.redshift.url import Address

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ess_dask.dataclass import dataclass
 from ess_dask.records.spec import Column
 from ess_dask.warehouse.changes import in_order
 from ess_dask.warehouse.decision import Work

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.datastores import make_datastore
+from ess_dask.dataclass import dataclass
 from ess_dask.warehouse.model import StagedPart
 from ess_dask.warehouse.redshift.place import FileForm, S3Place
 

@@ -8,11 +8,12 @@ Parquet by position.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ess_dask.catalog.datastores import make_datastore
+from ess_dask.dataclass import dataclass
 from ess_dask.engine.model import Batch, Piece
 from ess_dask.errors import ConfigError, DataError, UsageError
 from ess_dask.records.arrays import from_numpy, strings

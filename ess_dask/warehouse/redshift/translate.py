@@ -10,9 +10,9 @@ import struct
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from ssl import SSLCertVerificationError
 
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import (
     AccessError,
     ConfigError,

@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ess_dask.catalog.listing import list_matching
 from ess_dask.catalog.model import Datastore, FileRef
 from ess_dask.catalog.patterns import compile_patterns, literal
 from ess_dask.catalog.store import find_file, open_file
+from ess_dask.dataclass import dataclass
 from ess_dask.errors import DataError, ReadError
 from ess_dask.records.spec import Column, DataType
 from ess_dask.warehouse.quote import RESERVED, fold, parse_table, quote

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from ess_dask.catalog.model import WarehouseCluster
+from ess_dask.dataclass import dataclass
 from ess_dask.documents.fields import show_seconds
 from ess_dask.errors import ConfigError
 from ess_dask.folders import cache_path

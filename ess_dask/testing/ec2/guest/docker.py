@@ -16,10 +16,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import NoReturn
 
+from ess_dask.dataclass import dataclass
 from ess_dask.testing.ec2 import kernel, rootfs
 from ess_dask.testing.ec2.guest import python_image
 from ess_dask.testing.ec2.instance import IMAGE

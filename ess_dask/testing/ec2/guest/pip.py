@@ -15,10 +15,12 @@ import shlex
 import sys
 import sysconfig
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from ess_dask.dataclass import dataclass
 
 _VALUED = {
     "-r": "files", "--requirement": "files", "-c": "constraints", "--constraint": "constraints",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import socket
-from dataclasses import dataclass
 from pathlib import Path
+
+from ess_dask.dataclass import dataclass
 
 FOLDERS = (Path("/etc/systemd/system"), Path("/run/systemd/system"))
 
