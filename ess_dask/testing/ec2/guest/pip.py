@@ -15,12 +15,10 @@ import shlex
 import sys
 import sysconfig
 import zipfile
-from dataclasses import field
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-from ess_dask.dataclass import dataclass
 
 _VALUED = {
     "-r": "files", "--requirement": "files", "-c": "constraints", "--constraint": "constraints",
