@@ -308,10 +308,10 @@ def test_a_port_that_is_taken(person):
 def test_a_worker_that_does_not_join_is_named_with_its_last_words(person, tmp_path, monkeypatch):
     python = bare_python(tmp_path / "bare")
     site = next((tmp_path / "bare" / "lib").glob("python*/site-packages"))
-    (site / "sitecustomize.py").write_text(
-        "import sys\n"
-        "if 'distributed.cli.dask_worker' in sys.orig_argv:\n"
-        "    sys.exit('OSError: no way to the scheduler')\n"
+    # Not sitecustomize: some systems' Python has one of its own.
+    (site / "stop.pth").write_text(
+        "import sys; 'distributed.cli.dask_worker' in sys.orig_argv"
+        " and sys.exit('OSError: no way to the scheduler')\n"
     )
     monkeypatch.setattr(hosts_module, "START_TIMEOUT", 15.0)
     person.save(python=python)
