@@ -2,6 +2,8 @@
 
 The standard library compiles six methods for each class (1 ms with Python 3.11), and a command
 imports some hundred of them. Here all classes share those that tell, compare and hash their values.
+Unlike there, one that is inherited looks at all fields of the object, and later versions of Python
+compare as 3.11 does: a NaN is equal to itself.
 """
 
 from __future__ import annotations
@@ -57,9 +59,11 @@ def _serves(field: dataclasses.Field[Any], use: str) -> bool:
 def _getter(cls: Any, use: str) -> Callable[[Any], tuple[Any, ...]]:
     """Return what gives the values of these fields."""
     names = _names(cls, use)
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda given: tuple(getattr(given, name) for name in names)
+    if not names:
+        return lambda given: ()
+    get = attrgetter(*names)
+    # Of one name it gives the value alone.
+    return get if len(names) > 1 else lambda given: (get(given),)
 
 
 @recursive_repr()

@@ -48,7 +48,7 @@ class Sources:
     warehouse: str = ""
     opened: dict[str, Partitioned] = field(default_factory=dict)
     beside: Beside = field(default_factory=Beside)
-    _ranges: dict[str, SelectionPlan] = field(default_factory=dict)
+    _ranges: dict[str, SelectionPlan | EssError] = field(default_factory=dict)
     _sides: dict[str, Side] = field(default_factory=dict)
     _tables: list[MemoryTable] = field(default_factory=list)
     _session: Session | None = None
@@ -78,7 +78,8 @@ class Sources:
 
     def begin(self, text: str, limit: int | None = None) -> None:
         """Let processes start to read what a statement names, while it is planned: both take about
-        as long. Whatever is wrong with it is for the planner to say."""
+        as long. Whatever is wrong with it is for the planner to say, after the files of its ranges
+        are listed."""
         if limit is not None or _FEW.match(text):
             return
         with suppress(EssError):
@@ -119,13 +120,21 @@ class Sources:
         return None
 
     def _range(self, name: str) -> SelectionPlan:
-        """Return what a range of a category would read; its files are listed once."""
-        if name not in self._ranges:
+        """Return what a range of a category would read. Its files are listed once, and a store that
+        does not answer is waited for once."""
+        found = self._ranges.get(name)
+        if found is None:
             match = _RANGE.fullmatch(name)
             assert match is not None
             lower, upper = (match[side].strip("'") for side in ("lower", "upper"))
-            self._ranges[name] = self.lake().category(match["name"]).between(lower, upper).plan()
-        return self._ranges[name]
+            try:
+                found = self.lake().category(match["name"]).between(lower, upper).plan()
+            except EssError as error:
+                found = error
+            self._ranges[name] = found
+        if isinstance(found, EssError):
+            raise found
+        return found
 
     def _given(self, name: str) -> Any:
         """Return what Python hands in under this name, by preference in the same case."""

@@ -122,12 +122,14 @@ class Processes:
         self._first = first
         self._free: list[Process] = []
         self._all: list[Process] = []
+        self._ended = False
         self._lock = threading.Lock()
 
     def grow(self, count: int) -> None:
-        """Start as many as are missing to so many; fewer where the machine does not let them."""
+        """Start as many as are missing to so many; fewer where the machine does not let them, none
+        after the end."""
         with self._lock, suppress(OSError):
-            while len(self._all) < count:
+            while len(self._all) < count and not self._ended:
                 process = Process(self._first)
                 self._all.append(process)
                 self._free.append(process)
@@ -148,7 +150,7 @@ class Processes:
     def end(self) -> None:
         """End them all, whatever they do."""
         with self._lock:
-            ended, self._all, self._free = self._all, [], []
+            ended, self._all, self._free, self._ended = self._all, [], [], True
         # An answer that is kept keeps none of their sockets.
         for process in ended:
             process.end()

@@ -87,6 +87,12 @@ def test_only_what_is_missing_is_started(crew):
     assert len(crew._all) == 4
 
 
+def test_none_is_started_after_the_end(crew):
+    crew.end()
+    crew.grow(2)
+    assert not crew._all
+
+
 def test_the_next_executor_has_the_same_processes(crew):
     for _ in range(2):
         executor = ProcessExecutor(4, crew)

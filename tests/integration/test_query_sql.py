@@ -417,6 +417,23 @@ def test_what_reads_little_starts_no_process(shop, monkeypatch):
         lake.sql("select sum(n) from sale:*:*")
 
 
+def test_a_store_that_does_not_answer_is_asked_once(shop, monkeypatch):
+    from ess_dask.api.selection import Selection
+
+    for name, value in shop.env.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+
+    def silent(self):
+        asked.append(self.category.name)
+        raise ess.TransientError("no answer")
+
+    monkeypatch.setattr(Selection, "plan", silent)
+    with pytest.raises(ess.TransientError, match="no answer"):
+        ess.select(shop.folder / "lake").sql("select sum(n) from sale:*:*")
+    assert asked == ["sale"]
+
+
 def test_a_statement_that_is_wrong_leaves_no_process(shop, eager_processes, monkeypatch):
     from ess_dask.engine import processes
 
