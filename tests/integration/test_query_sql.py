@@ -380,6 +380,7 @@ def test_a_kept_answer_keeps_no_socket(shop, eager_processes, monkeypatch):
     assert _sockets() == before
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*rows?")
 def test_a_process_that_is_ready_imports_nothing_more(shop, eager_processes, monkeypatch):
     """What reads the first files is all there."""
@@ -434,6 +435,7 @@ def test_a_store_that_does_not_answer_is_asked_once(shop, monkeypatch):
     assert asked == ["sale"]
 
 
+@pytest.mark.slow
 def test_a_statement_that_is_wrong_leaves_no_process(shop, eager_processes, monkeypatch):
     from ess_dask.engine import processes
 
