@@ -83,8 +83,8 @@ class Sources:
         if limit is not None or _FEW.match(text):
             return
         with suppress(EssError):
-            names = filter(_RANGE.fullmatch, spoken(text).names)
-            ranges = [self._range(name) for name in names if self._given(name) is None]
+            named = filter(None, map(_RANGE.fullmatch, spoken(text).names))
+            ranges = [self._range(match) for match in named if self._given(match[0]) is None]
             sent = [plan for plan in ranges if may_be_sent(plan.selection)]
             if size := sum(batch.size for plan in sent for batch in plan.batches):
                 self.beside.start(size, load_settings())
@@ -109,8 +109,8 @@ class Sources:
     def _open_name(self, name: str) -> Partitioned | None:
         if (given := self._given(name)) is not None:
             return source_of(name, given, self.beside)
-        if _RANGE.fullmatch(name):
-            return rows_of(self._range(name), self.beside)
+        if match := _RANGE.fullmatch(name):
+            return rows_of(self._range(match), self.beside)
         if ":" in name and "/" not in name:
             return self._open_table(tuple(name.split(":", 1)))
         if name.lower().endswith(_PARQUET):
@@ -119,19 +119,17 @@ class Sources:
             return rows_of(_text_files(self.lake(), name), self.beside)
         return None
 
-    def _range(self, name: str) -> SelectionPlan:
+    def _range(self, match: re.Match[str]) -> SelectionPlan:
         """Return what a range of a category would read. Its files are listed once, and a store that
         does not answer is waited for once."""
-        found = self._ranges.get(name)
+        found = self._ranges.get(match[0])
         if found is None:
-            match = _RANGE.fullmatch(name)
-            assert match is not None
             lower, upper = (match[side].strip("'") for side in ("lower", "upper"))
             try:
                 found = self.lake().category(match["name"]).between(lower, upper).plan()
             except EssError as error:
                 found = error
-            self._ranges[name] = found
+            self._ranges[match[0]] = found
         if isinstance(found, EssError):
             raise found
         return found
