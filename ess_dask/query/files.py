@@ -47,6 +47,13 @@ class Found:
     failed: int = 0
     tallies: tuple[pl.DataFrame | None, ...] = ()
 
+    @classmethod
+    def failure(cls, file: FileRef, error: EssError) -> Found:
+        """Return that a file failed, and why."""
+        hint = f" ({error.hint})" if error.hint else ""
+        told = error.message.removeprefix(f"{file.uri}: ") + hint
+        return cls(Output(file.uri, "", error=told, transient=isinstance(error, TransientError)))
+
 
 def answer_batch(
     batch: Batch, task: Task, draining: Callable[[], bool], halted: Callable[[], bool]
@@ -76,10 +83,7 @@ def _answer_file(tag: str, file: FileRef, task: Task, halted: Callable[[], bool]
         collector.discard()
         if isinstance(error, InterruptedRunError):
             raise
-        hint = f" ({error.hint})" if error.hint else ""
-        told = error.message.removeprefix(f"{file.uri}: ") + hint
-        transient = isinstance(error, TransientError)
-        return Found(Output(file.uri, "", error=told, transient=transient))
+        return Found.failure(file, error)
     except BaseException:
         collector.discard()
         raise

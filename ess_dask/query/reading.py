@@ -46,10 +46,13 @@ class FileRows:
     _state: State = field(init=False)
     _blank: Row = field(init=False)
     _unfinished: bytes = b""
+    _run: Callable[[Row], None] = field(init=False)
+    _taken: list[Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._state = State.of(self.program, Inputs(), NoStore())
         self._blank = blank_row(self.program.kinds)
+        self._run = compile_chain(self.program.rules, self._state, self._taken.append)
 
     def frames(self, blocks: Iterable[bytes], size: int = BLOCK_BYTES) -> Iterator[pl.DataFrame]:
         """Yield the rows of a text that the filter keeps: columns ``s<slot>`` of ``needed``.
@@ -58,16 +61,37 @@ class FileRows:
         about ``size`` bytes.
         """
         reader = self._reader()
-        run, taken = self._interpreter()
+        for block in self._blocks(blocks, size):
+            frame = self._by_columns(reader, block) if reader else None
+            yield self._frame(self._by_rows(block)) if frame is None else frame
+
+    def first(self, blocks: Iterable[bytes], most: int, size: int) -> list[Row] | None:
+        """Return the first rows of a text that the filter keeps, ``most`` (1 or more) at most.
+
+        They are read one record at a time. ``None`` if they, or the end of the text, do
+        not come within about ``size`` bytes.
+        """
+        kept: list[Row] = []
+        left = size
+        for block in self._blocks(blocks, size):
+            fits = len(block.data) <= left
+            part = block if fits else next(block.parts(max(left, 1)))
+            kept += self._by_rows(part, most - len(kept))
+            left -= len(part.data)
+            if len(kept) == most:
+                return kept
+            if not fits:
+                return None
+        return kept
+
+    def _blocks(self, blocks: Iterable[bytes], size: int) -> Iterator[Block]:
         for block in cut_blocks(iter(blocks), size):
             if self._unfinished:
                 # The record before goes on in this block.
                 block = Block(self._unfinished + block.data, block.final)
                 self._unfinished = b""
-            if not block.data:
-                continue
-            frame = self._by_columns(reader, block) if reader else None
-            yield self._by_rows(block, run, taken) if frame is None else frame
+            if block.data:
+                yield block
 
     def _reader(self) -> DelimitedReader | None:
         from ess_dask.aq.vector.delimited import DelimitedReader
@@ -78,10 +102,6 @@ class FileRows:
             return None
         slots = {column.slot for column in self.needed} | needed_slots(self.program)
         return DelimitedReader(self.program.inputs[0], self._blank, slots)
-
-    def _interpreter(self) -> tuple[Callable[[Row], None], list[Row]]:
-        taken: list[Row] = []
-        return compile_chain(self.program.rules, self._state, taken.append), taken
 
     def _by_columns(self, reader: DelimitedReader, block: Block) -> pl.DataFrame | None:
         from ess_dask.aq.vector.batch import Batch, NeedsRows
@@ -99,9 +119,8 @@ class FileRows:
         self._unfinished = reading.unfinished
         return left
 
-    def _by_rows(self, block: Block, run: Callable[[Row], None], taken: list[Row]) -> pl.DataFrame:
-        import polars as pl
-
+    def _by_rows(self, block: Block, most: int | None = None) -> list[Row]:
+        """Return the rows of a block, no more than ``most``; what is behind them is not counted."""
         from ess_dask.aq.vector.reading import RecordRun
 
         state, spec = self._state, self.program.inputs[0]
@@ -109,15 +128,22 @@ class FileRows:
         records = RecordRun(spec, self._blank, block)
         with within(_QUIET):
             for row in good_rows(records, spec, state.counts, FilePlace("")):
-                run(row)
+                self._run(row)
+                if len(self._taken) == most:
+                    break
         self._unfinished = records.unfinished
         self.records += state.counts.records - before[0]
         self.bad += state.counts.errors - before[1]
         self.failed += state.failed - before[2]
+        rows = self._taken.copy()
+        self._taken.clear()
+        return rows
+
+    def _frame(self, rows: list[Row]) -> pl.DataFrame:
+        import polars as pl
+
         columns = self.needed or (Reference(0, "", self.program.kinds[0]),)
         schema = {f"s{column.slot}": column_type(column.kind) for column in columns}
-        frame = pl.DataFrame(
-            [[row[column.slot] for column in columns] for row in taken], schema, orient="row"
+        return pl.DataFrame(
+            [[row[column.slot] for column in columns] for row in rows], schema, orient="row"
         )
-        taken.clear()
-        return frame

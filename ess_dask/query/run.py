@@ -12,9 +12,11 @@ from ess_dask.dataclass import dataclass
 from ess_dask.engine.batches import growing, make_batches
 from ess_dask.engine.executor import ThreadExecutor
 from ess_dask.engine.interrupt import Interrupt
+from ess_dask.engine.model import Batch
 from ess_dask.engine.shared import Shared
 from ess_dask.engine.window import run_ordered
 from ess_dask.query.answer import Answer
+from ess_dask.query.few import FEW_FILES, answer_few, wants_few
 from ess_dask.query.files import Found, Task, answer_batch
 
 
@@ -72,7 +74,8 @@ def run_query(
     drains: it would not be the answer.
     """
     account, stop = Account(), _Stop()
-    with closing(_found(files, task, crew, interrupt, stop)) as all_found:
+    wanted = () if answer.is_full else files
+    with closing(_found(wanted, task, crew, interrupt, stop)) as all_found:
         for found in all_found:
             account.take(found)
             if found.output.error:
@@ -90,13 +93,18 @@ def _found(
     files: Sequence[FileRef], task: Task, crew: Crew, interrupt: Interrupt, stop: _Stop
 ) -> Generator[Found, None, None]:
     executor = ThreadExecutor(crew.threads)
+    few = partial(answer_few, task=task, draining=interrupt.is_draining, halted=stop.is_set)
     work = partial(answer_batch, task=task, draining=interrupt.is_draining, halted=stop.is_set)
-    batches = make_batches(files, crew.batch_bytes)
-    if task.plan.ends_early:
-        batches = tuple(growing(batches))
-    results = run_ordered(batches, work, executor, interrupt, limit=crew.window)
+    known = 0
     try:
-        with closing(results):
+        if wants_few(task.plan):
+            ahead = (Batch(0, tuple(files[:FEW_FILES])),)
+            with closing(run_ordered(ahead, few, executor, interrupt)) as results:
+                for found in results:
+                    known += len(found)
+                    yield from found
+        batches = _batches(files[known:], task, crew)
+        with closing(run_ordered(batches, work, executor, interrupt, limit=crew.window)) as results:
             for found in results:
                 yield from found
     except GeneratorExit:
@@ -107,3 +115,8 @@ def _found(
     finally:
         stop.set()
         executor.close()
+
+
+def _batches(files: Sequence[FileRef], task: Task, crew: Crew) -> tuple[Batch, ...]:
+    batches = make_batches(files, crew.batch_bytes)
+    return tuple(growing(batches)) if task.plan.ends_early else batches

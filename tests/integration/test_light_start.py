@@ -36,6 +36,16 @@ run(ess, ["query", "select price from sales:*:* limit 2", "--format", "csv"])
 print([name for name in ("pandas", "distributed", "dask.bag") if name in sys.modules])
 """
 
+FIRST = """
+import sys
+from ess_dask.cli.main import ess, run
+run(ess, ["select", "lake"])
+spec = "S:user F:price"
+run(ess, ["category", "add", "sales", "sales_*.csv", "--noprobe", "--columnspec", spec])
+run(ess, ["query", "select price, user from sales:*:* where price < 0 limit 9"])
+print([name for name in ("numpy", "polars", "pyarrow", "duckdb", "dask") if name in sys.modules])
+"""
+
 GROUP = """
 import sys
 from unittest import mock
@@ -53,7 +63,8 @@ print([name for name in heavy if name in sys.modules], connect.call_count)
 
 
 @pytest.mark.parametrize(
-    ("code", "last"), [(FOLD, "1 []"), (STREAM, "[]"), (QUERY, "[]"), (GROUP, "[] 1")]
+    ("code", "last"),
+    [(FOLD, "1 []"), (STREAM, "[]"), (QUERY, "[]"), (FIRST, "[]"), (GROUP, "[] 1")],
 )
 def test_heavy_packages_stay_out(code, last, tmp_path):
     (tmp_path / "lake").mkdir()

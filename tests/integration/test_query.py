@@ -12,7 +12,7 @@ import zipfile
 import pytest
 
 from ess_dask.api.query import query
-from ess_dask.query import files as query_files
+from ess_dask.query.texts import Texts
 from tests.integration.test_stream import sleepers, wait_for
 
 DAYS = 6
@@ -38,18 +38,18 @@ def ask(user, text, code=0, **more):
 
 @pytest.mark.slow
 @pytest.mark.quick
-@pytest.mark.parametrize(("limit", "files"), [(2, 1), (4, 3), (100, DAYS)])
+@pytest.mark.parametrize(("limit", "files"), [(0, 0), (2, 1), (4, 2), (100, DAYS)])
 def test_a_limit_opens_few_files_at_first(shop, monkeypatch, limit, files):
     monkeypatch.setenv("ESS_CACHE_DIR", shop.env["ESS_CACHE_DIR"])
     monkeypatch.setenv("ESS_WINDOW", "1")
     opened = []
-    answer = query_files._answer_file
+    texts_of = Texts.of
 
-    def watched(tag, file, *rest):
+    def watched(texts, file):
         opened.append(file.uri)
-        return answer(tag, file, *rest)
+        return texts_of(texts, file)
 
-    monkeypatch.setattr(query_files, "_answer_file", watched)
+    monkeypatch.setattr(Texts, "of", watched)
     out = io.BytesIO()
     query(f"select who, n from sale:*:* limit {limit}", out)
     assert len(opened) == files
@@ -260,6 +260,25 @@ def test_a_reader_that_has_seen_enough_is_no_error(wide, tail):
     assert (done.returncode, done.stderr) == (0, b"")
     assert re.fullmatch(rb"\d+\n", done.stdout)
     assert list(spool.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "limit"), [("", 1000), ("", 1001), ("where k == 999", 3), ("where k == 999", 900)]
+)
+def test_the_first_rows_are_the_same_however_they_are_read(wide, where, limit):
+    # The first file holds what is asked for in its first bytes, or behind them, or not at all.
+    found = [(n % 1000, n) for n in range(400_000) if not where or n % 1000 == 999]
+    rows = (found * 3)[:limit]
+    asked = f"select n, t, k from wide:*:* {where} limit {limit}"
+    assert ask(wide, asked).stdout == "".join(f'{n},"text {n}",{k}\n' for k, n in rows)
+
+
+def test_a_small_file_in_front_of_a_large_one_counts_once(wide):
+    lake = wide.folder / "lake"
+    (lake / "wide_20140801.csv").write_text("k,n,t\n7,1,one\nx,2,bad\n8,3,three\n")
+    done = ask(wide, "select n from wide:*:* where k > 6 limit 994")
+    assert done.stdout.splitlines() == ["1", "3", *(str(n) for n in range(7, 999))]
+    assert "1 of " in done.stderr and "records do not fit" in done.stderr
 
 
 def test_a_limit_stops_reading(wide):

@@ -145,6 +145,29 @@ def test_any_text_at_any_block_size(seed, size, pieces):
     assert comparable(read(plan, data, size, pieces)) == comparable(interpreted(plan, data))
 
 
+@pytest.mark.slow
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 1 << 30), st.sampled_from([30, 200, 1 << 20]), st.sampled_from([7, 999]))
+def test_the_first_rows_of_any_text(seed, size, pieces):
+    rng = random.Random(seed)
+    spec = rng.choice(SPECS)
+    names = [item.partition(":")[2] for item in spec.split() if item.partition(":")[2]]
+    where = rng.choice(["", *(w for n in names for w in FILTERS.get(n, []) if "/ k" not in w)])
+    plan = plan_of(spec, where, "*")
+    data, most = make_text(rng, spec), rng.randint(1, 40)
+    every, records, bad, failed = interpreted(plan, data)
+    reader = FileRows(plan.program, plan.needed)
+    blocks = [data[at : at + pieces] for at in range(0, len(data), pieces)]
+    found = reader.first(blocks, most, size)
+    if found is None:
+        assert len(data) >= size
+        return
+    rows = [tuple(row[column.slot] for column in plan.needed) for row in found]
+    assert comparable(rows) == comparable(every[:most])
+    if len(every) < most:
+        assert (reader.records, reader.bad, reader.failed) == (records, bad, failed)
+
+
 def test_counts_hold_over_all_of_a_block():
     plan = plan_of("S:s I:i", "", "s")
     data = b"a,1\nb,TBD\n\nc\nd,2,3\ne,\n"
