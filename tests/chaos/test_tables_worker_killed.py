@@ -136,6 +136,33 @@ def test_a_worker_killed_in_the_middle_of_sql_changes_nothing(client, tmp_path):
     killer.join()
 
 
+def test_a_worker_killed_in_the_middle_of_a_look_up_changes_nothing(client, tmp_path):
+    store = TableStore(client, tmp_path / "t")
+    sink = store.sink(LAYOUTS["plain"])
+    rows = MemoryRows(finish(client, store, sink, start_import(client, sink)))
+    query = (
+        "select sum(n * i) as s, count(*) as c from t, range(3000) r(i) "
+        "where user = 'u7' or (n * 31 + i) % 7 = 3"
+    )
+    work = Work(query, ("t",), (("user", "n"),), at=("u7",))
+    (expected,) = rows.map(work, (), {})
+    killed = []
+
+    def kill_all_when_it_runs():
+        deadline = time.monotonic() + 30
+        while not sum(client.run(len_running).values()) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        killed.extend(client.run(os.getpid).values())
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_all_when_it_runs)
+    killer.start()
+    (found,) = rows.map(work, (), {})
+    killer.join(60)
+    assert killed and found == expected
+
+
 class Killing(MemoryRows):
     """Kills a worker when the second stage of a question has its first part; counts the parts."""
 
@@ -166,7 +193,8 @@ def test_what_a_question_sent_may_be_lost_with_the_only_worker(tmp_path):
         assert rows.parts > 2 * len(rows.futures) + 1
 
 
-def test_an_interrupted_query_ends_on_the_workers(client, tmp_path):
+@pytest.mark.parametrize("at", [None, ("u7",)])
+def test_an_interrupted_query_ends_on_the_workers(client, tmp_path, at):
     store = TableStore(client, tmp_path / "t")
     sink = store.sink(LAYOUTS["plain"])
     rows = MemoryRows(finish(client, store, sink, start_import(client, sink)))
@@ -174,7 +202,7 @@ def test_an_interrupted_query_ends_on_the_workers(client, tmp_path):
     interrupt = threading.Timer(2, _thread.interrupt_main)
     interrupt.start()
     with pytest.raises(KeyboardInterrupt):
-        list(rows.map(Work(endless, ("t",), (("n",),)), (), {}))
+        list(rows.map(Work(endless, ("t",), (("n",),), at=at), (), {}))
     interrupt.join()
     deadline = time.monotonic() + 60
     while sum(client.run(len_running).values()) and time.monotonic() < deadline:

@@ -133,6 +133,38 @@ def test_a_key_is_looked_up_in_its_partition(table):
     )
 
 
+def no_task(*asked, **named):
+    raise AssertionError("a task was begun")
+
+
+def spilled(dask_worker):
+    """Put what the worker holds on disk; return whether nothing stays."""
+    while dask_worker.data.fast:
+        dask_worker.data.evict()
+    return not dask_worker.data.fast
+
+
+def test_a_look_up_takes_no_task_unless_its_partition_is_on_disk(table, monkeypatch):
+    client, text = table.memory.client, "select n from this where k = 'd' order by n"
+    expected = [row["n"] for row in table.to_arrow().to_pylist() if row["k"] == "d"]
+    monkeypatch.setattr(client, "submit", no_task)
+    assert table.sql(text).to_arrow().column("n").to_pylist() == sorted(expected)
+    assert all(client.run(spilled).values())
+    with pytest.raises(AssertionError, match="a task"):
+        table.sql(text)
+    monkeypatch.undo()
+    assert table.sql(text).to_arrow().column("n").to_pylist() == sorted(expected)
+
+
+def test_what_goes_wrong_in_a_look_up_is_told_as_in_any_question(table):
+    told = []
+    for where in ("k = 'd'", "k >= 'd'"):
+        with pytest.raises(ess.EssError) as error:
+            table.sql(f"select cast(k as integer) from this where {where}")
+        told.append((type(error.value), error.value.message, error.value.hint))
+    assert told[0] == told[1]
+
+
 def test_a_text_key_that_equals_a_number_is_looked_for_everywhere(table, tmp_path):
     texts = ["5", "05", "5.0", "+5", "50", " 5", "6"]
     (tmp_path / "k_20200101.csv").write_text("\n".join(["k", *texts]) + "\n")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ess_dask.clean.running import cancel_all
 from ess_dask.dataclass import dataclass
+from ess_dask.query.sql.direct import ask_directly
 from ess_dask.query.sql.lookup import partition_of
 from ess_dask.query.sql.model import Deal, Partitioned, SentLostError, Work
 from ess_dask.query.sql.packs import Pack, packs
@@ -51,7 +52,10 @@ class ClusterRows:
         """
         tasks = self._tasks(answers, work, beside, sides)
         for numbers in self._turns(work):
-            yield from tasks.in_turn(numbers)
+            if work.at is not None and (found := tasks.look_up(numbers[0])) is not None:
+                yield found
+            else:
+                yield from tasks.in_turn(numbers)
 
     def release(self) -> None:
         """Let the partitions go: an answer that is kept keeps no table."""
@@ -105,6 +109,18 @@ class _Tasks:
         """Start the task of some partitions."""
         parts = [[each.futures[number] for each in self.rows] for number in pack]
         return self.client.submit(self.function, self.call, parts, *self.sent, pure=False)
+
+    def look_up(self, number: int) -> pa.Table | None:
+        """Return what ``answers`` gives for one partition, ``None`` if that takes a task."""
+        if self.sent:
+            return None
+        keys = [each.futures[number].key for each in self.rows]
+        try:
+            with _losses_told(self.client):
+                return ask_directly(self.client, self.call, keys)
+        except BaseException:
+            _cancel(self.client, [], self.call.owner)
+            raise
 
     def in_turn(self, numbers: Sequence[int]) -> Iterator[pa.Table]:
         """Yield what the function gives for each of these partitions, in this order."""
