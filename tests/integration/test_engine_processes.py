@@ -33,7 +33,7 @@ def crew(monkeypatch):
     yield made
     started = list(made._all)
     made.end()
-    assert not any(_runs(process.pid) for process in started)
+    assert wait_until(lambda: not any(_is_there(process.pid) for process in started))
 
 
 @pytest.fixture
@@ -41,6 +41,11 @@ def executor(crew):
     made = ProcessExecutor(4, crew)
     yield made
     made.close()
+
+
+def _is_there(pid):
+    """Whether there is a process, be it one that nobody has waited for."""
+    return Path(f"/proc/{pid}").exists()
 
 
 def _runs(pid):
@@ -118,7 +123,7 @@ def test_an_error_is_that_of_the_work(executor):
 def test_what_a_process_does_not_give_is_done_here(executor, crew, work):
     found = list(run_ordered(range(20), partial(work, home=os.getpid()), executor))
     assert found == list(range(20))
-    assert not any(_runs(process.pid) for process in crew._all)
+    assert wait_until(lambda: not any(_is_there(process.pid) for process in crew._all))
 
 
 def test_work_that_cannot_be_sent_is_done_here(executor):

@@ -365,7 +365,7 @@ def test_processes_beside_this_one_give_the_same(
     assert len(set(eager_processes)) == 2  # for all ranges together
     assert beside.to_arrow().equals(alone.to_arrow())
     assert capfd.readouterr() == ("", "")
-    assert not any(Path(f"/proc/{pid}").exists() for pid in eager_processes)
+    assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in eager_processes))
 
 
 @pytest.mark.filterwarnings("ignore:.*rows?")
@@ -452,7 +452,7 @@ def test_a_statement_that_is_wrong_leaves_no_process(shop, eager_processes, monk
     with pytest.raises(ess.UsageError, match="line 1 column 23"):
         ess.select(shop.folder / "lake").sql("select sum(n) as from sale:*:*")
     assert len(started) == 2
-    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
+    assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
 
 
 def _sockets():
