@@ -240,8 +240,9 @@ def limits() -> Limits:
     return Limits(seconds=settings.query_timeout, memory=settings.memory_limit or half)
 
 
-def prepare(text: str, sources: Sources, limit: int | None = None) -> Run:
-    """Return a statement, checked and planned; ``rows`` of the result answers it.
+def prepare(text: str, sources: Sources, limit: int | None = None, *, check: bool = False) -> Run:
+    """Return a statement, checked and planned; ``rows`` of the result answers it, unless it is only
+    to ``check``.
 
     With ``limit`` a statement that has no limit itself gets this one. Raises ``UsageError`` with
     line and column for what is not one SELECT over sources, and what opening these raises.
@@ -249,6 +250,8 @@ def prepare(text: str, sources: Sources, limit: int | None = None) -> Run:
     from ess_dask.query.sql.compile import compile_statement
     from ess_dask.query.sql.run import Run
 
+    if not check:
+        sources.begin(text, limit)
     allowed = limits()
     plan = compile_statement(text, sources.find, allowed.side, limit)
     return Run(plan, sources.opened, allowed)
@@ -260,7 +263,6 @@ def ask(text: str, sources: Sources) -> Answer:
     from ess_dask.api.warn import NoFilesWarning, warn, warn_of_rejects
 
     try:
-        sources.begin(text)
         run = prepare(text, sources)
         for name in ranges_without_files(sources):
             warn(f"no file lies in {name}", NoFilesWarning)

@@ -62,9 +62,7 @@ def _sql(text: str, label: str, form: str, *, check: bool, explain: bool = False
 
     sources = sources_of(label=label)
     try:
-        if not check:
-            sources.begin(text)
-        run = prepare(text, sources)
+        run = prepare(text, sources, check=check)
         for name in ranges_without_files(sources):
             say(f"warning: no file lies in {name}")
         if not check:

@@ -147,7 +147,6 @@ def _answer(statement: str, sources: Sources, options: Options) -> Answer:
     from ess_dask.markup import count
 
     try:
-        sources.begin(statement, options.limit)
         run = prepare(statement, sources, options.limit)
         for name in ranges_without_files(sources):
             tell(f"no file lies in {name}")

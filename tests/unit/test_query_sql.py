@@ -29,6 +29,7 @@ def find(path):
         ("select a::date from c:2014-09-01:* p, wood:t", ['"c:2014-09-01:*"', '"wood:t"']),
         ("select 1 from (wood:t) join c:*:* using (k)", ['"wood:t"', '"c:*:*"']),
         ("select 1 from c:2014-09-01 05:10:2014-09-02 06:20 q", ['"c:2014-09-01 05:10:2014']),
+        (r"select 'a\' from c:*:* where a$b$c = 'x' and d$b$e", ['"c:*:*"']),
         ("select 1 FROM\n c:'2014-09-01 05':* where {'a':1} = b", ["\"c:'2014-09-01 05':*\""]),
     ],
 )
@@ -39,7 +40,14 @@ def test_sources_are_quoted(text, quoted):
 
 
 @pytest.mark.parametrize(
-    "text", ["select 'from a:1:2'", "select x[1:2] from t -- from a:1:2", "select a::int from t"]
+    "text",
+    [
+        "select 'from a:1:2'",
+        "select x[1:2] from t -- from a:1:2",
+        "select a::int from t",
+        "select $x$ from a:*:* $$ $x$, $$ from a:*:* $x$ $$, $ö1$ from a:*:* $ö1$",
+        r"select e'it\'s from a:*:*', E'\\', ' from a:*:*'",
+    ],
 )
 def test_what_is_no_source_stays(text):
     assert spoken(text).text == text

@@ -15,7 +15,10 @@ _DAY = r"\d{4}(?:-\d\d(?:-\d\d(?:[ T]\d\d(?::\d\d(?::\d\d)?)?)?)?)?(?![\d-])"
 _BOUND = rf"""(?:\*|"[^"]*"|'[^']*'|{_DAY}|[\w.-]+)"""
 _NAME = r"[A-Za-z_][\w-]*"
 _SOURCE = rf"(?P<source>{_NAME}:(?!:)(?:{_BOUND}:{_BOUND}|{_NAME}))"
-_SKIPPED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$\$.*?\$\$"""
+_TAG = r"(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?"
+_TEXT = r"""(?<!\w)e'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'"""
+_DOLLARS = rf"(?<!\w)\$(?P<tag>{_TAG})\$.*?\$(?P=tag)\$"
+_SKIPPED = rf"""{_TEXT}|{_DOLLARS}|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/"""
 _TOKENS = re.compile(
     rf"(?P<skip>{_SKIPPED})|(?P<lead>(?<!\w)(?:from|join)\s+(?:\(\s*)*){_SOURCE}",
     re.IGNORECASE | re.DOTALL | re.ASCII,
