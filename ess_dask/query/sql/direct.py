@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.clean.running import running
 from ess_dask.errors import EssError
 from ess_dask.query.sql.there import Call, answers
 
@@ -70,7 +71,9 @@ async def _answered(asked: bytes, dask_worker: Worker) -> pa.Table | EssError | 
 
 def _told(call: Call, tables: list[pa.Table]) -> pa.Table | EssError | None:
     try:
-        found = answers(call, [tables])[0]
+        # It may have waited for a thread until nobody wants it any more.
+        with running.for_task(call.owner):
+            found = answers(call, [tables])[0]
     except EssError as error:
         # Raised here, Dask would write it into the worker's log, with the statement.
         return error
