@@ -104,3 +104,8 @@ def cancel_all(owner: str = "") -> int:
     Those of every run, or of one ``owner`` only.
     """
     return running.cancel_all(owner)
+
+
+def cancel_task(task: str) -> int:
+    """Do in this process what ``Running.cancel_task`` does."""
+    return running.cancel_task(task)

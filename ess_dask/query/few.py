@@ -24,9 +24,14 @@ FEW_BYTES = 1 << 16
 """Of each of these files. A thousand records take 5 ms, as long as a file takes to open."""
 
 
-def wants_few(plan: Plan) -> bool:
-    """Whether the first files may well hold all of the answer in their first bytes."""
-    return plan.ends_early and plan.limit is not None and plan.limit <= FEW_ROWS
+def wants_few(task: Task) -> bool:
+    """Whether the first files may well hold all of the answer in their first bytes.
+
+    A preprocess command takes as long as it likes, and does as it likes: it runs once for a file.
+    """
+    plan = task.plan
+    few = plan.ends_early and plan.limit is not None and plan.limit <= FEW_ROWS
+    return few and not task.texts.category.preprocess
 
 
 def answer_few(

@@ -69,20 +69,13 @@ class FileRows:
         """Return the first rows of a text that the filter keeps, ``most`` (1 or more) at most.
 
         They are read one record at a time. ``None`` if they, or the end of the text, do
-        not come within about ``size`` bytes.
+        not come within ``size`` bytes.
         """
-        kept: list[Row] = []
-        left = size
-        for block in self._blocks(blocks, size):
-            fits = len(block.data) <= left
-            part = block if fits else next(block.parts(max(left, 1)))
-            kept += self._by_rows(part, most - len(kept))
-            left -= len(part.data)
-            if len(kept) == most:
-                return kept
-            if not fits:
-                return None
-        return kept
+        data, ended = _start(blocks, size)
+        if not ended:
+            data = data[: data.rfind(b"\n", 0, size) + 1]
+        kept = self._by_rows(Block(data, ended), most)
+        return kept if ended or len(kept) == most else None
 
     def _blocks(self, blocks: Iterable[bytes], size: int) -> Iterator[Block]:
         for block in cut_blocks(iter(blocks), size):
@@ -147,3 +140,17 @@ class FileRows:
         return pl.DataFrame(
             [[row[column.slot] for column in columns] for row in rows], schema, orient="row"
         )
+
+
+def _start(blocks: Iterable[bytes], size: int) -> tuple[bytes, bool]:
+    """Return the first blocks of a text, more than ``size`` bytes unless that is all of it (True).
+
+    A line is not read to its end: it may have no end.
+    """
+    read, total = [], 0
+    for block in blocks:
+        read.append(block)
+        total += len(block)
+        if total > size:
+            return b"".join(read), False
+    return b"".join(read), True

@@ -97,7 +97,7 @@ def _found(
     work = partial(answer_batch, task=task, draining=interrupt.is_draining, halted=stop.is_set)
     known = 0
     try:
-        if wants_few(task.plan):
+        if wants_few(task):
             ahead = (Batch(0, tuple(files[:FEW_FILES])),)
             with closing(run_ordered(ahead, few, executor, interrupt)) as results:
                 for found in results:

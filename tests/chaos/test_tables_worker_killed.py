@@ -210,6 +210,25 @@ def test_an_interrupted_query_ends_on_the_workers(client, tmp_path, at):
     assert sum(client.run(len_running).values()) == 0
 
 
+def test_an_interrupted_look_up_does_not_begin_when_the_workers_are_free_again(client, tmp_path):
+    store = TableStore(client, tmp_path / "t")
+    sink = store.sink(LAYOUTS["plain"])
+    rows = MemoryRows(finish(client, store, sink, start_import(client, sink)))
+    endless = "select count(*) as c from t, range(100000000000) r(i) where n + i = -1"
+    threads = sum(client.nthreads().values())
+    others = client.map(time.sleep, [4] * threads, pure=False)
+    main = threading.main_thread().ident
+    interrupt = threading.Timer(2, signal.pthread_kill, [main, signal.SIGINT])
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(rows.map(Work(endless, ("t",), (("n",),), at=("u7",)), (), {}))
+    interrupt.join()
+    client.gather(others)
+    for _ in range(10):
+        time.sleep(0.1)
+        assert sum(client.run(len_running).values()) == 0
+
+
 def len_running():
     return len(running)
 

@@ -281,6 +281,14 @@ def test_a_small_file_in_front_of_a_large_one_counts_once(wide):
     assert "1 of " in done.stderr and "records do not fit" in done.stderr
 
 
+def test_a_preprocess_command_runs_once_for_a_file(wide):
+    command = 'echo >> "$HOME/runs"; cat'
+    wide.ess("category", "add", "one", f"{wide.folder}/lake/wide_20140901*", "--noprobe",
+             "--columnspec", "I:k I:n S:t", "--preprocess", command)  # fmt: skip
+    assert ask(wide, "select n from one:*:* where n > 300000 limit 1").stdout == "300001\n"
+    assert (wide.home / "runs").read_text() == "\n"
+
+
 def test_a_limit_stops_reading(wide):
     # The last files are not what they say: who reads them fails.
     for path in sorted((wide.folder / "lake").iterdir())[-2:]:

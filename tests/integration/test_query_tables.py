@@ -1,11 +1,15 @@
 """SQL over a table in memory: against DuckDB on the same rows, and what is refused."""
 
+import logging
+
 import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
 
 import ess_dask as ess
+from ess_dask.query.sql.memory import MemoryRows
+from ess_dask.query.sql.model import Work
 from ess_dask.query.sql.room import Limits
 from ess_dask.testing.clusters import private_cluster
 
@@ -154,6 +158,17 @@ def test_a_look_up_takes_no_task_unless_its_partition_is_on_disk(table, monkeypa
         table.sql(text)
     monkeypatch.undo()
     assert table.sql(text).to_arrow().column("n").to_pylist() == sorted(expected)
+
+
+def test_a_look_up_that_finds_much_gives_all_of_it(table, caplog):
+    """A message of more than 64 MiB is sent in parts, which the scheduler does not put together."""
+    logging.getLogger("distributed.protocol.core").addHandler(caplog.handler)
+    rows = MemoryRows(table.memory)
+    text = "select repeat('x', 1000000) || i as t from range(90) r(i), t where k = 'd' limit 90"
+    (found,) = rows.map(Work(text, ("t",), (("k",),), at=("d",)), (), {})
+    assert len(found) == 90
+    assert {len(t) for t in found.column("t").to_pylist()} <= {1_000_001, 1_000_002}
+    assert caplog.text == ""
 
 
 def test_what_goes_wrong_in_a_look_up_is_told_as_in_any_question(table):

@@ -168,6 +168,13 @@ def test_the_first_rows_of_any_text(seed, size, pieces):
         assert (reader.records, reader.bad, reader.failed) == (records, bad, failed)
 
 
+def test_the_first_rows_are_given_up_in_the_middle_of_an_endless_line():
+    plan, read = plan_of("S:s I:i", "", "s"), []
+    endless = (read.append(at) or b"a,1\n" * (not at) + b"x" * 100 for at in range(1000))
+    assert FileRows(plan.program, plan.needed).first(endless, 2, 1000) is None
+    assert len(read) < 20
+
+
 def test_counts_hold_over_all_of_a_block():
     plan = plan_of("S:s I:i", "", "s")
     data = b"a,1\nb,TBD\n\nc\nd,2,3\ne,\n"

@@ -2,7 +2,7 @@
 
 A task is written into the scheduler's books and what it gives is fetched afterwards: 10 ms around a
 look-up that takes 3. Whoever cannot be asked so (a partition that is on disk, or on its way, or
-lost) is asked by a task.
+lost), or has much to tell, is asked by a task.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ess_dask.clean.running import running
 from ess_dask.errors import EssError
 from ess_dask.query.sql.there import Call, answers
 
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
     from dask.typing import Key
     from distributed import Client, Scheduler, Worker
 
+PASSED_BYTES = 16 << 20
+"""Larger answers come by a task. Of a message that Dask sends in parts (64 MiB each) the scheduler,
+which passes it on unread, forgets that they belong together."""
+
 
 def ask_directly(client: Client, call: Call, keys: Sequence[Key]) -> pa.Table | None:
     """Return what the work gives for the partitions with these keys, which lie on one worker.
 
-    ``None`` when they do not, or when the worker that had them is gone. Raises what ``answers``
-    raises.
+    ``None`` when they do not, when the worker that had them is gone, or when it gives very much.
+    Raises what ``answers`` raises.
     """
     found = None
     with suppress(OSError):
@@ -64,9 +69,12 @@ async def _answered(asked: bytes, dask_worker: Worker) -> pa.Table | EssError | 
     return await asyncio.get_running_loop().run_in_executor(threads, _told, call, tables)
 
 
-def _told(call: Call, tables: list[pa.Table]) -> pa.Table | EssError:
+def _told(call: Call, tables: list[pa.Table]) -> pa.Table | EssError | None:
     try:
-        return answers(call, [tables])[0]
+        # It may have waited for a thread until nobody wants it any more.
+        with running.for_task(call.owner):
+            found = answers(call, [tables])[0]
     except EssError as error:
         # Raised here, Dask would write it into the worker's log, with the statement.
         return error
+    return found if found.nbytes <= PASSED_BYTES else None
