@@ -17,7 +17,7 @@ from ess_dask.aq.rows.state import State, blank_row
 from ess_dask.aq.stores import NoStore
 from ess_dask.aq.surroundings import Surroundings, within
 from ess_dask.aq.tree import Reference
-from ess_dask.aq.vector.blocks import BLOCK_BYTES, Block, column_type, cut_blocks
+from ess_dask.aq.vector.blocks import BLOCK_BYTES, Block, column_type, cut_blocks, gather
 from ess_dask.aq.vector.plan import is_stateful, why_rows
 from ess_dask.dataclass import dataclass
 
@@ -61,7 +61,13 @@ class FileRows:
         about ``size`` bytes.
         """
         reader = self._reader()
-        for block in self._blocks(blocks, size):
+        for block in cut_blocks(iter(blocks), size):
+            if self._unfinished:
+                # The record before goes on in this block.
+                block = Block(self._unfinished + block.data, block.final)
+                self._unfinished = b""
+            if not block.data:
+                continue
             frame = self._by_columns(reader, block) if reader else None
             yield self._frame(self._by_rows(block)) if frame is None else frame
 
@@ -71,20 +77,13 @@ class FileRows:
         They are read one record at a time. ``None`` if they, or the end of the text, do
         not come within ``size`` bytes.
         """
-        data, ended = _start(blocks, size)
+        # A line is not read to its end: it may have none.
+        data = next(gather(iter(blocks), size + 1), b"")
+        ended = len(data) <= size
         if not ended:
             data = data[: data.rfind(b"\n", 0, size) + 1]
         kept = self._by_rows(Block(data, ended), most)
         return kept if ended or len(kept) == most else None
-
-    def _blocks(self, blocks: Iterable[bytes], size: int) -> Iterator[Block]:
-        for block in cut_blocks(iter(blocks), size):
-            if self._unfinished:
-                # The record before goes on in this block.
-                block = Block(self._unfinished + block.data, block.final)
-                self._unfinished = b""
-            if block.data:
-                yield block
 
     def _reader(self) -> DelimitedReader | None:
         from ess_dask.aq.vector.delimited import DelimitedReader
@@ -140,17 +139,3 @@ class FileRows:
         return pl.DataFrame(
             [[row[column.slot] for column in columns] for row in rows], schema, orient="row"
         )
-
-
-def _start(blocks: Iterable[bytes], size: int) -> tuple[bytes, bool]:
-    """Return the first blocks of a text, more than ``size`` bytes unless that is all of it (True).
-
-    A line is not read to its end: it may have no end.
-    """
-    read, total = [], 0
-    for block in blocks:
-        read.append(block)
-        total += len(block)
-        if total > size:
-            return b"".join(read), False
-    return b"".join(read), True

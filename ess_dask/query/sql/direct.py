@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.clean.running import running
 from ess_dask.errors import EssError
 from ess_dask.query.sql.there import Call, answers
 
@@ -35,7 +34,7 @@ def ask_directly(client: Client, call: Call, keys: Sequence[Key]) -> pa.Table | 
     """
     found = None
     with suppress(OSError):
-        found = client.run_on_scheduler(_passed_on, pickle.dumps((call, tuple(keys))), keys)
+        found = client.run_on_scheduler(_passed_on, pickle.dumps(call), keys)
     if isinstance(found, EssError):
         raise found
     return found
@@ -51,29 +50,32 @@ async def _passed_on(asked: bytes, keys: Sequence[Key], dask_scheduler: Schedule
     address = min(worker.address for worker in holders)
     with suppress(OSError):
         reply = await dask_scheduler.rpc(address).run(
-            function=pickle.dumps(_answered), args=pickle.dumps((asked,)), kwargs=b"", wait=True
+            function=pickle.dumps(_answered),
+            args=pickle.dumps((asked, keys)),
+            kwargs=b"",
+            wait=True,
         )
         return reply.get("result")
     return None
 
 
-async def _answered(asked: bytes, dask_worker: Worker) -> pa.Table | EssError | None:
+async def _answered(
+    asked: bytes, keys: Sequence[Key], dask_worker: Worker
+) -> pa.Table | EssError | None:
     """Answer in a thread of the worker's, as a task is; runs on the worker."""
-    call, keys = pickle.loads(asked)  # noqa: S301 - came through the cluster's own connection
     # What lies on disk would stop the worker while it is read.
     held = getattr(dask_worker.data, "fast", dask_worker.data)
     if any(key not in held for key in keys):
         return None
     tables = [held[key] for key in keys]
+    call = pickle.loads(asked)  # noqa: S301 - came through the cluster's own connection
     threads = dask_worker.executors["default"]
     return await asyncio.get_running_loop().run_in_executor(threads, _told, call, tables)
 
 
 def _told(call: Call, tables: list[pa.Table]) -> pa.Table | EssError | None:
     try:
-        # It may have waited for a thread until nobody wants it any more.
-        with running.for_task(call.owner):
-            found = answers(call, [tables])[0]
+        found = answers(call, [tables])[0]
     except EssError as error:
         # Raised here, Dask would write it into the worker's log, with the statement.
         return error

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ess_dask.clean.running import cancel_all, cancel_task
+from ess_dask.clean.running import cancel_task
 from ess_dask.dataclass import dataclass
 from ess_dask.query.sql.direct import ask_directly
 from ess_dask.query.sql.lookup import partition_of
@@ -119,8 +119,7 @@ class _Tasks:
             with _losses_told(self.client):
                 return ask_directly(self.client, self.call, keys)
         except BaseException:
-            # Also where it waits for a thread.
-            _cancel(self.client, [], cancel_task, self.call.owner)
+            _cancel(self.client, [], self.call.owner)
             raise
 
     def in_turn(self, numbers: Sequence[int]) -> Iterator[pa.Table]:
@@ -141,8 +140,7 @@ class _Tasks:
                     yield made.pop(number)
         finally:
             if pending:
-                futures = [future for _, future in pending.values()]
-                _cancel(self.client, futures, cancel_all, self.call.owner)
+                _cancel(self.client, [future for _, future in pending.values()], self.call.owner)
 
     def _packs(self, numbers: Sequence[int]) -> list[Pack]:
         if not all(each.sizes for each in self.rows):
@@ -212,10 +210,10 @@ def _losses_told(client: Client) -> Iterator[None]:
             ) from None
 
 
-def _cancel(client: Any, pending: list[Any], stop: Callable[[str], int], owner: str) -> None:
-    """Forget what has not begun and interrupt what runs."""
+def _cancel(client: Any, pending: list[Any], owner: str) -> None:
+    """Forget what has not begun, a look-up that waits for a thread too, and interrupt what runs."""
     if client.status != "running":
         return
     with suppress(OSError, TimeoutError):
         client.cancel(pending, force=True)
-        client.run(stop, owner, on_error="ignore")
+        client.run(cancel_task, owner, on_error="ignore")

@@ -66,7 +66,7 @@ def _answers(
     until = time.monotonic() + call.work.seconds
     ended = threading.Event()
     # Beside what stops the query of one partition: that may come between two of them.
-    with running.owned_by(call.owner), running.registered(ended.set):
+    with running.for_task(call.owner), running.registered(ended.set):
         for tables in parts:
             if ended.is_set():
                 raise InterruptedRunError("the query was cancelled")
