@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -53,13 +52,11 @@ def query(statement: tuple[str, ...], label: str, check: bool, form: str, explai
 
 
 def _sql(text: str, label: str, form: str, *, check: bool, explain: bool = False) -> int:
-    # numpy would start a thread per core for linear algebra, which no question does: 0.1 s of
-    # processor time.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
     from ess_dask.api.sql import prepare, ranges_without_files, rejected, sources_of
     from ess_dask.cli._rows import write_rows
+    from ess_dask.openblas import start_no_threads
 
+    start_no_threads()
     sources = sources_of(label=label)
     try:
         run = prepare(text, sources, check=check)

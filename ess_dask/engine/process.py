@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
 from ess_dask.allocator import keep_freed_memory
+from ess_dask.openblas import start_no_threads
 
 
 def serve(pipe: BinaryIO) -> None:
@@ -57,9 +58,7 @@ def main() -> None:
     # A batch may take long, and nobody wants it any more.
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     keep_freed_memory()
-    # There is a process for each core: numpy's threads for linear algebra would only wait, which
-    # takes 0.1 s of processor time at the start.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    start_no_threads()
     # What is imported stays: nobody need look for cycles in it, now or later.
     gc.disable()
     module, _, function = sys.argv[2].partition(":")

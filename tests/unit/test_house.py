@@ -22,6 +22,7 @@ GROUND |= {
     "drawing",
     "locks",
     "markup",
+    "openblas",
     "redact",
     "retry",
     "secret",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ess_dask.aq.surroundings import complain
 from ess_dask.errors import EssError
+from ess_dask.openblas import start_no_threads
 
 INTERRUPTED = 130
 SYSTEM_ERROR = 4
@@ -56,8 +57,7 @@ def console(name: str, work: Callable[[Sequence[str]], None]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # Rows and frames hold no cycles: looking for them often only costs, most of all at start-up.
     gc.set_threshold(_GC_THRESHOLD)
-    # numpy would start a thread per core for linear algebra that no program does: 40 ms.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    start_no_threads()
     code = run_main(name, work, sys.argv[1:])
     sys.stderr.flush()
     # Nothing is left to do, and taking down what was imported costs time.
